@@ -1,0 +1,116 @@
+//! The shared part of a device: what it is, and the way to a queue of one's own.
+
+use std::fmt;
+use std::io;
+
+use machine::ring::Ring;
+use uuid::Uuid;
+
+use crate::Queue;
+
+/// A block device. Shared by all reactors; everything per I/O goes through the [`Queue`] that each reactor opens.
+pub trait Device: Send + Sync {
+    /// What the device is. Constant for the life of the device.
+    fn info(&self) -> &Info;
+
+    /// Opens a queue for the reactor that owns `ring`. The queue never leaves that reactor.
+    ///
+    /// # Errors
+    /// Whatever the operating system or the peer says while the queue is set up.
+    fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>>;
+
+    /// Blocks that hold data now, for thin devices (NVMe's NUSE); the whole size for the others.
+    fn used_blocks(&self) -> u64 {
+        self.info().blocks
+    }
+
+    /// Makes everything completed so far durable. Called once at the end of a clean stop, when no queue is left.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    fn close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a device is.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// What a person calls it: the path or the specification it was opened with.
+    pub name: String,
+    /// `ram`, `file`, `block`, `null`, `nvme-tcp`.
+    pub kind: &'static str,
+    /// Bytes of a logical block: 512 or 4096.
+    pub block_bytes: u32,
+    /// Size in logical blocks.
+    pub blocks: u64,
+    /// Blocks of the granule the device likes best for writes and deallocation (NVMe's NPWG, NPDG); at least 1.
+    pub preferred_blocks: u32,
+    /// Largest transfer of one request, in bytes.
+    pub max_transfer_bytes: u32,
+    /// What it can and cannot do.
+    pub features: Features,
+    /// Who it is.
+    pub identity: Identity,
+}
+
+impl Info {
+    /// Size in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.blocks * u64::from(self.block_bytes)
+    }
+}
+
+/// What a device can and cannot do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Writes, write zeroes and deallocation are refused.
+    pub read_only: bool,
+    /// Completed writes may be lost with the power until a flush: the device wants [`crate::Op::Flush`].
+    pub volatile_cache: bool,
+    /// Reads can be lent, and in-line writes are taken as they lie: see [`crate::Data`].
+    pub lends: bool,
+    /// Deallocated blocks read as zeros afterwards.
+    pub zeros_after_deallocate: bool,
+    /// Blocks take space only once they are written.
+    pub thin: bool,
+}
+
+/// Who a device is: the same on every path and after every restart, different for every other device, copies included.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The namespace's UUID (NVMe base specification, Namespace Identification Descriptor, NIDT 3h).
+    pub uuid: Uuid,
+    /// The namespace's NGUID (NIDT 2h); derived from the UUID unless the device brings its own.
+    pub nguid: [u8; 16],
+}
+
+impl Identity {
+    /// The identity that follows from a UUID: the NGUID has the same 16 bytes.
+    #[must_use]
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        Self { uuid, nguid: uuid.into_bytes() }
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.uuid)
+    }
+}
+
+/// Why a device could not be opened: what was asked, why it failed, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{device}: {why}\n  {hint}")]
+pub struct OpenError {
+    /// The device as the user named it.
+    pub device: String,
+    /// What went wrong.
+    pub why: String,
+    /// What the user can do about it: a complete sentence.
+    pub hint: String,
+    /// The operating system's error, if there was one.
+    #[source]
+    pub source: Option<io::Error>,
+}

@@ -1,0 +1,99 @@
+//! A regular file or a block device of the operating system as a block device.
+//!
+//! ```text
+//! opening   look -> open -> lock -> size (create, check) -> identity -> direct or buffered
+//! request   submit -> ring's file task -> done -> poll
+//! ```
+//!
+//! Bytes are carried, past the page cache where the file system allows it and the logical block is not smaller than what
+//! it asks of offsets; where not, through the page cache, and the log says why.
+//!
+//! | request | on the file |
+//! |---|---|
+//! | flush | `fdatasync`: covers every write that was completed before the flush was submitted |
+//! | write with FUA | a write with `RWF_DSYNC` |
+//! | write zeroes | `fallocate` zero range, else a hole, else zeros are written |
+//! | deallocate | `fallocate` punch hole; nothing where there are no holes |
+//!
+//! Errors of the operating system come out as [`crate::Failure::Host`]. A read behind the end of a file that somebody
+//! has cut off is an error (`EIO`), not zeros: the blocks were promised.
+
+mod open;
+mod queue;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use machine::os;
+use machine::ring::Ring;
+use uuid::Uuid;
+
+use crate::{Device, Info, OpenError, Queue};
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileOptions {
+    /// Size in bytes: a file that is not there is created with it, one that is there must have it. Without it, only a
+    /// file that is there can be opened.
+    pub size: Option<u64>,
+    /// Bytes of a logical block; without it 512 for files, and their own for block devices.
+    pub block_bytes: Option<u32>,
+    /// Open for reading only.
+    pub read_only: bool,
+    /// The identity, instead of the stored or a new one.
+    pub uuid: Option<Uuid>,
+}
+
+/// A file or a block device.
+pub struct FileDevice {
+    info: Info,
+    /// What was opened first: it holds the lock, and is asked for sizes.
+    base: File,
+    /// What requests go to: past the page cache if that is possible.
+    io: Arc<File>,
+    /// Whether requests go past the page cache.
+    direct: bool,
+}
+
+impl FileDevice {
+    /// Opens `path`, or creates it.
+    ///
+    /// # Errors
+    /// What went wrong, and what the user can do about it.
+    pub fn open(path: &Path, options: &FileOptions) -> Result<Self, OpenError> {
+        open::open(path, options)
+    }
+
+    /// Whether requests go past the page cache.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+}
+
+impl Device for FileDevice {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
+        Ok(Box::new(queue::FileQueue::new(self.info.clone(), Arc::clone(&self.io), ring.owner())))
+    }
+
+    fn used_blocks(&self) -> u64 {
+        if !self.info.features.thin {
+            return self.info.blocks;
+        }
+        // Allocation is counted in the file system's blocks: one that is used in part is used.
+        match os::allocated_bytes(&self.base) {
+            Ok(bytes) => bytes.div_ceil(u64::from(self.info.block_bytes)).min(self.info.blocks),
+            Err(_) => self.info.blocks,
+        }
+    }
+
+    fn close(&self) -> io::Result<()> {
+        if self.info.features.read_only { Ok(()) } else { self.io.sync_all() }
+    }
+}

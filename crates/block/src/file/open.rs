@@ -1,0 +1,263 @@
+//! From a path to a device, step by step; each step has its own ways to fail, and its own advice.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use machine::os::{self, OpenMode};
+use machine::region::Pool;
+
+use super::{FileDevice, FileOptions};
+use crate::admit::check_size;
+use crate::identity::{self, Subject};
+use crate::limits::{MAX_TRANSFER_BYTES, PREFERRED_BYTES};
+use crate::spec::{BLOCK_BYTES, format_size};
+use crate::{Features, Info, OpenError};
+
+/// Bytes of a logical block of a file, unless the user says otherwise: what existing images are made for.
+const FILE_BLOCK_BYTES: u32 = 512;
+
+pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, OpenError> {
+    let create = look(path, options)?;
+    let mode = OpenMode { read_only: options.read_only, direct: false, create };
+    let base = os::open_data(path, mode).map_err(|error| cannot_open(path, options, error))?;
+    lock(path, &base, options)?;
+    let is_block = os::is_block_device(&base).map_err(|error| cannot_ask(path, error))?;
+    let block_bytes = block_size(path, &base, options, is_block)?;
+    let bytes = if is_block { device_bytes(path, &base, options) } else { file_bytes(path, &base, options) };
+    let bytes = bytes.inspect_err(|_| {
+        if create {
+            // Made a moment ago, and of no use.
+            let _ = fs::remove_file(path);
+        }
+    })?;
+    let blocks = check_size(bytes, block_bytes).map_err(|why| bad_size(path, bytes, block_bytes, &why))?;
+
+    let identified = if is_block {
+        identity::of_block_device(path, &base, options.uuid)
+    } else {
+        Subject { path, file: &base, read_only: options.read_only, attributes: true }.identify(options.uuid)
+    };
+    let (identity, origin) = identified.map_err(|error| cannot_ask(path, error))?;
+    let (io, direct) = match open_direct(path, &base, options, block_bytes) {
+        Ok(direct) => (direct, true),
+        Err(why) => {
+            tracing::info!("{}: through the page cache, because {why}", path.display());
+            (base.try_clone().map_err(|error| cannot_ask(path, error))?, false)
+        }
+    };
+    let read_only = options.read_only;
+    let info = Info {
+        name: path.display().to_string(),
+        kind: if is_block { "block" } else { "file" },
+        block_bytes,
+        blocks,
+        preferred_blocks: PREFERRED_BYTES / block_bytes,
+        max_transfer_bytes: MAX_TRANSFER_BYTES,
+        features: Features {
+            read_only,
+            volatile_cache: !read_only,
+            lends: false,
+            // The ring treats deallocation as the hint that it is: what cannot be freed stays as it was.
+            zeros_after_deallocate: false,
+            thin: !is_block,
+        },
+        identity,
+    };
+    tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
+    Ok(FileDevice { info, base, io: Arc::new(io), direct })
+}
+
+/// Looks at what is there before anything is opened: opening a pipe would wait for its other end. Whether to create.
+fn look(path: &Path, options: &FileOptions) -> Result<bool, OpenError> {
+    let found = match fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return may_create(path, options, error),
+        Err(error) => return Err(cannot_open(path, options, error)),
+    };
+    if found.is_dir() {
+        let hint = format!("Name a file in it, for example {}.", path.join("disk.img").display());
+        return Err(fail(path, "this is a directory".to_owned(), hint, None));
+    }
+    Ok(false)
+}
+
+fn may_create(path: &Path, options: &FileOptions, error: io::Error) -> Result<bool, OpenError> {
+    let missing = |hint: &str| fail(path, "there is no such file".to_owned(), hint.to_owned(), None);
+    if options.read_only {
+        return Err(missing("Check the name; a file that is read-only is not created."));
+    }
+    let Some(size) = options.size else {
+        return Err(missing("Check the name, or add --size 1GiB to create it."));
+    };
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+            let why = format!("the directory {} does not exist", parent.display());
+            Err(fail(path, why, format!("Create it first: mkdir -p {}", parent.display()), Some(error)))
+        }
+        _ => {
+            let block_bytes = options.block_bytes.unwrap_or(FILE_BLOCK_BYTES);
+            check_size(size, block_bytes).map_err(|why| {
+                let why = format!("a size of {size} bytes {why}");
+                fail(path, why, "Choose another size, for example --size 1GiB.".to_owned(), None)
+            })?;
+            Ok(true)
+        }
+    }
+}
+
+/// Takes the lock that keeps a second server away. It lasts as long as `file` is open, and goes with the process.
+fn lock(path: &Path, file: &File, options: &FileOptions) -> Result<(), OpenError> {
+    // Any number of servers may read. Everything else needs the file for itself.
+    let locked = if options.read_only { file.try_lock_shared() } else { file.try_lock() };
+    match locked {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let hint = "Stop the other one first; two servers on one file would destroy it. Several may read: add ,ro.";
+            let why = "another program, probably another qpair, has locked it".to_owned();
+            Err(fail(path, why, hint.to_owned(), None))
+        }
+        Err(TryLockError::Error(error)) => {
+            tracing::warn!(
+                "{}: it cannot be locked ({error}); make sure that no other server opens it",
+                path.display()
+            );
+            Ok(())
+        }
+    }
+}
+
+fn block_size(path: &Path, file: &File, options: &FileOptions, is_block: bool) -> Result<u32, OpenError> {
+    if !is_block {
+        return Ok(options.block_bytes.unwrap_or(FILE_BLOCK_BYTES));
+    }
+    // A block device takes direct I/O in its logical blocks.
+    let own = os::direct_alignment(file).map_err(|error| cannot_ask(path, error))?.offset;
+    if !BLOCK_BYTES.contains(&own) {
+        let why = format!("its logical blocks have {own} bytes");
+        return Err(fail(path, why, "Only 512 and 4096 can be served.".to_owned(), None));
+    }
+    match options.block_bytes {
+        Some(asked) if asked < own => {
+            let why = format!("a block of {asked} bytes is smaller than its own of {own}");
+            Err(fail(path, why, format!("Leave bs= out, or write bs={own}."), None))
+        }
+        asked => Ok(asked.unwrap_or(own)),
+    }
+}
+
+fn device_bytes(path: &Path, file: &File, options: &FileOptions) -> Result<u64, OpenError> {
+    let bytes = os::block_device_bytes(file).map_err(|error| cannot_ask(path, error))?;
+    match options.size {
+        Some(size) if size != bytes => Err(other_size(path, bytes, size, "Leave the size out: it is a block device.")),
+        _ => Ok(bytes),
+    }
+}
+
+/// The size of a regular file, which it is given first if it is new.
+fn file_bytes(path: &Path, file: &File, options: &FileOptions) -> Result<u64, OpenError> {
+    let found = file.metadata().map_err(|error| cannot_ask(path, error))?;
+    if !found.is_file() {
+        let why = "this is neither a regular file nor a block device".to_owned();
+        return Err(fail(path, why, "Name a disk image or a block device.".to_owned(), None));
+    }
+    let bytes = found.len();
+    match options.size {
+        // New, or what a crash between creating and sizing it has left.
+        Some(size) if bytes == 0 && !options.read_only => {
+            // Durable before anybody hears of the disk; its entry in the directory, too.
+            let made = file.set_len(size).and_then(|()| file.sync_all()).and_then(|()| identity::sync_parent(path));
+            made.map_err(|error| {
+                let why = format!("it cannot be made {} long: {error}", format_size(size));
+                let hint = "Choose a smaller size, or a file system that takes files of this one.".to_owned();
+                fail(path, why, hint, Some(error))
+            })?;
+            Ok(size)
+        }
+        Some(size) if size > bytes => {
+            let hint = format!(
+                "Leave the size out to serve it as it is, or make it larger first: truncate -s {size} {}",
+                path.display()
+            );
+            Err(other_size(path, bytes, size, &hint))
+        }
+        Some(size) if size < bytes => {
+            Err(other_size(path, bytes, size, "Leave the size out to serve it as it is; it is not cut off."))
+        }
+        _ => Ok(bytes),
+    }
+}
+
+/// Opens the file once more, past the page cache, and tries it.
+///
+/// # Errors
+/// Why that is not possible, as the end of a sentence.
+fn open_direct(path: &Path, base: &File, options: &FileOptions, block_bytes: u32) -> Result<File, String> {
+    let says = |error: io::Error| format!("the file system does not do direct I/O ({error})");
+    let alignment = os::direct_alignment(base).map_err(says)?;
+    if !block_bytes.is_multiple_of(alignment.offset) {
+        return Err(format!(
+            "a block of {block_bytes} bytes is smaller than the {} that direct I/O needs here; bs=4096 avoids it",
+            alignment.offset
+        ));
+    }
+    if alignment.memory > PREFERRED_BYTES {
+        return Err(format!("direct I/O here needs buffers aligned to {} bytes", alignment.memory));
+    }
+    let mode = OpenMode { read_only: options.read_only, direct: true, create: false };
+    let mut file = os::open_data(path, mode).map_err(says)?;
+    let same = os::file_key(base).and_then(|key| Ok(key == os::file_key(&file)?));
+    if !same.map_err(says)? {
+        return Err("the file was replaced while it was opened".to_owned());
+    }
+    // Some file systems take the flag and fail later: better to know it now.
+    let pool = Pool::anonymous(PREFERRED_BYTES as usize, 1).map_err(says)?;
+    let mut buf = pool.take().expect("a new pool has its buffer");
+    buf.set_len(block_bytes as usize);
+    match file.read(&mut buf) {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Err(says(error)),
+        // Whatever else is wrong, buffered reads would meet it as well.
+        _ => Ok(file),
+    }
+}
+
+fn cannot_open(path: &Path, options: &FileOptions, error: io::Error) -> OpenError {
+    let hint = match error.kind() {
+        ErrorKind::PermissionDenied if !options.read_only && os::open_data(path, READ).is_ok() => {
+            "It may be read but not written: add ,ro, or change its permissions.".to_owned()
+        }
+        ErrorKind::PermissionDenied => "Change its permissions, or start qpair as a user who may open it.".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "The file system is read-only: add ,ro to serve it so.".to_owned(),
+        ErrorKind::ResourceBusy => "Something else uses it: unmount it first.".to_owned(),
+        ErrorKind::NotADirectory => "A part of the path is a file, not a directory: check it.".to_owned(),
+        _ => "Check the path.".to_owned(),
+    };
+    fail(path, format!("it cannot be opened: {error}"), hint, Some(error))
+}
+
+const READ: OpenMode = OpenMode { read_only: true, direct: false, create: false };
+
+fn cannot_ask(path: &Path, error: io::Error) -> OpenError {
+    let hint = "The medium or its file system may be damaged: look into the system's log.".to_owned();
+    fail(path, format!("the operating system does not say what it is: {error}"), hint, Some(error))
+}
+
+fn other_size(path: &Path, bytes: u64, size: u64, hint: &str) -> OpenError {
+    let why = format!("it has {bytes} bytes ({}), not {size} ({})", format_size(bytes), format_size(size));
+    fail(path, why, hint.to_owned(), None)
+}
+
+fn bad_size(path: &Path, bytes: u64, block_bytes: u32, why: &str) -> OpenError {
+    let hint = if bytes == 0 {
+        format!("Give it a size: --size 1GiB, or truncate -s 1G {}", path.display())
+    } else {
+        let whole = bytes.next_multiple_of(u64::from(block_bytes));
+        format!("Round it up: truncate -s {whole} {}", path.display())
+    };
+    fail(path, format!("its size of {bytes} bytes {why}"), hint, None)
+}
+
+fn fail(path: &Path, why: String, hint: String, source: Option<io::Error>) -> OpenError {
+    OpenError { device: path.display().to_string(), why, hint, source }
+}

@@ -1,0 +1,158 @@
+//! One reactor's way to a file: requests become file tasks of the ring, whose completions come back by tag.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::Arc;
+
+use machine::reactor::Arm;
+use machine::ring::{FileDone, FileOp, FileTask, Owner, Ring};
+
+use crate::admit::{admit, bytes_of};
+use crate::limits::FILE_QUEUE_DEPTH;
+use crate::{Completion, Completions, Data, Failure, Info, Op, Queue, Refused, Request, Returned};
+
+/// What an error without a number of the operating system counts as: a read behind the end of the file.
+const EIO: i32 = 5;
+
+pub(super) struct FileQueue {
+    info: Info,
+    file: Arc<File>,
+    owner: Owner,
+    /// Tasks that the ring has.
+    running: usize,
+    /// Completions of what never got to the ring.
+    done: VecDeque<Completion>,
+    /// What the ring gave back; empty between polls unless `arm` has looked.
+    finished: Vec<FileDone>,
+}
+
+impl FileQueue {
+    pub(super) fn new(info: Info, file: Arc<File>, owner: Owner) -> Self {
+        let done = VecDeque::with_capacity(FILE_QUEUE_DEPTH);
+        let finished = Vec::with_capacity(FILE_QUEUE_DEPTH);
+        Self { info, file, owner, running: 0, done, finished }
+    }
+
+    /// What the file system has to do for `op`, which is admitted; none if there is nothing to do.
+    fn file_op(&self, op: &Op) -> Option<FileOp> {
+        let (offset, len) = op.range().map_or((0, 0), |range| bytes_of(&self.info, range));
+        match *op {
+            Op::Read(_) => Some(FileOp::Read { offset }),
+            Op::Write { fua, .. } => Some(FileOp::Write { offset, dsync: fua }),
+            // Whoever cannot write has nothing to make durable.
+            Op::Flush => (!self.info.features.read_only).then_some(FileOp::Sync),
+            // Freeing the space is allowed here, not asked for: zeros that are sure come first.
+            Op::WriteZeroes { fua, .. } => Some(FileOp::Zero { offset, len, dsync: fua }),
+            Op::Deallocate(_) => Some(FileOp::Deallocate { offset, len }),
+        }
+    }
+}
+
+impl Queue for FileQueue {
+    fn submit<'a>(&mut self, ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
+        if self.in_flight() == FILE_QUEUE_DEPTH {
+            return Err(Refused(request));
+        }
+        let admitted = admit(&self.info, &request);
+        let Request { tag, op, data } = request;
+        // Lent and in-line data are not admitted for a file; with the other requests no data is expected.
+        let buf = match data {
+            Data::Carried(buf) => Some(buf),
+            Data::None | Data::Inline(_) | Data::Lend => None,
+        };
+        let task = match admitted.map(|()| self.file_op(&op)) {
+            Ok(Some(op)) => FileTask { tag, file: Arc::clone(&self.file), op, buf },
+            at_once => {
+                let outcome = at_once.map(|_| ());
+                self.done.push_back(Completion { tag, outcome, data: returned(buf) });
+                return Ok(());
+            }
+        };
+        match ring.submit_file(self.owner, task) {
+            Ok(()) => {
+                self.running += 1;
+                Ok(())
+            }
+            Err(FileTask { buf, .. }) => {
+                let data = buf.map_or(Data::None, Data::Carried);
+                Err(Refused(Request { tag, op, data }))
+            }
+        }
+    }
+
+    fn poll(&mut self, ring: &mut Ring, out: &mut Completions) {
+        out.list.extend(self.done.drain(..));
+        ring.files_done(self.owner, &mut self.finished);
+        self.running -= self.finished.len();
+        out.list.extend(self.finished.drain(..).map(|FileDone { tag, buf, result, .. }| {
+            let outcome = result.map_err(|error| Failure::Host(error.raw_os_error().unwrap_or(EIO)));
+            Completion { tag, outcome, data: returned(buf) }
+        }));
+    }
+
+    fn in_flight(&self) -> usize {
+        self.done.len() + self.running
+    }
+
+    fn arm(&mut self, ring: &mut Ring) -> Arm {
+        if self.done.is_empty() { ring.arm_files(self.owner) } else { Arm::Busy }
+    }
+}
+
+fn returned(buf: Option<machine::region::Buf>) -> Returned {
+    buf.map_or(Returned::None, Returned::Carried)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use machine::region::Pool;
+    use machine::ring::Wait;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Features, Identity, Range};
+
+    #[test]
+    fn a_full_medium_is_an_error_with_its_number() {
+        const ENOSPC: i32 = 28;
+        let Ok(full) = File::options().read(true).write(true).open("/dev/full") else {
+            eprintln!("SKIP: a full medium (there is no /dev/full)");
+            return;
+        };
+        let info = Info {
+            name: "full".to_owned(),
+            kind: "file",
+            block_bytes: 512,
+            blocks: 100,
+            preferred_blocks: 8,
+            max_transfer_bytes: 4096,
+            features: Features::default(),
+            identity: Identity::from_uuid(Uuid::nil()),
+        };
+        let mut ring = Ring::new().expect("a ring");
+        let owner = ring.owner();
+        let mut queue = FileQueue::new(info, Arc::new(full), owner);
+        let pool = Pool::anonymous(4096, 2).expect("memory");
+        let range = Range { lba: 1, blocks: 8 };
+        let ops = [
+            (Op::Write { range, fua: false }, pool.take()),
+            (Op::Write { range, fua: true }, pool.take()),
+            (Op::WriteZeroes { range, fua: false, deallocate: true }, None),
+        ];
+        for (tag, (op, buf)) in ops.into_iter().enumerate() {
+            let data = buf.map_or(Data::None, Data::Carried);
+            assert!(queue.submit(&mut ring, Request { tag: tag as u64, op, data }).is_ok());
+        }
+        let mut out = Completions::default();
+        while queue.in_flight() > 0 {
+            ring.enter(Wait::For(Duration::from_millis(10))).expect("waits");
+            queue.poll(&mut ring, &mut out);
+        }
+        assert_eq!(out.list.len(), 3);
+        assert!(out.list.iter().all(|completion| completion.outcome == Err(Failure::Host(ENOSPC))));
+        drop(out);
+        assert_eq!(pool.free(), 2);
+    }
+}

@@ -1,0 +1,50 @@
+//! Every limit of this floor, in one place. Reaching one is back-pressure or a clear error, never growth.
+
+use machine::limits::{MAX_REACTORS, SLOT_HELD};
+
+/// Bytes that one receive takes at most: enough for many requests, small enough to stay in a core's cache.
+pub const SCRATCH_BYTES: usize = 256 << 10;
+/// Longest cut unit that a state machine may leave over: a capsule with in-capsule data of 64 KiB and its digests.
+pub const TAIL_BYTES: usize = 68 << 10;
+/// From this length on the rest of a payload is received straight into its place.
+pub const DIRECT_BYTES: usize = 16 << 10;
+/// Behind such a payload, so much is received for the headers that follow. Small, or the next payload would be copied.
+pub const DIRECT_LOOK_AHEAD_BYTES: usize = 4 << 10;
+/// Most parts of one vectored send (UIO_MAXIOV of Linux).
+pub const IOV_ENTRIES: usize = 1024;
+
+const _: () = assert!(DIRECT_LOOK_AHEAD_BYTES <= SCRATCH_BYTES && DIRECT_BYTES > DIRECT_LOOK_AHEAD_BYTES);
+
+/// Largest transfer of one request on the devices of this crate that set their own limit.
+pub const MAX_TRANSFER_BYTES: u32 = 128 << 10;
+/// Largest device: offsets are signed 64-bit numbers in every operating system's file calls.
+pub const MAX_DEVICE_BYTES: u64 = i64::MAX as u64;
+
+/// Bytes of one slot of a RAM disk, the unit that is replaced as a whole.
+pub const RAM_SLOT_BYTES: usize = 4096;
+/// A RAM disk has one spare slot for so many slots of its size ...
+pub const RAM_SPARE_SHARE: u64 = 64;
+/// ... but never fewer than these ...
+pub const RAM_SPARE_SLOTS_MIN: u64 = 4096;
+/// ... and on top of them those that reactors may hold on to while they have nothing to do. Spare slots take new data
+/// while the old ones are still lent, or wait for the end of a pass to be freed; so they bound the bytes that can be
+/// written meanwhile. They are address space until they are needed.
+pub const RAM_HELD_SLOTS: u64 = (MAX_REACTORS * SLOT_HELD) as u64;
+/// Completions that a queue of a RAM disk holds until the next poll.
+pub const RAM_QUEUE_DEPTH: usize = 256;
+/// Lent pieces that such a queue holds until the next poll.
+pub const RAM_QUEUE_PIECES: usize = 4096;
+/// Slots that one poll clears for write zeroes and deallocation; the rest of a long range is done in later passes.
+pub const RAM_CLEAR_SLOTS: u64 = 2048;
+/// Completions that a queue of a null device holds until the next poll.
+pub const NULL_QUEUE_DEPTH: usize = 256;
+
+/// Requests that one queue of a file has in flight.
+pub const FILE_QUEUE_DEPTH: usize = 256;
+/// Granule that files and block devices like best for writes and deallocation: the usual page and file system block.
+pub const PREFERRED_BYTES: u32 = 4096;
+/// Longest identity record that is read back, in bytes.
+pub const IDENTITY_RECORD_BYTES: usize = 512;
+
+const _: () = assert!(MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES < RAM_QUEUE_PIECES);
+const _: () = assert!((MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES) as u64 + 1 < RAM_SPARE_SLOTS_MIN);

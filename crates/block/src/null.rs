@@ -1,0 +1,142 @@
+//! Nothing as a block device: reads give zeros, writes vanish. It measures the path to a device without the device.
+//!
+//! All reads lend from one area of zeros that nobody ever writes: a slot map with one slot and no data. No memory is
+//! touched per request, and nothing of another request can get out. Only who carries a buffer has it filled.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use machine::reactor::Arm;
+use machine::region::{Lent, SlotHandle, SlotMap};
+use machine::ring::Ring;
+use uuid::Uuid;
+
+use crate::admit::{admit, bytes_of, check_size};
+use crate::limits::{MAX_TRANSFER_BYTES, NULL_QUEUE_DEPTH, PREFERRED_BYTES};
+use crate::ram::DEFAULT_BLOCK_BYTES;
+use crate::{
+    Completion, Completions, Data, Device, Features, Identity, Info, Op, OpenError, Queue, Refused, Request, Returned,
+};
+
+/// A disk that forgets.
+pub struct NullDevice {
+    info: Info,
+    zeros: Arc<SlotMap>,
+}
+
+impl NullDevice {
+    /// Makes one of `bytes`, below 2^63. Without `uuid` it is a new disk each time.
+    ///
+    /// # Errors
+    /// A size that is not a whole number of blocks or too large.
+    pub fn new(
+        name: &str,
+        bytes: u64,
+        block_bytes: Option<u32>,
+        read_only: bool,
+        uuid: Option<Uuid>,
+    ) -> Result<Self, OpenError> {
+        let block_bytes = block_bytes.unwrap_or(DEFAULT_BLOCK_BYTES);
+        let fail = |why, source| OpenError {
+            device: name.to_owned(),
+            why,
+            hint: "Choose another size, for example null:1TiB.".to_owned(),
+            source,
+        };
+        let blocks =
+            check_size(bytes, block_bytes).map_err(|why| fail(format!("a size of {bytes} bytes {why}"), None))?;
+        let zeros = SlotMap::new(1, MAX_TRANSFER_BYTES as usize, 0)
+            .map_err(|error| fail(format!("there is no memory for its zeros: {error}"), Some(error)))?;
+        let info = Info {
+            name: name.to_owned(),
+            kind: "null",
+            block_bytes,
+            blocks,
+            preferred_blocks: PREFERRED_BYTES / block_bytes,
+            max_transfer_bytes: MAX_TRANSFER_BYTES,
+            features: Features {
+                read_only,
+                volatile_cache: false,
+                lends: true,
+                zeros_after_deallocate: true,
+                thin: true,
+            },
+            identity: Identity::from_uuid(uuid.unwrap_or_else(Uuid::new_v4)),
+        };
+        Ok(Self { info, zeros })
+    }
+}
+
+impl Device for NullDevice {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn open_queue(&self, _ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
+        Ok(Box::new(NullQueue {
+            info: self.info.clone(),
+            handle: self.zeros.handle(),
+            done: VecDeque::with_capacity(NULL_QUEUE_DEPTH),
+            lent: VecDeque::with_capacity(NULL_QUEUE_DEPTH),
+        }))
+    }
+
+    fn used_blocks(&self) -> u64 {
+        0
+    }
+}
+
+struct NullQueue {
+    info: Info,
+    handle: SlotHandle,
+    /// Completions that wait for the poll, and the zeros of those that lend.
+    done: VecDeque<Completion>,
+    lent: VecDeque<Lent>,
+}
+
+impl Queue for NullQueue {
+    fn begin(&mut self) {
+        self.handle.begin();
+    }
+
+    fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
+        if self.done.len() == NULL_QUEUE_DEPTH {
+            return Err(Refused(request));
+        }
+        let outcome = admit(&self.info, &request);
+        let Request { tag, op, data } = request;
+        let data = match (op, data) {
+            (Op::Read(range), Data::Lend) if outcome.is_ok() => {
+                let (_, len) = bytes_of(&self.info, range);
+                self.lent.push_back(self.handle.lend(0, 0..len as usize));
+                Returned::Lent(1)
+            }
+            (Op::Read(_), Data::Carried(mut buf)) => {
+                buf.fill(0);
+                Returned::Carried(buf)
+            }
+            (_, Data::Carried(buf)) => Returned::Carried(buf),
+            (_, Data::None | Data::Inline(_) | Data::Lend) => Returned::None,
+        };
+        self.done.push_back(Completion { tag, outcome, data });
+        Ok(())
+    }
+
+    fn poll(&mut self, _ring: &mut Ring, out: &mut Completions) {
+        out.list.extend(self.done.drain(..));
+        out.lent.append(&mut self.lent);
+    }
+
+    fn end(&mut self) {
+        self.handle.end();
+    }
+
+    fn in_flight(&self) -> usize {
+        self.done.len()
+    }
+
+    fn arm(&mut self, _ring: &mut Ring) -> Arm {
+        if self.done.is_empty() { Arm::Armed } else { Arm::Busy }
+    }
+}

@@ -1,0 +1,184 @@
+//! A namespace as its queues see it, and requests as the commands that go to it.
+
+use wire::nvme::{DsmRange, Sqe, Status};
+use wire::tcp::host::Direction;
+use zerocopy::IntoBytes;
+
+use super::limits::MAX_COMMAND_BLOCKS;
+use crate::{Failure, Op, Range};
+
+/// Bytes of the one range that a Dataset Management command carries.
+pub(super) const RANGE_BYTES: usize = size_of::<DsmRange>();
+
+/// What a queue must know of the namespace and of its controller. Constant while connected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Namespace {
+    pub(super) nsid: u32,
+    pub(super) block_bytes: u32,
+    pub(super) blocks: u64,
+    pub(super) max_transfer_bytes: u32,
+    /// In-capsule data of an I/O queue: IOCCSZ x 16 - 64.
+    pub(super) in_capsule_bytes: u32,
+    pub(super) read_only: bool,
+    /// ONCS bit 3.
+    pub(super) write_zeroes: bool,
+    /// ONCS bit 2.
+    pub(super) dataset_management: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq)]
+pub(super) enum Plan {
+    /// A command for the target. The data of a Dataset Management command comes with it.
+    Command { sqe: Sqe, direction: Direction, ranges: [u8; RANGE_BYTES] },
+    /// It is over already.
+    Over(Result<(), Failure>),
+}
+
+impl Namespace {
+    /// The command for a request whose buffer has `carried` bytes (0 without a buffer).
+    pub(super) fn plan(&self, op: Op, carried: usize) -> Plan {
+        match self.command(op, carried) {
+            Ok(plan) => plan,
+            Err(failure) => Plan::Over(Err(failure)),
+        }
+    }
+
+    fn command(&self, op: Op, carried: usize) -> Result<Plan, Failure> {
+        let nsid = self.nsid;
+        if let Some(range) = op.range() {
+            self.check(range)?;
+        }
+        if self.read_only && !matches!(op, Op::Read(_) | Op::Flush) {
+            return Err(Failure::ReadOnly);
+        }
+        let (sqe, direction) = match op {
+            Op::Read(range) => {
+                let bytes = self.transfer(range, carried)?;
+                (Sqe::read(nsid, range.lba, range.blocks as u32), Direction::Read { bytes })
+            }
+            Op::Write { range, fua } => {
+                let bytes = self.transfer(range, carried)?;
+                (Sqe::write(nsid, range.lba, range.blocks as u32, fua), self.outward(bytes))
+            }
+            Op::Flush => (Sqe::flush(nsid), Direction::None),
+            Op::WriteZeroes { range, fua, deallocate } => {
+                if !self.write_zeroes {
+                    return Err(Failure::Device(Status::INVALID_OPCODE));
+                }
+                if range.blocks > MAX_COMMAND_BLOCKS {
+                    return Err(Failure::BadTransfer);
+                }
+                (Sqe::write_zeroes(nsid, range.lba, range.blocks as u32, deallocate, fua), Direction::None)
+            }
+            Op::Deallocate(range) => return self.deallocate(range),
+        };
+        Ok(Plan::Command { sqe, direction, ranges: [0; RANGE_BYTES] })
+    }
+
+    /// A hint: a target that does not take it is none the worse.
+    fn deallocate(&self, range: Range) -> Result<Plan, Failure> {
+        if !self.dataset_management {
+            return Ok(Plan::Over(Ok(())));
+        }
+        let blocks = u32::try_from(range.blocks).map_err(|_| Failure::BadTransfer)?;
+        let mut ranges = [0; RANGE_BYTES];
+        ranges.copy_from_slice(DsmRange::new(range.lba, blocks).as_bytes());
+        let direction = self.outward(RANGE_BYTES as u32);
+        Ok(Plan::Command { sqe: Sqe::dsm(self.nsid, 1, true), direction, ranges })
+    }
+
+    fn outward(&self, bytes: u32) -> Direction {
+        if bytes <= self.in_capsule_bytes { Direction::WriteInCapsule { bytes } } else { Direction::Write { bytes } }
+    }
+
+    fn check(&self, range: Range) -> Result<(), Failure> {
+        let end = range.lba.checked_add(range.blocks).ok_or(Failure::OutOfRange)?;
+        if range.blocks == 0 {
+            return Err(Failure::BadTransfer);
+        }
+        if end > self.blocks { Err(Failure::OutOfRange) } else { Ok(()) }
+    }
+
+    /// The bytes of a transfer, which must be those of its buffer.
+    fn transfer(&self, range: Range, carried: usize) -> Result<u32, Failure> {
+        let bytes = range.blocks.checked_mul(u64::from(self.block_bytes)).ok_or(Failure::BadTransfer)?;
+        if bytes > u64::from(self.max_transfer_bytes) || range.blocks > MAX_COMMAND_BLOCKS || bytes != carried as u64 {
+            return Err(Failure::BadTransfer);
+        }
+        Ok(bytes as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMESPACE: Namespace = Namespace {
+        nsid: 3,
+        block_bytes: 512,
+        blocks: 1000,
+        max_transfer_bytes: 16384,
+        in_capsule_bytes: 8192,
+        read_only: false,
+        write_zeroes: true,
+        dataset_management: true,
+    };
+
+    fn range(lba: u64, blocks: u64) -> Range {
+        Range { lba, blocks }
+    }
+
+    fn direction(plan: &Plan) -> Direction {
+        let Plan::Command { direction, .. } = plan else { panic!("{plan:?}") };
+        *direction
+    }
+
+    #[test]
+    fn small_writes_travel_in_their_capsule() {
+        let write = |blocks| {
+            let op = Op::Write { range: range(0, blocks), fua: false };
+            direction(&NAMESPACE.plan(op, blocks as usize * 512))
+        };
+        assert_eq!(write(16), Direction::WriteInCapsule { bytes: 8192 });
+        assert_eq!(write(17), Direction::Write { bytes: 8704 });
+        let bare = Namespace { in_capsule_bytes: 0, ..NAMESPACE };
+        assert_eq!(direction(&bare.plan(Op::Deallocate(range(1, 2)), 0)), Direction::Write { bytes: 16 });
+    }
+
+    #[test]
+    fn commands_are_as_asked() {
+        let Plan::Command { sqe, .. } = NAMESPACE.plan(Op::Write { range: range(7, 2), fua: true }, 1024) else { panic!() };
+        assert_eq!((sqe.nsid.get(), sqe.slba(), sqe.nlb(), sqe.fua()), (3, 7, 2, true));
+        let zeroes = Op::WriteZeroes { range: range(9, 5), fua: false, deallocate: true };
+        let Plan::Command { sqe, direction, .. } = NAMESPACE.plan(zeroes, 0) else { panic!() };
+        assert_eq!((sqe.slba(), sqe.nlb(), sqe.deac(), direction), (9, 5, true, Direction::None));
+        let Plan::Command { sqe, ranges, .. } = NAMESPACE.plan(Op::Deallocate(range(4, 6)), 0) else { panic!() };
+        assert!(sqe.dsm_deallocate() && sqe.dsm_ranges() == 1);
+        assert_eq!(ranges, [0, 0, 0, 0, 6, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_over_at_once() {
+        let fails = |namespace: &Namespace, op, carried| match namespace.plan(op, carried) {
+            Plan::Over(Err(failure)) => failure,
+            plan => panic!("{op:?}: {plan:?}"),
+        };
+        assert_eq!(fails(&NAMESPACE, Op::Read(range(999, 2)), 1024), Failure::OutOfRange);
+        assert_eq!(fails(&NAMESPACE, Op::Read(range(u64::MAX, 2)), 1024), Failure::OutOfRange);
+        assert_eq!(fails(&NAMESPACE, Op::Read(range(0, 2)), 512), Failure::BadTransfer);
+        assert_eq!(fails(&NAMESPACE, Op::Read(range(0, 33)), 33 * 512), Failure::BadTransfer);
+        assert_eq!(fails(&NAMESPACE, Op::Read(range(0, 0)), 0), Failure::BadTransfer);
+        let frozen = Namespace { read_only: true, ..NAMESPACE };
+        assert_eq!(fails(&frozen, Op::Write { range: range(0, 1), fua: false }, 512), Failure::ReadOnly);
+        assert_eq!(fails(&frozen, Op::Deallocate(range(0, 1)), 0), Failure::ReadOnly);
+        let old = Namespace { write_zeroes: false, dataset_management: false, ..NAMESPACE };
+        let zeroes = Op::WriteZeroes { range: range(0, 1), fua: false, deallocate: false };
+        assert_eq!(fails(&old, zeroes, 0), Failure::Device(Status::INVALID_OPCODE));
+        assert_eq!(old.plan(Op::Deallocate(range(0, 1)), 0), Plan::Over(Ok(())));
+        let huge = Namespace { blocks: 1 << 40, ..NAMESPACE };
+        let zeroes = Op::WriteZeroes { range: range(0, MAX_COMMAND_BLOCKS + 1), fua: false, deallocate: false };
+        assert_eq!(fails(&huge, zeroes, 0), Failure::BadTransfer);
+        assert_eq!(fails(&huge, Op::Deallocate(range(0, 1 << 32)), 0), Failure::BadTransfer);
+    }
+}

@@ -1,0 +1,381 @@
+//! The address of a namespace on an NVMe/TCP target, as a person writes it.
+//!
+//! ```text
+//! nvme-tcp://192.0.2.7:4420/nqn.2026-01.org.example:disk?ns=1&hdgst=1&depth=256
+//!            `-- host ---'  `-- subsystem NQN ---------' `-- options ------'
+//! ```
+//!
+//! IPv6 addresses stand in brackets; the port may be left out. Nothing is percent-decoded: no option needs it.
+
+use std::fmt;
+use std::fs;
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use uuid::Uuid;
+use wire::nvme::Nqn;
+use wire::nvme::nqn::MAX_BYTES;
+
+use super::limits::{DEFAULT_DEPTH, DEFAULT_KATO, DEFAULT_PORT, MAX_DEPTH, MAX_KATO};
+
+/// How every address of this kind starts.
+pub const SCHEME: &str = "nvme-tcp://";
+
+/// The options behind the question mark, and what each wants.
+const OPTIONS: [(&str, &str); 8] = [
+    ("ns", "a namespace number from 1"),
+    ("hdgst", "0 or 1: header digests"),
+    ("ddgst", "0 or 1: data digests"),
+    ("hostnqn", "the NQN this host connects as"),
+    ("hostid", "the UUID of this host"),
+    ("depth", "requests in flight per queue, 1 to 1024"),
+    ("kato", "the keep-alive timeout: 5s, 2500ms, or 0 for none"),
+    ("sqflow", "0 or 1: submission queue flow control"),
+];
+
+/// Where a namespace is and how to connect to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uri {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// NQN of the subsystem.
+    pub subnqn: String,
+    /// The namespace; without it the subsystem must have exactly one.
+    pub nsid: Option<u32>,
+    /// CRC-32C over every PDU's header.
+    pub header_digest: bool,
+    /// CRC-32C over every PDU's data.
+    pub data_digest: bool,
+    /// NQN of this host.
+    pub hostnqn: String,
+    /// Identifier of this host: one for one NQN.
+    pub hostid: Uuid,
+    /// Requests in flight per queue.
+    pub depth: u16,
+    /// Keep-alive timeout; zero for none.
+    pub kato: Duration,
+    /// Keep submission queue flow control on: costs a response capsule per read.
+    pub flow_control: bool,
+}
+
+/// What is wrong with an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct UriError {
+    /// What is wrong.
+    pub why: String,
+    /// What to write instead: a complete sentence.
+    pub hint: String,
+}
+
+impl UriError {
+    fn new(why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { why: why.into(), hint: hint.into() }
+    }
+}
+
+impl Uri {
+    /// An address with every option at its default.
+    #[must_use]
+    pub fn new(host: &str, port: u16, subnqn: &str) -> Self {
+        let (hostnqn, hostid) = this_host().clone();
+        Self {
+            host: host.to_owned(),
+            port,
+            subnqn: subnqn.to_owned(),
+            nsid: None,
+            header_digest: false,
+            data_digest: false,
+            hostnqn,
+            hostid,
+            depth: DEFAULT_DEPTH,
+            kato: DEFAULT_KATO,
+            flow_control: false,
+        }
+    }
+
+    fn option(&mut self, name: &str, value: &str) -> Result<(), UriError> {
+        let bad = || {
+            let wants = OPTIONS.iter().find(|(known, _)| *known == name).map_or("", |(_, wants)| wants);
+            UriError::new(format!("{name}={value} is not valid"), format!("{name} takes {wants}."))
+        };
+        match name {
+            "ns" => self.nsid = Some(value.parse().ok().filter(|&n| n > 0 && n < u32::MAX).ok_or_else(bad)?),
+            "hdgst" => self.header_digest = switch(value).ok_or_else(bad)?,
+            "ddgst" => self.data_digest = switch(value).ok_or_else(bad)?,
+            "sqflow" => self.flow_control = switch(value).ok_or_else(bad)?,
+            "hostnqn" => self.hostnqn = check_nqn(value)?.to_owned(),
+            "hostid" => self.hostid = value.parse().map_err(|_| bad())?,
+            "depth" => {
+                self.depth = value.parse().ok().filter(|depth| (1..=MAX_DEPTH).contains(depth)).ok_or_else(bad)?;
+            }
+            "kato" => self.kato = duration(value).filter(|kato| *kato <= MAX_KATO).ok_or_else(bad)?,
+            _ => return Err(unknown(name)),
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Uri {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        const SHAPE: &str = "Write nvme-tcp://ADDRESS:PORT/NQN?ns=1, for example \
+                             nvme-tcp://127.0.0.1:4420/nqn.2026-01.org.example:disk?ns=1.";
+        let rest = text
+            .strip_prefix(SCHEME)
+            .ok_or_else(|| UriError::new(format!("the address does not start with {SCHEME}"), SHAPE))?;
+        let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, nqn) =
+            path.split_once('/').ok_or_else(|| UriError::new("the address has no subsystem NQN", SHAPE))?;
+        if nqn.is_empty() {
+            return Err(UriError::new("the address has no subsystem NQN", SHAPE));
+        }
+        let (host, port) = authority_parts(authority)?;
+        let mut uri = Self::new(host, port, check_nqn(nqn)?);
+        let mut seen: Vec<&str> = Vec::new();
+        for option in options.split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            if seen.contains(&name) {
+                return Err(UriError::new(format!("the option {name} is given twice"), "Give it once."));
+            }
+            seen.push(name);
+            uri.option(name, value)?;
+        }
+        // One host NQN means one host identifier: a target refuses a host that shows up with two.
+        if seen.contains(&"hostnqn") && !seen.contains(&"hostid") {
+            uri.hostid = hostid_of(&uri.hostnqn);
+        }
+        if seen.contains(&"hostid") && !seen.contains(&"hostnqn") {
+            uri.hostnqn = nqn_of(uri.hostid);
+        }
+        Ok(uri)
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{SCHEME}{open}{}{close}:{}/{}", self.host, self.port, self.subnqn)?;
+        if let Some(nsid) = self.nsid {
+            write!(f, "?ns={nsid}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Splits `host:port`, `host`, `[v6]:port` and `[v6]`.
+fn authority_parts(authority: &str) -> Result<(&str, u16), UriError> {
+    let (host, port) = if let Some(inner) = authority.strip_prefix('[') {
+        let (host, rest) = inner
+            .split_once(']')
+            .ok_or_else(|| UriError::new("the IPv6 address has no closing bracket", "Write [::1]:4420."))?;
+        if !rest.is_empty() && !rest.starts_with(':') {
+            return Err(UriError::new(format!("{rest} stands behind the IPv6 address"), "Write [::1]:4420."));
+        }
+        (host, rest.strip_prefix(':'))
+    } else {
+        match authority.split_once(':') {
+            Some((_, port)) if port.contains(':') => {
+                let hint = format!("Write the IPv6 address in brackets: [{authority}].");
+                return Err(UriError::new("the address has more than one colon", hint));
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        }
+    };
+    if host.is_empty() {
+        return Err(UriError::new("the address names no host", "Write nvme-tcp://ADDRESS:PORT/NQN."));
+    }
+    let port = match port {
+        None => DEFAULT_PORT,
+        Some(port) => port.parse().ok().filter(|&port| port != 0).ok_or_else(|| {
+            UriError::new(format!("{port:?} is not a port"), "A port is a number from 1 to 65535; 4420 is usual.")
+        })?,
+    };
+    Ok((host, port))
+}
+
+fn check_nqn(nqn: &str) -> Result<&str, UriError> {
+    let hint = || format!("An NQN starts with \"nqn.\" and has at most {MAX_BYTES} bytes: nqn.2026-01.org.example:disk.");
+    Nqn::new(nqn).map_err(|_| UriError::new(format!("{nqn:?} is not an NQN"), hint()))?;
+    Ok(nqn)
+}
+
+fn switch(value: &str) -> Option<bool> {
+    match value {
+        "" | "1" | "on" | "true" => Some(true),
+        "0" | "off" | "false" => Some(false),
+        _ => None,
+    }
+}
+
+fn duration(value: &str) -> Option<Duration> {
+    if value == "0" {
+        return Some(Duration::ZERO);
+    }
+    if let Some(ms) = value.strip_suffix("ms") {
+        return ms.parse().ok().map(Duration::from_millis);
+    }
+    value.strip_suffix('s')?.parse().ok().map(Duration::from_secs)
+}
+
+fn unknown(name: &str) -> UriError {
+    let near = OPTIONS.iter().map(|(known, _)| (edits(name, known), *known)).min();
+    let hint = match near {
+        Some((distance, known)) if distance <= 2 => format!("Did you mean {known}?"),
+        _ => {
+            let names: Vec<&str> = OPTIONS.iter().map(|(known, _)| *known).collect();
+            format!("The options are {}.", names.join(", "))
+        }
+    };
+    UriError::new(format!("there is no option {name:?}"), hint)
+}
+
+/// The number of single-character edits between two words (Levenshtein).
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let swap = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = swap.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn nqn_of(id: Uuid) -> String {
+    format!("nqn.2014-08.org.nvmexpress:uuid:{id}")
+}
+
+/// The UUID inside a UUID-based host NQN; else one that follows from the name, so that it is the same every time.
+fn hostid_of(hostnqn: &str) -> Uuid {
+    if let Some(id) = hostnqn.strip_prefix("nqn.2014-08.org.nvmexpress:uuid:").and_then(|id| id.parse().ok()) {
+        return id;
+    }
+    uuid_of(hostnqn)
+}
+
+/// A UUID (version 8) that follows from a name: two runs of FNV-1a with different beginnings, the second one stirred.
+pub(super) fn uuid_of(name: &str) -> Uuid {
+    let mut low: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut high: u64 = 0x9ae1_6a3b_2f90_404f;
+    for byte in name.bytes() {
+        low = (low ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        high = (high ^ low).rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    Uuid::new_v8((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
+}
+
+/// NQN and identifier of this host: those nvme-cli keeps, else random ones that live as long as the process.
+fn this_host() -> &'static (String, Uuid) {
+    static HOST: OnceLock<(String, Uuid)> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let kept = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+        let nqn = kept("/etc/nvme/hostnqn").filter(|nqn| check_nqn(nqn).is_ok());
+        let id = kept("/etc/nvme/hostid").and_then(|id| id.parse().ok());
+        match (nqn, id) {
+            (Some(nqn), Some(id)) => (nqn, id),
+            (Some(nqn), None) => {
+                let id = hostid_of(&nqn);
+                (nqn, id)
+            }
+            (None, id) => {
+                let id = id.unwrap_or_else(Uuid::new_v4);
+                (nqn_of(id), id)
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Uri {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn addresses() {
+        for (authority, host, port) in [
+            ("127.0.0.1:4420", "127.0.0.1", 4420),
+            ("127.0.0.1", "127.0.0.1", 4420),
+            ("disk.example:8009", "disk.example", 8009),
+            ("[::1]:1", "::1", 1),
+            ("[fe80::1]", "fe80::1", 4420),
+        ] {
+            let uri = parse(&format!("nvme-tcp://{authority}/nqn.2026-01.org.example:a"));
+            assert_eq!((uri.host.as_str(), uri.port), (host, port), "{authority}");
+            assert_eq!(uri.subnqn, "nqn.2026-01.org.example:a");
+            assert_eq!(parse(&uri.to_string()), uri, "what is shown can be given again");
+        }
+    }
+
+    #[test]
+    fn options() {
+        let id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+        let uri = parse(&format!(
+            "nvme-tcp://h/nqn.a?ns=7&hdgst=1&ddgst&depth=32&kato=2500ms&sqflow=on&hostid={id}&hostnqn=nqn.b"
+        ));
+        assert_eq!(uri.nsid, Some(7));
+        assert!(uri.header_digest && uri.data_digest && uri.flow_control);
+        assert_eq!((uri.depth, uri.kato), (32, Duration::from_millis(2500)));
+        assert_eq!((uri.hostnqn.as_str(), uri.hostid.to_string().as_str()), ("nqn.b", id));
+
+        let plain = parse("nvme-tcp://h/nqn.a");
+        assert_eq!((plain.nsid, plain.depth, plain.kato), (None, DEFAULT_DEPTH, DEFAULT_KATO));
+        assert!(!plain.header_digest && !plain.data_digest && !plain.flow_control);
+        assert_eq!(parse("nvme-tcp://h/nqn.a?kato=0").kato, Duration::ZERO);
+    }
+
+    #[test]
+    fn the_host_identifier_follows_from_the_host_nqn() {
+        let id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+        let from_nqn = parse(&format!("nvme-tcp://h/nqn.a?hostnqn=nqn.2014-08.org.nvmexpress:uuid:{id}"));
+        assert_eq!(from_nqn.hostid.to_string(), id);
+        let from_id = parse(&format!("nvme-tcp://h/nqn.a?hostid={id}"));
+        assert_eq!(from_id.hostnqn, format!("nqn.2014-08.org.nvmexpress:uuid:{id}"));
+        let (one, again) = (parse("nvme-tcp://h/nqn.a?hostnqn=nqn.x"), parse("nvme-tcp://h/nqn.a?hostnqn=nqn.x"));
+        assert_eq!(one.hostid, again.hostid);
+        assert_ne!(one.hostid, parse("nvme-tcp://h/nqn.a?hostnqn=nqn.y").hostid);
+    }
+
+    #[test]
+    fn mistakes_say_what_to_write() {
+        let long = format!("nvme-tcp://h/nqn.{}", "x".repeat(MAX_BYTES));
+        for (text, why, hint) in [
+            ("nvme://h/nqn.a", "does not start with", "nvme-tcp://ADDRESS"),
+            ("nvme-tcp://h", "no subsystem NQN", "nvme-tcp://ADDRESS"),
+            ("nvme-tcp://h/", "no subsystem NQN", "nvme-tcp://ADDRESS"),
+            ("nvme-tcp:///nqn.a", "names no host", "ADDRESS"),
+            ("nvme-tcp://::1/nqn.a", "more than one colon", "[::1]"),
+            ("nvme-tcp://[::1/nqn.a", "no closing bracket", "[::1]"),
+            ("nvme-tcp://[::1]4420/nqn.a", "4420 stands behind", "[::1]:4420"),
+            ("nvme-tcp://h:0/nqn.a", "\"0\" is not a port", "4420"),
+            ("nvme-tcp://h:x/nqn.a", "\"x\" is not a port", "4420"),
+            ("nvme-tcp://h/disk", "\"disk\" is not an NQN", "nqn."),
+            (long.as_str(), "is not an NQN", "223"),
+            ("nvme-tcp://h/nqn.a?hdgest=1", "no option \"hdgest\"", "Did you mean hdgst?"),
+            ("nvme-tcp://h/nqn.a?wibble=1", "no option \"wibble\"", "The options are ns, hdgst"),
+            ("nvme-tcp://h/nqn.a?ns=0", "ns=0 is not valid", "from 1"),
+            ("nvme-tcp://h/nqn.a?ns=1&ns=2", "given twice", "once"),
+            ("nvme-tcp://h/nqn.a?depth=0", "depth=0", "1 to 1024"),
+            ("nvme-tcp://h/nqn.a?depth=1025", "depth=4097", "1 to 1024"),
+            ("nvme-tcp://h/nqn.a?kato=5", "kato=5", "2500ms"),
+            ("nvme-tcp://h/nqn.a?hdgst=yes", "hdgst=yes", "0 or 1"),
+            ("nvme-tcp://h/nqn.a?hostid=1", "hostid=1", "UUID"),
+            ("nvme-tcp://h/nqn.a?hostnqn=me", "\"me\" is not an NQN", "nqn."),
+        ] {
+            let error = text.parse::<Uri>().expect_err(text);
+            assert!(error.why.contains(why), "{text}: {}", error.why);
+            assert!(error.hint.contains(hint), "{text}: {}", error.hint);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The pump: moves bytes between a socket and a protocol's state machine.
+//!
+//! ```text
+//!             one receive                     parse all               one send for all answers of a pass
+//!   socket ──────────────▶ [tail|scratch] ──▶ state machine ──▶ ... ──▶ [bytes|payload|bytes|...] ──▶ socket
+//!                  └─────▶ destination of a large payload (direct)             Outbox
+//! ```
+//!
+//! A reactor has one [`Scratch`], large and warm in the cache, that all its connections receive into in turn; what a
+//! connection could not use yet (a cut header, a cut capsule) is kept as its tail, so an idle connection holds no
+//! receive buffer. In the middle of a large payload the bytes are received straight to where they belong.
+
+mod outbox;
+
+use std::io::{self, IoSliceMut};
+
+use machine::reactor::Arm;
+use machine::ring::{Ring, Socket};
+
+pub use outbox::{Outbox, Sent};
+
+use crate::limits::{DIRECT_BYTES, DIRECT_LOOK_AHEAD_BYTES, SCRATCH_BYTES, TAIL_BYTES};
+
+/// The receive buffer that all connections of a reactor share.
+pub struct Scratch {
+    bytes: Box<[u8]>,
+}
+
+impl Scratch {
+    /// A buffer for [`SCRATCH_BYTES`] behind the longest tail.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { bytes: vec![0; TAIL_BYTES + SCRATCH_BYTES].into_boxed_slice() }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a receive brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received<'a> {
+    /// Nothing for now.
+    Nothing,
+    /// The peer has closed its side.
+    Closed,
+    /// `direct` bytes went straight to the destination; `rest` follows them in the stream and starts with the old tail.
+    Bytes {
+        /// Bytes at the front of the destination.
+        direct: usize,
+        /// To be parsed; what cannot be used yet goes back through [`Pump::keep`].
+        rest: &'a [u8],
+    },
+}
+
+/// One connection's way to and from its socket.
+pub struct Pump {
+    socket: Socket,
+    tail: Vec<u8>,
+    held: bool,
+    /// What is to be sent.
+    pub out: Outbox,
+}
+
+impl Pump {
+    /// A pump on a connected socket.
+    #[must_use]
+    pub fn new(socket: Socket) -> Self {
+        Self { socket, tail: Vec::new(), held: false, out: Outbox::default() }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Receives once. With `direct` (the rest of a payload, of which the state machine says where it belongs) of at least
+    /// [`DIRECT_BYTES`], its bytes come to their place without a detour.
+    ///
+    /// After [`Received::Bytes`] the caller must parse `rest` and call [`Pump::keep`] with what it left over.
+    ///
+    /// # Errors
+    /// Those of the socket; the connection is then beyond use.
+    pub fn receive<'a>(&mut self, scratch: &'a mut Scratch, direct: Option<&mut [u8]>) -> io::Result<Received<'a>> {
+        if std::mem::take(&mut self.held) {
+            let kept = self.unkeep(scratch);
+            return Ok(Received::Bytes { direct: 0, rest: &scratch.bytes[..kept] });
+        }
+        match direct {
+            Some(place) if place.len() >= DIRECT_BYTES && self.tail.is_empty() => {
+                let wanted = place.len();
+                let mut parts =
+                    [IoSliceMut::new(place), IoSliceMut::new(&mut scratch.bytes[..DIRECT_LOOK_AHEAD_BYTES])];
+                Ok(match self.socket.try_recv(&mut parts)? {
+                    None => Received::Nothing,
+                    Some(0) => Received::Closed,
+                    Some(n) => {
+                        let direct = n.min(wanted);
+                        Received::Bytes { direct, rest: &scratch.bytes[..n - direct] }
+                    }
+                })
+            }
+            _ => {
+                let kept = self.tail.len();
+                let mut parts = [IoSliceMut::new(&mut scratch.bytes[kept..kept + SCRATCH_BYTES])];
+                Ok(match self.socket.try_recv(&mut parts)? {
+                    None => Received::Nothing,
+                    Some(0) => Received::Closed,
+                    Some(n) => {
+                        self.unkeep(scratch);
+                        Received::Bytes { direct: 0, rest: &scratch.bytes[..kept + n] }
+                    }
+                })
+            }
+        }
+    }
+
+    /// Keeps what the state machine could not use yet, until more bytes have come.
+    ///
+    /// # Panics
+    /// If there is more than a machine may leave over; its limits on a cut unit hold that.
+    pub fn keep(&mut self, left: &[u8]) {
+        assert!(left.len() <= TAIL_BYTES, "a state machine left {} bytes", left.len());
+        self.tail.clear();
+        self.tail.extend_from_slice(left);
+    }
+
+    /// Keeps bytes that the state machine could use but the caller has no room for now: the next [`Pump::receive`]
+    /// returns them again without asking the socket.
+    pub fn hold(&mut self, left: &[u8]) {
+        self.tail.clear();
+        self.tail.extend_from_slice(left);
+        self.held = true;
+    }
+
+    /// Whether another receive is likely to bring something at once: bytes are held back, or the last receive did not
+    /// empty the socket.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.held || !self.socket.drained()
+    }
+
+    /// Whether receiving again may bring something without a wake-up by the ring.
+    #[must_use]
+    pub fn arm(&self, ring: &mut Ring) -> Arm {
+        if self.held { Arm::Busy } else { ring.arm(&self.socket) }
+    }
+
+    /// Sends what there is. See [`Outbox::flush`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn flush(&mut self) -> io::Result<Sent> {
+        let socket = &self.socket;
+        self.out.flush(|parts| socket.try_send(parts))
+    }
+
+    /// Moves the tail to the front of the scratch buffer; its length.
+    fn unkeep(&mut self, scratch: &mut Scratch) -> usize {
+        let kept = self.tail.len();
+        scratch.bytes[..kept].copy_from_slice(&self.tail);
+        self.tail.clear();
+        kept
+    }
+}

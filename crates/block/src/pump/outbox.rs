@@ -1,0 +1,295 @@
+//! What a connection is about to send: headers and small answers in one run of bytes, payloads where they lie.
+//!
+//! ```text
+//!   bytes     [hdr hdr][hdr][hdr rsp rsp]          one growing buffer, emptied when all is sent
+//!   segments   Bytes    Lent Bytes  Carried Bytes   in the order of the stream; neighbouring headers are one segment
+//! ```
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+
+use machine::region::{Buf, Lent};
+
+use crate::limits::IOV_ENTRIES;
+
+/// How a flush ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Everything is with the operating system.
+    All,
+    /// The socket is full; the ring tells when there is room again.
+    Blocked,
+}
+
+enum Segment {
+    /// Up to this position of `bytes`.
+    Bytes { end: usize },
+    /// A piece of a device's memory.
+    Lent(Lent),
+    /// A part of a buffer; it comes back under its key, if it has one.
+    Carried { buf: Buf, part: Range<usize>, key: Option<u32> },
+}
+
+/// The bytes that wait to be sent on one connection, in order.
+#[derive(Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    /// Start of the unsent part of `bytes`.
+    bytes_sent: usize,
+    /// End of the last `Bytes` segment; what lies behind it has no segment yet.
+    bytes_closed: usize,
+    segments: VecDeque<Segment>,
+    /// Sent bytes of the front segment, unless it is `Bytes`.
+    front_sent: usize,
+    payload: usize,
+    loans: usize,
+    returned: Vec<(u32, Buf)>,
+    iov: Vec<IoSlice<'static>>,
+}
+
+impl Outbox {
+    /// Where headers and small answers are appended.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Appends a lent piece; the loan ends when it is sent.
+    pub fn lent(&mut self, piece: Lent) {
+        self.close_bytes();
+        self.payload += piece.len();
+        self.loans += 1;
+        self.segments.push_back(Segment::Lent(piece));
+    }
+
+    /// Appends a part of a buffer. With a key, the buffer comes back through [`Outbox::returned`] once it is sent.
+    pub fn carried(&mut self, buf: Buf, part: Range<usize>, key: Option<u32>) {
+        self.close_bytes();
+        self.payload += part.len();
+        self.segments.push_back(Segment::Carried { buf, part, key });
+    }
+
+    /// The buffers sent since the last call, with their keys.
+    pub fn returned(&mut self) -> &mut Vec<(u32, Buf)> {
+        &mut self.returned
+    }
+
+    /// Bytes that wait.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.payload + self.bytes.len() - self.bytes_sent
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queued() == 0
+    }
+
+    /// Whether pieces of a device's memory wait.
+    #[must_use]
+    pub fn has_loans(&self) -> bool {
+        self.loans > 0
+    }
+
+    /// Copies lent pieces into buffers of `take(bytes)` and returns the loans, so that a peer that does not read pins
+    /// nothing of a device. Stops when there is no buffer; returns how many loans are left.
+    pub fn copy_out(&mut self, mut take: impl FnMut(usize) -> Option<Buf>) -> usize {
+        for segment in &mut self.segments {
+            if let Segment::Lent(piece) = segment {
+                let len = piece.len();
+                let Some(mut buf) = take(len) else { break };
+                buf.copy_from_slice(piece);
+                *segment = Segment::Carried { buf, part: 0..len, key: None };
+                self.loans -= 1;
+            }
+        }
+        self.loans
+    }
+
+    /// Drops everything unsent: the connection is over. Buffers with a key come back.
+    pub fn clear(&mut self) {
+        for segment in self.segments.drain(..) {
+            if let Segment::Carried { buf, key: Some(key), .. } = segment {
+                self.returned.push((key, buf));
+            }
+        }
+        self.bytes.clear();
+        (self.bytes_sent, self.bytes_closed, self.front_sent, self.payload, self.loans) = (0, 0, 0, 0, 0);
+    }
+
+    /// Sends as much as `send` takes, with as few calls as [`IOV_ENTRIES`] allows.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    pub fn flush(&mut self, mut send: impl FnMut(&[IoSlice]) -> io::Result<Option<usize>>) -> io::Result<Sent> {
+        self.close_bytes();
+        while !self.segments.is_empty() {
+            let mut iov = recycle(std::mem::take(&mut self.iov));
+            let offered = self.gather(&mut iov);
+            let sent = send(&iov);
+            self.iov = recycle(iov);
+            let Some(sent) = sent? else { return Ok(Sent::Blocked) };
+            self.advance(sent);
+            if sent < offered {
+                return Ok(Sent::Blocked);
+            }
+        }
+        self.bytes.clear();
+        (self.bytes_sent, self.bytes_closed) = (0, 0);
+        Ok(Sent::All)
+    }
+
+    /// Gives the bytes behind the last segment a segment.
+    fn close_bytes(&mut self) {
+        let end = self.bytes.len();
+        if end > self.bytes_closed {
+            self.segments.push_back(Segment::Bytes { end });
+            self.bytes_closed = end;
+        }
+    }
+
+    /// Fills `iov` from the front; the number of bytes in it.
+    fn gather<'a>(&'a self, iov: &mut Vec<IoSlice<'a>>) -> usize {
+        let (mut start, mut skip, mut total) = (self.bytes_sent, self.front_sent, 0);
+        for segment in self.segments.iter().take(IOV_ENTRIES) {
+            let part = match segment {
+                Segment::Bytes { end } => {
+                    let part = &self.bytes[start..*end];
+                    start = *end;
+                    part
+                }
+                Segment::Lent(piece) => &piece[std::mem::take(&mut skip)..],
+                Segment::Carried { buf, part, .. } => &buf[part.start + std::mem::take(&mut skip)..part.end],
+            };
+            total += part.len();
+            iov.push(IoSlice::new(part));
+        }
+        total
+    }
+
+    /// Takes `sent` bytes off the front.
+    fn advance(&mut self, mut sent: usize) {
+        while let Some(front) = self.segments.front() {
+            let len = match front {
+                Segment::Bytes { end } => end - self.bytes_sent,
+                Segment::Lent(piece) => piece.len() - self.front_sent,
+                Segment::Carried { part, .. } => part.len() - self.front_sent,
+            };
+            let taken = sent.min(len);
+            sent -= taken;
+            match front {
+                Segment::Bytes { .. } => self.bytes_sent += taken,
+                _ => {
+                    self.front_sent += taken;
+                    self.payload -= taken;
+                }
+            }
+            if taken < len {
+                return;
+            }
+            self.retire_front();
+        }
+        assert_eq!(sent, 0, "more was sent than was offered");
+    }
+
+    fn retire_front(&mut self) {
+        match self.segments.pop_front() {
+            Some(Segment::Bytes { .. }) => return,
+            Some(Segment::Lent(_)) => self.loans -= 1,
+            Some(Segment::Carried { buf, key: Some(key), .. }) => self.returned.push((key, buf)),
+            Some(Segment::Carried { .. }) | None => {}
+        }
+        self.front_sent = 0;
+    }
+}
+
+/// An empty vector with the room of `old`, for slices of another lifetime. No allocation: the standard library collects
+/// in place.
+fn recycle<'a>(mut old: Vec<IoSlice<'_>>) -> Vec<IoSlice<'a>> {
+    old.clear();
+    old.into_iter().map(|_| unreachable!("it is empty")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use machine::region::Pool;
+    use proptest::prelude::*;
+
+    /// Fills an outbox with headers and payloads of the given lengths; what the peer should see.
+    fn filled(lengths: &[(usize, usize)], pool: &Pool) -> (Outbox, Vec<u8>) {
+        let (mut out, mut expected, mut next) = (Outbox::default(), Vec::new(), 0u8);
+        for (number, &(header, payload)) in lengths.iter().enumerate() {
+            for _ in 0..header {
+                out.bytes().push(next);
+                expected.push(next);
+                next = next.wrapping_add(1);
+            }
+            if payload > 0 {
+                let mut buf = pool.take().expect("the pool is large enough");
+                buf.set_len(payload + 3);
+                for byte in &mut buf[2..2 + payload] {
+                    *byte = next;
+                    next = next.wrapping_add(7);
+                }
+                expected.extend_from_slice(&buf[2..2 + payload]);
+                out.carried(buf, 2..2 + payload, Some(number as u32));
+            }
+        }
+        (out, expected)
+    }
+
+    proptest! {
+        #[test]
+        fn any_pattern_of_short_sends_gives_the_same_stream(
+            lengths in prop::collection::vec((0usize..40, 0usize..900), 1..20),
+            takes in prop::collection::vec(1usize..700, 1..200),
+        ) {
+            let pool = Pool::anonymous(4096, 32).expect("memory");
+            let (mut out, expected) = filled(&lengths, &pool);
+            prop_assert_eq!(out.queued(), expected.len());
+            let (mut seen, mut takes) = (Vec::new(), takes.into_iter().cycle());
+            while out.flush(|iov| {
+                let mut room = takes.next().unwrap_or(1);
+                let before = seen.len();
+                for part in iov {
+                    let n = room.min(part.len());
+                    seen.extend_from_slice(&part[..n]);
+                    room -= n;
+                }
+                Ok(Some(seen.len() - before))
+            }).expect("no error") == Sent::Blocked {}
+            prop_assert_eq!(seen, expected);
+            prop_assert!(out.is_empty());
+            let payloads = lengths.iter().filter(|l| l.1 > 0).count();
+            prop_assert_eq!(out.returned().len(), payloads);
+            out.returned().clear();
+            prop_assert_eq!(pool.free(), 32);
+        }
+    }
+
+    #[test]
+    fn many_segments_take_several_sends() {
+        let pool = Pool::anonymous(4096, 1100).expect("memory");
+        let (mut out, expected) = filled(&vec![(1, 1); 1100], &pool);
+        let (mut calls, mut total) = (0, 0);
+        let end = out.flush(|iov| {
+            assert!(iov.len() <= IOV_ENTRIES);
+            let sent = iov.iter().map(|part| part.len()).sum::<usize>();
+            (calls, total) = (calls + 1, total + sent);
+            Ok(Some(sent))
+        });
+        assert_eq!((end.expect("no error"), calls, total), (Sent::All, 3, expected.len()));
+    }
+
+    #[test]
+    fn clear_returns_keyed_buffers() {
+        let pool = Pool::anonymous(4096, 4).expect("memory");
+        let (mut out, _) = filled(&[(3, 10), (3, 0), (0, 5)], &pool);
+        out.clear();
+        assert!(out.is_empty());
+        assert_eq!(out.returned().drain(..).map(|(key, _)| key).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(pool.free(), 4);
+    }
+}

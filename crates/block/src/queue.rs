@@ -1,0 +1,172 @@
+//! The asking end of a queue pair: requests in, completions out, in any order, matched by a tag.
+//!
+//! A pass of a reactor submits what it has, kicks once, and polls. A request owns its buffer until its completion gives it
+//! back; what a device could not take is given back at once ([`Refused`]).
+
+use std::collections::VecDeque;
+
+use machine::reactor::Arm;
+use machine::region::{Buf, Lent};
+use machine::ring::Ring;
+use wire::nvme::Status;
+
+/// What matches a completion to its request. Chosen by the asker; unique among what is in flight on one queue.
+pub type Tag = u64;
+
+/// A run of logical blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// First logical block.
+    pub lba: u64,
+    /// Number of blocks, 1 or more.
+    pub blocks: u64,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Read the blocks.
+    Read(Range),
+    /// Write the blocks; with `fua` they are durable when the completion comes.
+    Write {
+        /// Where.
+        range: Range,
+        /// Force unit access.
+        fua: bool,
+    },
+    /// Make all completed writes durable.
+    Flush,
+    /// The blocks read as zeros afterwards. With `deallocate` the space may be freed.
+    WriteZeroes {
+        /// Where.
+        range: Range,
+        /// Force unit access.
+        fua: bool,
+        /// The device may free the space.
+        deallocate: bool,
+    },
+    /// A hint that the blocks are not needed any more.
+    Deallocate(Range),
+}
+
+impl Op {
+    /// The blocks it touches; none for a flush.
+    #[must_use]
+    pub fn range(&self) -> Option<Range> {
+        match *self {
+            Self::Read(range) | Self::Deallocate(range) => Some(range),
+            Self::Write { range, .. } | Self::WriteZeroes { range, .. } => Some(range),
+            Self::Flush => None,
+        }
+    }
+}
+
+/// The bytes that go with a request.
+pub enum Data<'a> {
+    /// None: flush, write zeroes, deallocate.
+    None,
+    /// A buffer that the request carries: filled by a read (its length is the transfer's), taken from by a write.
+    Carried(Buf),
+    /// A write's bytes as they lie in a receive buffer; valid during `submit` only. For devices with `features.lends`.
+    Inline(&'a [u8]),
+    /// A read whose bytes the device lends: the completion points into its memory. For devices with `features.lends`.
+    Lend,
+}
+
+/// A command for a [`Queue`].
+pub struct Request<'a> {
+    /// Matches the completion.
+    pub tag: Tag,
+    /// What is asked.
+    pub op: Op,
+    /// The bytes that go with it.
+    pub data: Data<'a>,
+}
+
+/// The queue is full; the request is given back as it was. It is worth another try after the next poll.
+pub struct Refused<'a>(pub Request<'a>);
+
+/// Why a request failed. A device's own status and a host's error number stay apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The blocks are not all on the device.
+    OutOfRange,
+    /// The device is read-only.
+    ReadOnly,
+    /// The request was cancelled.
+    Cancelled,
+    /// The transfer is larger than the device takes, or its buffer does not fit its blocks.
+    BadTransfer,
+    /// An NVMe device answered with this status.
+    Device(Status),
+    /// The operating system answered with this error number.
+    Host(i32),
+    /// The connection to a remote device broke; whether the command was carried out is unknown.
+    Disconnected,
+}
+
+/// How a request ended.
+pub type Outcome = Result<(), Failure>;
+
+/// What a completion gives back.
+pub enum Returned {
+    /// Nothing: there was no buffer, or it was [`Data::Inline`].
+    None,
+    /// The buffer that the request carried.
+    Carried(Buf),
+    /// So many pieces at the front of [`Completions::lent`] are the blocks, in order.
+    Lent(usize),
+}
+
+/// The end of a request.
+pub struct Completion {
+    /// The request's tag.
+    pub tag: Tag,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it gives back.
+    pub data: Returned,
+}
+
+/// Where a queue puts completions: collected first, handled afterwards. Reused from pass to pass.
+#[derive(Default)]
+pub struct Completions {
+    /// The completions of this pass.
+    pub list: Vec<Completion>,
+    /// The lent pieces of those with [`Returned::Lent`], in the order of `list`.
+    pub lent: VecDeque<Lent>,
+}
+
+/// One reactor's way into a device.
+pub trait Queue {
+    /// Called at the start of a reactor's pass, before any `submit`. Loans taken in this pass live in its epoch.
+    fn begin(&mut self) {}
+
+    /// Takes a request, or gives it back if the queue is full. Its completion comes through [`Queue::poll`], also if it
+    /// failed at once. The range must be non-empty; a range outside the device completes with [`Failure::OutOfRange`].
+    ///
+    /// # Errors
+    /// [`Refused`] gives the request back when no room is left.
+    fn submit<'a>(&mut self, ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>>;
+
+    /// Sends what was submitted on its way: one doorbell or one packet for many.
+    fn kick(&mut self, _ring: &mut Ring) {}
+
+    /// Moves finished requests to `out`.
+    fn poll(&mut self, ring: &mut Ring, out: &mut Completions);
+
+    /// Called at the end of a reactor's pass, after all completions are handled.
+    fn end(&mut self) {}
+
+    /// Asks for the end of a request. Its completion still comes: cancelled, or as it ended.
+    fn cancel(&mut self, _tag: Tag) {}
+
+    /// Requests taken and not yet completed.
+    fn in_flight(&self) -> usize;
+
+    /// Makes a completion wake the reactor, then looks once more.
+    fn arm(&mut self, ring: &mut Ring) -> Arm;
+
+    /// The reactor is awake again.
+    fn disarm(&mut self) {}
+}

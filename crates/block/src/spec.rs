@@ -1,0 +1,374 @@
+//! How a person names a device, and the way from the name to the device.
+//!
+//! ```text
+//! disk.img                          a file, or a block device such as /dev/nvme0n1
+//! disk.img,ro,bs=4096               ... with options
+//! file:ram:odd,,name.img,size=1GiB  ... with an odd name: `file:` takes the rest as a path, `,,` is a comma in it
+//! ram:1GiB,bs=4096                  memory; gone when the program ends
+//! null:1TiB                         reads give zeros, writes vanish
+//! ```
+//!
+//! | option | long | means |
+//! |---|---|---|
+//! | `bs=N` | `block-size=N` | bytes of a logical block, 512 or 4096 |
+//! | `ro` | `read-only` | refuse everything that changes the device |
+//! | `uuid=U` | | the identity, instead of the stored or a new one |
+//! | `size=N` | | size of a file that is to be created |
+//!
+//! A new kind of device gets a [`Target`], a word in [`Target::parse`] and an arm in [`Spec::open`].
+
+mod size;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub use size::{format_size, parse_size};
+
+use crate::file::{FileDevice, FileOptions};
+use crate::null::NullDevice;
+use crate::ram::RamDevice;
+use crate::{Device, OpenError};
+
+/// Sizes of logical blocks that a device may have: those that NVMe hosts have drivers and file systems for.
+pub const BLOCK_BYTES: [u32; 2] = [512, 4096];
+
+/// A device as a person named it: not opened yet, and nothing is known about it but the words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// What the device is called in messages: the text without its options.
+    pub name: String,
+    /// What is to be opened.
+    pub target: Target,
+    /// How.
+    pub options: Options,
+}
+
+/// What is to be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Memory.
+    Ram {
+        /// Size in bytes.
+        bytes: u64,
+    },
+    /// Nothing.
+    Null {
+        /// Size in bytes.
+        bytes: u64,
+    },
+    /// A regular file or a block device.
+    File {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// The options behind the name. What is not given is for [`Defaults`] and the device to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of a logical block.
+    pub block_bytes: Option<u32>,
+    /// Refuse everything that changes the device.
+    pub read_only: bool,
+    /// The identity.
+    pub uuid: Option<Uuid>,
+    /// Size in bytes of a file that is to be created.
+    pub size: Option<u64>,
+}
+
+/// What holds for all devices of a command line that do not say otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Defaults {
+    /// Size in bytes of files that are not there yet. Without it they are not created.
+    pub size: Option<u64>,
+    /// Bytes of a logical block.
+    pub block_bytes: Option<u32>,
+    /// Refuse everything that changes a device.
+    pub read_only: bool,
+}
+
+impl FromStr for Spec {
+    type Err = OpenError;
+
+    fn from_str(text: &str) -> Result<Self, OpenError> {
+        let mut parts = split(text);
+        let name = parts.remove(0);
+        let target = Target::parse(&name)?;
+        let mut options = Options::default();
+        let mut given = Vec::new();
+        for part in &parts {
+            let key = options.set(part).map_err(|why| wrong(text, why.0, why.1))?;
+            if given.contains(&key) {
+                let hint = format!("Give `{key}` once.");
+                return Err(wrong(text, format!("the option `{key}` is there twice"), hint));
+            }
+            given.push(key);
+        }
+        if options.size.is_some() && !matches!(target, Target::File { .. }) {
+            let hint = "Memory and null devices have their size behind the colon, for example ram:1GiB.";
+            return Err(wrong(text, "`size=` is an option for files".to_owned(), hint.to_owned()));
+        }
+        Ok(Self { name, target, options })
+    }
+}
+
+impl Spec {
+    /// Opens the device, creating a file that is not there if a size is known.
+    ///
+    /// # Errors
+    /// What went wrong, and what the user can do about it.
+    pub fn open(&self, defaults: &Defaults) -> Result<Arc<dyn Device>, OpenError> {
+        let block_bytes = self.options.block_bytes.or(defaults.block_bytes);
+        let read_only = self.options.read_only || defaults.read_only;
+        let uuid = self.options.uuid;
+        Ok(match &self.target {
+            Target::Ram { bytes } => Arc::new(RamDevice::new(&self.name, *bytes, block_bytes, read_only, uuid)?),
+            Target::Null { bytes } => Arc::new(NullDevice::new(&self.name, *bytes, block_bytes, read_only, uuid)?),
+            Target::File { path } => {
+                let size = self.options.size.or(defaults.size);
+                Arc::new(FileDevice::open(path, &FileOptions { size, block_bytes, read_only, uuid })?)
+            }
+        })
+    }
+}
+
+impl Target {
+    /// Reads the part before the options.
+    fn parse(name: &str) -> Result<Self, OpenError> {
+        if name.is_empty() {
+            let hint = "Name a file, a block device, ram:SIZE or null:SIZE.".to_owned();
+            return Err(wrong(name, "the device has no name".to_owned(), hint));
+        }
+        if name.contains("://") && !name.starts_with("file:") {
+            let hint = "A device is a path, ram:SIZE or null:SIZE; for a file of this name, write file: before it.";
+            return Err(wrong(name, "addresses cannot be opened here".to_owned(), hint.to_owned()));
+        }
+        let file = |path: &str| Self::File { path: PathBuf::from(path) };
+        let Some((kind, rest)) = name.split_once(':') else {
+            return match name {
+                "ram" | "null" => Err(wrong(name, "the size is missing".to_owned(), format!("Write {name}:1GiB."))),
+                _ => Ok(file(name)),
+            };
+        };
+        let sized = || parse_size(rest).map_err(|why| wrong(name, why, format!("Write for example {kind}:1GiB.")));
+        match kind {
+            "ram" => Ok(Self::Ram { bytes: sized()? }),
+            "null" => Ok(Self::Null { bytes: sized()? }),
+            "file" if rest.is_empty() => {
+                Err(wrong(name, "the path is missing".to_owned(), "Write file:PATH.".to_owned()))
+            }
+            "file" => Ok(file(rest)),
+            // A mistyped kind should not become a file: what else would have a size behind a colon?
+            _ if kind.len() > 1 && kind.bytes().all(|b| b.is_ascii_alphabetic()) && parse_size(rest).is_ok() => {
+                let like = nearest(kind, &["ram", "null", "file"]).unwrap_or("ram");
+                let hint = format!("Did you mean {like}:{rest}? For a file of this name, write file:{name}.");
+                Err(wrong(name, format!("there is no kind of device called `{kind}`"), hint))
+            }
+            _ => Ok(file(name)),
+        }
+    }
+}
+
+/// Why an option cannot be used, and what to do.
+struct BadOption(String, String);
+
+impl Options {
+    /// Sets what `part` says and gives the option's short name back.
+    fn set(&mut self, part: &str) -> Result<&'static str, BadOption> {
+        let (key, value) = match part.split_once('=') {
+            Some((key, value)) => (key.trim(), Some(value.trim())),
+            None => (part.trim(), None),
+        };
+        let needed = |example: &str| {
+            value.ok_or_else(|| {
+                BadOption(format!("the option `{key}` needs a value"), format!("Write {key}={example}."))
+            })
+        };
+        match key {
+            "bs" | "block-size" => {
+                self.block_bytes = Some(block_size(needed("4096")?)?);
+                Ok("bs")
+            }
+            "ro" | "read-only" => match value {
+                None => {
+                    self.read_only = true;
+                    Ok("ro")
+                }
+                Some(_) => Err(BadOption(format!("`{key}` takes no value"), format!("Write {key} alone, or nothing."))),
+            },
+            "uuid" => {
+                let text = needed("6ba7b810-9dad-41d1-80b4-00c04fd430c8")?;
+                self.uuid = Some(uuid_value(text)?);
+                Ok("uuid")
+            }
+            "size" => {
+                let hint = "Write for example size=1GiB.".to_owned();
+                self.size = Some(parse_size(needed("1GiB")?).map_err(|why| BadOption(why, hint))?);
+                Ok("size")
+            }
+            _ => Err(unknown(key)),
+        }
+    }
+}
+
+/// Reads a logical block size.
+///
+/// # Errors
+/// A size that is no size, or not one of [`BLOCK_BYTES`].
+fn block_size(text: &str) -> Result<u32, BadOption> {
+    let hint = "Write bs=512 or bs=4096.".to_owned();
+    let bytes = match parse_size(text) {
+        Ok(bytes) => bytes,
+        Err(why) => return Err(BadOption(why, hint)),
+    };
+    let known = BLOCK_BYTES.into_iter().find(|known| u64::from(*known) == bytes);
+    known.ok_or_else(|| BadOption(format!("a block of {bytes} bytes is not possible"), hint))
+}
+
+fn uuid_value(text: &str) -> Result<Uuid, BadOption> {
+    match Uuid::parse_str(text) {
+        // All zeros means "no UUID" in a Namespace Identification Descriptor.
+        Ok(uuid) if !uuid.is_nil() => Ok(uuid),
+        _ => {
+            let hint = "A UUID looks like 6ba7b810-9dad-41d1-80b4-00c04fd430c8; `uuidgen` makes one.".to_owned();
+            Err(BadOption(format!("`{text}` is not a UUID that can be used"), hint))
+        }
+    }
+}
+
+fn unknown(key: &str) -> BadOption {
+    let known = ["bs", "block-size", "ro", "read-only", "uuid", "size"];
+    let like = nearest(key, &known).map(|name| format!("Did you mean `{name}`? ")).unwrap_or_default();
+    let hint = format!(
+        "{like}The options are bs=512|4096, ro, uuid=UUID and size=SIZE; a comma that belongs to a path is written twice."
+    );
+    BadOption(format!("there is no option called `{key}`"), hint)
+}
+
+/// Splits at single commas; a doubled one is a comma of the text. There is always a first part.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            ',' if chars.next_if_eq(&',').is_none() => parts.push(String::new()),
+            _ => parts.last_mut().expect("never empty").push(c),
+        }
+    }
+    parts
+}
+
+/// The known word that is at most two typing mistakes away.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word = word.to_ascii_lowercase();
+    let distances = known.iter().map(|name| (distance(&word, name), *name));
+    distances.filter(|(mistakes, name)| *mistakes <= 2 && *mistakes < name.len()).min().map(|(_, name)| name)
+}
+
+/// Levenshtein's distance: the letters to insert, delete or replace on the way from one word to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn wrong(device: &str, why: String, hint: String) -> OpenError {
+    OpenError { device: device.to_owned(), why, hint, source: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> Spec {
+        text.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn error(text: &str) -> String {
+        text.parse::<Spec>().expect_err(text).to_string()
+    }
+
+    fn file(path: &str) -> Target {
+        Target::File { path: PathBuf::from(path) }
+    }
+
+    #[test]
+    fn targets() {
+        assert_eq!(spec("disk.img").target, file("disk.img"));
+        assert_eq!(spec("/dev/nvme0n1").target, file("/dev/nvme0n1"));
+        assert_eq!(spec("./ram:1GiB").target, file("./ram:1GiB"));
+        assert_eq!(spec("C:\\disks\\a.img").target, file("C:\\disks\\a.img"));
+        assert_eq!(spec("by-id:disk-3").target, file("by-id:disk-3"));
+        assert_eq!(spec("ram:1GiB").target, Target::Ram { bytes: 1 << 30 });
+        assert_eq!(spec("null:1TiB").target, Target::Null { bytes: 1 << 40 });
+        assert_eq!(spec("file:ram:odd,,name").target, file("ram:odd,name"));
+        assert_eq!(spec("file:a://b").target, file("a://b"));
+    }
+
+    #[test]
+    fn options() {
+        let uuid = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
+        let all = spec(&format!("a,,b,bs=4k,ro,uuid={uuid},size=1G"));
+        assert_eq!(all.name, "a,b");
+        assert_eq!(
+            all.options,
+            Options {
+                block_bytes: Some(4096),
+                read_only: true,
+                uuid: Some(Uuid::parse_str(uuid).expect("a UUID")),
+                size: Some(1 << 30),
+            }
+        );
+        assert_eq!(spec("a,block-size=512,read-only").options, spec("a,bs=512,ro").options);
+        assert_eq!(spec("a").options, Options::default());
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        for (text, part) in [
+            ("", "no name"),
+            ("ram", "Write ram:1GiB"),
+            ("ram:", "not a size"),
+            ("ram:1XB", "unknown unit"),
+            ("rma:1GiB", "Did you mean ram:1GiB?"),
+            ("RAM:1GiB", "Did you mean ram:1GiB?"),
+            ("memory:1GiB", "no kind of device called `memory`"),
+            ("file:", "path is missing"),
+            ("nvme-tcp://127.0.0.1/x", "addresses cannot be opened here"),
+            ("a,bs=1024", "1024 bytes is not possible"),
+            ("a,bs", "needs a value"),
+            ("a,bss=512", "Did you mean `bs`?"),
+            ("a,block_size=512", "Did you mean `block-size`?"),
+            ("a,readonly", "Did you mean `read-only`?"),
+            ("a,ro=yes", "takes no value"),
+            ("a,ro,read-only", "`ro` is there twice"),
+            ("a,uuid=7", "not a UUID"),
+            ("a,uuid=00000000-0000-0000-0000-000000000000", "not a UUID that can be used"),
+            ("a,cache=none", "The options are"),
+            ("a,", "no option called ``"),
+            ("ram:1GiB,size=1GiB", "option for files"),
+        ] {
+            let error = error(text);
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("size", "size"), 0);
+        assert_eq!(nearest("q", &["bs", "ro"]), None);
+    }
+}

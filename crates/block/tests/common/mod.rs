@@ -1,0 +1,275 @@
+//! One harness for every device: a reactor's pass done by hand, and a model to compare a device with.
+
+#![allow(dead_code, unreachable_pub, reason = "every test program has this file of its own and uses a part of it")]
+
+use std::time::Duration;
+
+use machine::region::Pool;
+use machine::ring::{Ring, Wait};
+use proptest::prelude::*;
+use qpair_block::{Completion, Completions, Data, Device, Failure, Op, Queue, Range, Refused, Request, Returned};
+
+/// Largest transfer that the tests make; some are unaligned and touch many slots.
+pub const MAX_BLOCKS: u64 = 40;
+
+/// How a request's bytes travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// In a buffer of the request.
+    Carried,
+    /// Lent by the device, or as they lie.
+    Lent,
+}
+
+/// A queue of a device, and what a reactor has around it.
+pub struct Rig {
+    pub ring: Ring,
+    pub queue: Box<dyn Queue>,
+    pub pool: Pool,
+    pub out: Completions,
+}
+
+impl Rig {
+    pub fn new(device: &dyn Device) -> Self {
+        let mut ring = Ring::new().expect("a ring");
+        let queue = device.open_queue(&mut ring).expect("a queue");
+        let pool = Pool::anonymous(device.info().max_transfer_bytes as usize, 300).expect("memory");
+        Self { ring, queue, pool, out: Completions::default() }
+    }
+
+    /// One pass around `submit`: what is given back stays at the front.
+    pub fn pass(&mut self, requests: &mut Vec<Request<'_>>) {
+        self.queue.begin();
+        while let Some(request) = requests.pop() {
+            if let Err(Refused(request)) = self.queue.submit(&mut self.ring, request) {
+                requests.push(request);
+                break;
+            }
+        }
+        self.queue.kick(&mut self.ring);
+        self.queue.poll(&mut self.ring, &mut self.out);
+        self.queue.end();
+    }
+
+    /// Does one request and waits for its end: the outcome, and the bytes of a read.
+    pub fn run(&mut self, op: Op, data: Data<'_>) -> (Result<(), Failure>, Option<Vec<u8>>) {
+        let mut requests = vec![Request { tag: 77, op, data }];
+        for _ in 0..10_000 {
+            self.pass(&mut requests);
+            if let Some(Completion { tag, outcome, data }) = self.out.list.pop() {
+                assert!(tag == 77 && self.out.list.is_empty() && requests.is_empty());
+                assert_eq!(self.queue.in_flight(), 0);
+                return (outcome, self.bytes_of(data));
+            }
+            self.ring.enter(Wait::For(Duration::from_millis(1))).expect("waits");
+        }
+        panic!("{op:?} does not end");
+    }
+
+    fn bytes_of(&mut self, data: Returned) -> Option<Vec<u8>> {
+        let bytes = match data {
+            Returned::None => None,
+            Returned::Carried(buf) => Some(buf.to_vec()),
+            Returned::Lent(pieces) => Some(self.out.lent.drain(..pieces).flat_map(|piece| piece.to_vec()).collect()),
+        };
+        assert!(self.out.lent.is_empty());
+        bytes
+    }
+
+    pub fn carried(&self, bytes: &[u8]) -> Data<'static> {
+        let mut buf = self.pool.take().expect("one request at a time");
+        buf.set_len(bytes.len());
+        buf.copy_from_slice(bytes);
+        Data::Carried(buf)
+    }
+
+    pub fn read(&mut self, lba: u64, bytes: usize, blocks: u64, way: Way) -> Result<Vec<u8>, Failure> {
+        let data = match way {
+            // Old bytes in the buffer, so that a read that leaves some of them shows.
+            Way::Carried => self.carried(&vec![0xA5; bytes]),
+            Way::Lent => Data::Lend,
+        };
+        let (outcome, bytes) = self.run(Op::Read(Range { lba, blocks }), data);
+        outcome.map(|()| bytes.expect("a read has bytes"))
+    }
+
+    pub fn write(&mut self, lba: u64, blocks: u64, bytes: &[u8], fua: bool, way: Way) -> Result<(), Failure> {
+        let op = Op::Write { range: Range { lba, blocks }, fua };
+        match way {
+            Way::Carried => {
+                let data = self.carried(bytes);
+                self.run(op, data).0
+            }
+            Way::Lent => self.run(op, Data::Inline(bytes)).0,
+        }
+    }
+}
+
+/// One step of a random history.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Read { range: Range, way: Way },
+    Write { range: Range, way: Way, fua: bool, seed: u8 },
+    WriteZeroes { range: Range, fua: bool, deallocate: bool },
+    Deallocate { range: Range },
+    Flush,
+    Reopen,
+}
+
+/// Random histories on a device of so many blocks.
+pub fn histories(blocks: u64, steps: usize) -> impl Strategy<Value = Vec<Step>> {
+    let range =
+        move || (0..blocks, 1..=MAX_BLOCKS).prop_map(move |(lba, len)| Range { lba, blocks: len.min(blocks - lba) });
+    let wide = (0..blocks, 1..=blocks).prop_map(move |(lba, len)| Range { lba, blocks: len.min(blocks - lba) });
+    let way = || prop_oneof![Just(Way::Carried), Just(Way::Lent)];
+    let step = prop_oneof![
+        6 => (range(), way()).prop_map(|(range, way)| Step::Read { range, way }),
+        6 => (range(), way(), any::<bool>(), any::<u8>())
+            .prop_map(|(range, way, fua, seed)| Step::Write { range, way, fua, seed }),
+        2 => (prop_oneof![range().boxed(), wide.clone().boxed()], any::<bool>(), any::<bool>())
+            .prop_map(|(range, fua, deallocate)| Step::WriteZeroes { range, fua, deallocate }),
+        1 => prop_oneof![range().boxed(), wide.boxed()].prop_map(|range| Step::Deallocate { range }),
+        1 => Just(Step::Flush),
+        1 => Just(Step::Reopen),
+    ];
+    proptest::collection::vec(step, 1..steps)
+}
+
+/// What a device should hold.
+pub struct Model {
+    bytes: Vec<u8>,
+    block_bytes: usize,
+    /// Writes vanish.
+    forgets: bool,
+}
+
+impl Model {
+    pub fn new(device: &dyn Device, forgets: bool) -> Self {
+        let info = device.info();
+        Self { bytes: vec![0; info.bytes() as usize], block_bytes: info.block_bytes as usize, forgets }
+    }
+
+    fn part(&mut self, range: Range) -> &mut [u8] {
+        let from = range.lba as usize * self.block_bytes;
+        &mut self.bytes[from..from + range.blocks as usize * self.block_bytes]
+    }
+}
+
+/// Plays a history on a device and on the model; every read, and the whole at the end, must agree.
+pub fn play(device: &dyn Device, model: &mut Model, history: &[Step]) {
+    let features = device.info().features;
+    let block_bytes = device.info().block_bytes as usize;
+    let mut rig = Rig::new(device);
+    let possible = |way| if features.lends { way } else { Way::Carried };
+    for step in history {
+        match *step {
+            Step::Read { range, way } => {
+                let bytes = range.blocks as usize * block_bytes;
+                let found = rig.read(range.lba, bytes, range.blocks, possible(way)).expect("a read");
+                assert!(found == model.part(range), "{step:?} reads something else");
+            }
+            Step::Write { range, way, fua, seed } => {
+                let bytes = pattern(seed, range.blocks as usize * block_bytes);
+                rig.write(range.lba, range.blocks, &bytes, fua, possible(way)).expect("a write");
+                if !model.forgets {
+                    model.part(range).copy_from_slice(&bytes);
+                }
+            }
+            Step::WriteZeroes { range, fua, deallocate } => {
+                let (outcome, _) = rig.run(Op::WriteZeroes { range, fua, deallocate }, Data::None);
+                assert_eq!(outcome, Ok(()));
+                model.part(range).fill(0);
+            }
+            // Without the promise of zeros, what is read afterwards cannot be compared.
+            Step::Deallocate { .. } if !features.zeros_after_deallocate => {}
+            Step::Deallocate { range } => {
+                assert_eq!(rig.run(Op::Deallocate(range), Data::None).0, Ok(()));
+                model.part(range).fill(0);
+            }
+            Step::Flush => assert_eq!(rig.run(Op::Flush, Data::None).0, Ok(())),
+            Step::Reopen => rig = Rig::new(device),
+        }
+        assert!(device.used_blocks() <= device.info().blocks);
+    }
+    let (blocks, most) = (device.info().blocks, device.info().max_transfer_bytes as usize / block_bytes);
+    for lba in (0..blocks).step_by(most) {
+        let range = Range { lba, blocks: (most as u64).min(blocks - lba) };
+        let bytes = range.blocks as usize * block_bytes;
+        let found = rig.read(lba, bytes, range.blocks, Way::Carried).expect("a read");
+        assert!(found == model.part(range), "at the end: {range:?}");
+    }
+}
+
+/// Bytes that differ from block to block and from seed to seed.
+pub fn pattern(seed: u8, len: usize) -> Vec<u8> {
+    (0..len).map(|i| seed.wrapping_add((i / 512) as u8).wrapping_mul(31) ^ i as u8).collect()
+}
+
+/// What every device must say about requests that cannot be done.
+pub fn refuses_what_is_wrong(device: &dyn Device) {
+    let info = device.info();
+    let (block, blocks) = (info.block_bytes as usize, info.blocks);
+    let mut rig = Rig::new(device);
+    assert_eq!(rig.read(blocks, block, 1, Way::Carried), Err(Failure::OutOfRange));
+    assert_eq!(rig.read(u64::MAX, block, 1, Way::Carried), Err(Failure::OutOfRange));
+    assert_eq!(rig.read(0, 2 * block, 1, Way::Carried), Err(Failure::BadTransfer));
+    assert_eq!(rig.read(0, 0, 0, Way::Carried), Err(Failure::BadTransfer));
+    let (outcome, _) = rig.run(Op::Read(Range { lba: 0, blocks: 1 }), Data::None);
+    assert_eq!(outcome, Err(Failure::BadTransfer));
+    let (outcome, _) = rig.run(Op::Deallocate(Range { lba: blocks - 1, blocks: 2 }), Data::None);
+    assert_eq!(outcome, Err(if info.features.read_only { Failure::ReadOnly } else { Failure::OutOfRange }));
+    if !info.features.lends {
+        assert_eq!(rig.read(0, block, 1, Way::Lent), Err(Failure::BadTransfer));
+        assert_eq!(rig.write(0, 1, &vec![0; block], false, Way::Lent), Err(Failure::BadTransfer));
+    }
+    assert_eq!(rig.pool.free(), 300, "every buffer came back");
+}
+
+/// More requests than the queue takes at once: all end, none is lost or done twice, and the queue is bounded.
+pub fn bounded(device: &dyn Device, requests: u64) {
+    let mut rig = Rig::new(device);
+    let mut waiting: Vec<u64> = (0..requests).collect();
+    let mut ended = vec![false; requests as usize];
+    let mut refused = false;
+    while ended.contains(&false) {
+        rig.queue.begin();
+        while let Some(&tag) = waiting.last() {
+            let data = if device.info().features.lends {
+                Data::Lend
+            } else if let Some(mut buf) = rig.pool.take() {
+                buf.set_len(device.info().block_bytes as usize);
+                Data::Carried(buf)
+            } else {
+                break;
+            };
+            let op = Op::Read(Range { lba: tag % 8, blocks: 1 });
+            if let Err(Refused(request)) = rig.queue.submit(&mut rig.ring, Request { tag, op, data }) {
+                assert!(request.tag == tag && request.op == op);
+                refused = true;
+                break;
+            }
+            waiting.pop();
+        }
+        rig.queue.kick(&mut rig.ring);
+        rig.queue.poll(&mut rig.ring, &mut rig.out);
+        rig.out.lent.clear();
+        for completion in rig.out.list.drain(..) {
+            assert_eq!(completion.outcome, Ok(()));
+            assert!(!std::mem::replace(&mut ended[completion.tag as usize], true), "{} ended twice", completion.tag);
+        }
+        rig.queue.end();
+        rig.ring.enter(Wait::For(Duration::from_millis(1))).expect("waits");
+    }
+    assert!(refused, "the queue is not bounded");
+    assert_eq!((rig.queue.in_flight(), rig.pool.free()), (0, 300));
+}
+
+/// The step with no more than 128 KiB in blocks of 4 KiB.
+pub fn within_transfer(step: Step) -> Step {
+    let cut = |range: Range| Range { blocks: range.blocks.min(32), ..range };
+    match step {
+        Step::Read { range, way } => Step::Read { range: cut(range), way },
+        Step::Write { range, way, fua, seed } => Step::Write { range: cut(range), way, fua, seed },
+        other => other,
+    }
+}

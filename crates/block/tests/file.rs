@@ -1,0 +1,251 @@
+//! Files against the model, what is said about images that cannot be served, and errors of the medium.
+
+mod common;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use common::{Model, Rig, Way, bounded, histories, pattern, play, refuses_what_is_wrong, within_transfer};
+use proptest::prelude::*;
+use qpair_block::file::{FileDevice, FileOptions};
+use qpair_block::spec::{Defaults, Spec};
+use qpair_block::{Data, Device, Failure, Op, OpenError, Range};
+use tempfile::TempDir;
+
+const EIO: i32 = 5;
+
+/// A directory on a disk; the usual temporary one may be in memory, where there is no direct I/O.
+fn dir() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
+}
+
+/// A directory in memory, where direct I/O is not possible, or the usual temporary one.
+fn other_dir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
+}
+
+fn image(dir: &TempDir, name: &str, bytes: u64) -> PathBuf {
+    let path = dir.path().join(name);
+    File::create(&path).and_then(|file| file.set_len(bytes)).expect("an image");
+    path
+}
+
+fn open(path: &Path, options: FileOptions) -> Result<FileDevice, OpenError> {
+    FileDevice::open(path, &options)
+}
+
+fn sized(size: u64) -> FileOptions {
+    FileOptions { size: Some(size), ..FileOptions::default() }
+}
+
+const READ_ONLY: FileOptions = FileOptions { size: None, block_bytes: None, read_only: true, uuid: None };
+
+/// Why and what to do, in one text.
+fn error(path: &Path, options: FileOptions) -> String {
+    match open(path, options) {
+        Ok(_) => panic!("{} opens with {options:?}", path.display()),
+        Err(error) => error.to_string(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn histories_with_small_blocks(history in histories(1003, 30)) {
+        for dir in [dir(), other_dir()] {
+            let path = image(&dir, "disk.img", 1003 * 512);
+            let device = open(&path, FileOptions::default()).expect("an image");
+            let mut model = Model::new(&device, false);
+            play(&device, &mut model, &history);
+            device.close().expect("closes");
+            drop(device);
+            let again = open(&path, READ_ONLY).expect("an image");
+            play(&again, &mut model, &[]);
+        }
+    }
+
+    #[test]
+    fn histories_with_large_blocks(history in histories(150, 30)) {
+        let history: Vec<_> = history.into_iter().map(within_transfer).collect();
+        let dir = dir();
+        let options = FileOptions { block_bytes: Some(4096), ..sized(150 * 4096) };
+        let device = open(&dir.path().join("new.img"), options).expect("creates it");
+        play(&device, &mut Model::new(&device, false), &history);
+    }
+}
+
+#[test]
+fn wrong_requests_and_a_full_queue() {
+    let dir = dir();
+    let path = image(&dir, "disk.img", 1 << 20);
+    let device = open(&path, FileOptions::default()).expect("an image");
+    refuses_what_is_wrong(&device);
+    bounded(&device, 1000);
+    drop(device);
+
+    let device = open(&path, READ_ONLY).expect("an image");
+    refuses_what_is_wrong(&device);
+    let mut rig = Rig::new(&device);
+    let range = Range { lba: 0, blocks: 1 };
+    assert_eq!(rig.write(0, 1, &[1; 512], false, Way::Carried), Err(Failure::ReadOnly));
+    assert_eq!(rig.run(Op::Deallocate(range), Data::None).0, Err(Failure::ReadOnly));
+    assert_eq!(rig.run(Op::Flush, Data::None).0, Ok(()));
+    assert!(device.info().features.read_only && !device.info().features.volatile_cache);
+}
+
+#[test]
+fn an_image_is_created_thin_and_kept() {
+    let dir = dir();
+    let path = dir.path().join("new.img");
+    let device = open(&path, sized(1 << 30)).expect("creates it");
+    assert_eq!(fs::metadata(&path).expect("it is there").len(), 1 << 30);
+    let info = device.info();
+    assert_eq!((info.kind, info.block_bytes, info.blocks, info.preferred_blocks), ("file", 512, 1 << 21, 8));
+    assert!(info.features.volatile_cache && info.features.thin && !info.features.lends);
+    assert!(device.used_blocks() < 1024, "{} of {} used", device.used_blocks(), info.blocks);
+    let identity = info.identity;
+    let mut rig = Rig::new(&device);
+    let bytes = pattern(3, 64 << 10);
+    rig.write(100_000, 128, &bytes, true, Way::Carried).expect("a write");
+    assert!(device.used_blocks() >= 128);
+    drop((rig, device));
+
+    for options in [FileOptions::default(), sized(1 << 30), READ_ONLY] {
+        let device = open(&path, options).expect("it is there");
+        assert_eq!(device.info().identity, identity, "the same disk as before");
+        assert_eq!(Rig::new(&device).read(100_000, 64 << 10, 128, Way::Carried), Ok(bytes.clone()));
+    }
+}
+
+#[test]
+fn an_empty_file_is_as_good_as_none() {
+    let dir = dir();
+    let path = image(&dir, "empty.img", 0);
+    assert!(error(&path, FileOptions::default()).contains("--size 1GiB"));
+    assert!(error(&path, READ_ONLY).contains("is empty"));
+    assert_eq!(open(&path, sized(8192)).expect("gets a size").info().blocks, 16);
+}
+
+#[test]
+fn images_that_cannot_be_served() {
+    let dir = dir();
+    let missing = dir.path().join("missing.img");
+    assert!(error(&missing, FileOptions::default()).contains("add --size 1GiB to create it"));
+    assert!(error(&missing, READ_ONLY).contains("no such file"));
+    assert!(error(&missing, sized(1000)).contains("1000 bytes is not a whole number of 512-byte blocks"));
+    assert!(error(&missing, sized(0)).contains("is empty"));
+    assert!(!missing.exists(), "nothing is left behind");
+    assert!(error(&dir.path().join("no/where.img"), sized(4096)).contains("mkdir -p"));
+
+    let short = image(&dir, "short.img", 4096);
+    let text = error(&short, sized(1 << 20));
+    assert!(text.contains("4096 bytes (4 KiB), not 1048576 (1 MiB)") && text.contains("truncate -s 1048576"), "{text}");
+    assert!(error(&short, sized(2048)).contains("not cut off"));
+    assert_eq!(fs::metadata(&short).expect("it is there").len(), 4096);
+
+    let odd = image(&dir, "odd.img", 4100);
+    assert!(error(&odd, FileOptions::default()).contains("truncate -s 4608"));
+    let large = FileOptions { block_bytes: Some(4096), ..FileOptions::default() };
+    assert!(error(&odd, large).contains("truncate -s 8192"));
+
+    assert!(error(dir.path(), FileOptions::default()).contains("this is a directory"));
+    assert!(error(&short.join("x"), FileOptions::default()).contains("part of the path is a file"));
+    if Path::new("/dev/full").exists() {
+        assert!(error(Path::new("/dev/full"), FileOptions::default()).contains("neither a regular file"));
+    }
+    // The size that no file system here takes: the file that was made for it goes again.
+    let huge = dir.path().join("huge.img");
+    assert!(error(&huge, sized((1 << 63) - 512)).contains("cannot be made"));
+    assert!(!huge.exists(), "nothing is left behind");
+}
+
+#[test]
+fn permissions() {
+    let dir = dir();
+    let path = image(&dir, "disk.img", 4096);
+    let mut permissions = fs::metadata(&path).expect("it is there").permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&path, permissions).expect("our own file");
+    if File::options().write(true).open(&path).is_ok() {
+        eprintln!("SKIP: permissions (this user may write everything)");
+        return;
+    }
+    assert!(error(&path, FileOptions::default()).contains("add ,ro"));
+    assert!(open(&path, READ_ONLY).is_ok());
+}
+
+#[test]
+fn one_server_writes_or_many_read() {
+    let dir = dir();
+    let path = image(&dir, "disk.img", 4096);
+    let writer = open(&path, FileOptions::default()).expect("an image");
+    for options in [FileOptions::default(), READ_ONLY] {
+        assert!(error(&path, options).contains("has locked it"));
+    }
+    drop(writer);
+    let readers = [open(&path, READ_ONLY), open(&path, READ_ONLY)];
+    assert!(readers.iter().all(Result::is_ok));
+    assert!(error(&path, FileOptions::default()).contains("has locked it"));
+    drop(readers);
+    assert!(open(&path, FileOptions::default()).is_ok());
+}
+
+#[test]
+fn a_copy_is_another_disk() {
+    let dir = dir();
+    let path = dir.path().join("disk.img");
+    let identity = open(&path, sized(4096)).expect("creates it").info().identity;
+    let copy = dir.path().join("copy.img");
+    fs::copy(&path, &copy).expect("copies");
+    assert_ne!(open(&copy, FileOptions::default()).expect("an image").info().identity, identity);
+    assert_eq!(open(&path, FileOptions::default()).expect("an image").info().identity, identity);
+}
+
+#[test]
+fn a_file_that_shrinks_gives_errors_and_no_zeros() {
+    for dir in [dir(), other_dir()] {
+        let path = image(&dir, "disk.img", 1 << 20);
+        let device = open(&path, FileOptions::default()).expect("an image");
+        let mut rig = Rig::new(&device);
+        File::options().write(true).open(&path).and_then(|file| file.set_len(1 << 19)).expect("cuts");
+        assert_eq!(rig.read(0, 4096, 8, Way::Carried), Ok(vec![0; 4096]));
+        assert_eq!(rig.read(1024, 512, 1, Way::Carried), Err(Failure::Host(EIO)));
+        assert_eq!(rig.read(1020, 4096, 8, Way::Carried), Err(Failure::Host(EIO)), "only its start is there");
+        assert_eq!(rig.pool.free(), 300, "the buffers of failed reads came back");
+    }
+}
+
+#[test]
+fn direct_where_the_file_system_can() {
+    let dir = dir();
+    let path = image(&dir, "disk.img", 1 << 20);
+    let options = FileOptions { block_bytes: Some(4096), ..FileOptions::default() };
+    if !open(&path, options).expect("an image").is_direct() {
+        eprintln!("SKIP: direct I/O (not possible in {})", dir.path().display());
+    }
+}
+
+#[test]
+fn through_a_specification() {
+    let dir = dir();
+    let path = dir.path().join("a,b.img");
+    let text = format!("{},bs=4096", path.display().to_string().replace(',', ",,"));
+    let spec: Spec = text.parse().expect("a specification");
+    let open = |defaults: Defaults| spec.open(&defaults).map(|device| device.info().clone());
+    assert!(open(Defaults::default()).is_err());
+    let info = open(Defaults { size: Some(1 << 20), ..Defaults::default() }).expect("creates it");
+    assert_eq!((info.block_bytes, info.blocks, info.name.as_str()), (4096, 256, path.to_str().expect("text")));
+    let info = open(Defaults { block_bytes: Some(512), read_only: true, ..Defaults::default() }).expect("opens it");
+    assert_eq!((info.block_bytes, info.features.read_only), (4096, true), "its own option goes first");
+
+    let ram: Spec = "ram:1MiB".parse().expect("a specification");
+    let defaults = Defaults { size: Some(5), block_bytes: Some(4096), read_only: false };
+    let device = ram.open(&defaults).expect("a small disk");
+    assert_eq!((device.info().kind, device.info().blocks), ("ram", 256));
+    let null: Spec = "null:1TiB,uuid=6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a specification");
+    let device = null.open(&Defaults::default()).expect("any size");
+    assert_eq!((device.info().kind, device.info().bytes()), ("null", 1 << 40));
+    assert_eq!(format!("{:?}", device.info().identity), "6ba7b810-9dad-41d1-80b4-00c04fd430c8");
+    assert!("ram:1000".parse::<Spec>().expect("a specification").open(&Defaults::default()).is_err());
+}

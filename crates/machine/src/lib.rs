@@ -1,0 +1,14 @@
+//! Floor 1: the machine - memory, the operating system and the cores, as qpair sees them.
+//!
+//! - [`region`]: memory with a stated durability; buffers and slots are carved from it.
+//! - [`ring`]: the operating system as a queue: sockets that are called directly and files that complete later.
+//! - [`reactor`]: one pinned thread that polls its queues and sleeps when all of them are armed.
+//!
+//! All `unsafe` code of the project lives in this crate, each block with its reason. Floors above see safe types only.
+
+pub mod clock;
+pub mod limits;
+pub mod os;
+pub mod reactor;
+pub mod region;
+pub mod ring;

@@ -1,0 +1,78 @@
+//! Every limit of this floor, in one place. Reaching one is back-pressure or a clear error, never growth.
+
+use std::time::Duration;
+
+// ---- Rings. ----
+
+/// Sockets and listeners that one ring looks after.
+pub const MAX_SOCKETS: usize = 4096;
+/// Owners (connection tables, file queues) that one ring knows.
+pub const MAX_OWNERS: usize = 1024;
+/// Entries of one vectored send or receive: Linux' `IOV_MAX`.
+pub const MAX_IOVECS: usize = 1024;
+/// Readiness events taken from the operating system at once; more wait there for the next time.
+pub const MAX_EVENTS: usize = 1024;
+/// Connections that a listener keeps until they are accepted.
+pub const LISTEN_BACKLOG: i32 = 1024;
+/// Size asked for each socket buffer, in bytes.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// File tasks of one ring that are queued, running, or done and not yet reaped.
+pub const MAX_FILE_TASKS: usize = 1024;
+/// Threads of one ring that carry out file tasks, started with the first task.
+pub const FILE_WORKERS: usize = 4;
+/// Zeros written at once where the file system cannot zero a range by itself, in bytes: so many entries of that block.
+pub const ZERO_BLOCK_BYTES: usize = 64 << 10;
+/// Entries, each of [`ZERO_BLOCK_BYTES`], in one such write.
+pub const ZERO_BLOCKS_PER_WRITE: usize = 16;
+
+// ---- Reactors. ----
+
+/// A reactor that found work in this many passes since it last entered its ring ...
+pub const ENTER_PASSES: u32 = 2;
+/// ... and that long ago enters it again. Sockets that are busy are received from directly meanwhile.
+pub const ENTER_INTERVAL: Duration = Duration::from_micros(10);
+/// How long a reactor that was asked to stop waits for its pollers to drain.
+pub const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// A reactor on the calling thread looks at its end condition at least this often, also when nothing happens.
+pub const UNTIL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a reactor that decides by itself spins before it sleeps, while its core is its own.
+pub const AUTO_SPIN: Duration = Duration::from_micros(50);
+/// How often it looks whether the core is its own.
+pub const AUTO_INTERVAL: Duration = Duration::from_secs(1);
+/// The core is not its own if the scheduler took it away more often than this in one interval.
+pub const AUTO_SWITCHES: u64 = 20;
+/// How long it does not spin then.
+pub const AUTO_BACK_OFF: Duration = Duration::from_secs(30);
+
+const _: () = assert!(MAX_FILE_TASKS >= FILE_WORKERS && MAX_OWNERS <= u32::MAX as usize);
+const _: () = assert!(AUTO_BACK_OFF.as_nanos() > AUTO_INTERVAL.as_nanos());
+
+// ---- Regions: buffers and slots. ----
+
+/// Size of the huge page that large regions are aligned for, in bytes.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
+/// Mappings are asked for in multiples of this: the largest page size of the machines we run on.
+pub(crate) const MAP_GRANULE_BYTES: usize = 64 << 10;
+/// Buffers of a pool start at multiples of this: what direct I/O asks for at most.
+pub const BUFFER_ALIGN: usize = 4096;
+/// Buffers of one pool.
+pub const MAX_POOL_BUFFERS: usize = 1 << 24;
+/// Reactors that can share a device: handles of one slot map.
+pub const MAX_REACTORS: usize = 64;
+/// Bytes that all slots without data read from: a run of zeros up to this long is lent in one piece.
+pub const SLOT_ZERO_BYTES: usize = 128 << 10;
+/// Free slots that a handle fetches from the common stock at once.
+pub const SLOT_BATCH: usize = 64;
+/// Free slots that a handle keeps for itself between passes; more go back to the common stock.
+pub const SLOT_KEPT: usize = 2 * SLOT_BATCH;
+/// Retired slots that a handle keeps until their last reader is gone; more wait in the common stock, for anybody.
+pub const SLOT_RETIRED: usize = 2 * SLOT_BATCH;
+/// Slots that an idle handle holds on to at most: a slot map needs so many spare ones for each handle.
+pub const SLOT_HELD: usize = SLOT_KEPT + SLOT_RETIRED;
+/// Passes of one handle that can have loans out and be told apart. With more, the loans of a new pass count for an old
+/// one and hold up the reuse of slots for longer.
+pub const MAX_LOAN_PASSES: usize = 64;
+
+const _: () = assert!(HUGE_PAGE_BYTES.is_multiple_of(MAP_GRANULE_BYTES) && MAP_GRANULE_BYTES.is_multiple_of(BUFFER_ALIGN));
+const _: () = assert!(SLOT_ZERO_BYTES.is_power_of_two() && SLOT_BATCH <= SLOT_KEPT);
+const _: () = assert!(MAX_REACTORS == 64 && MAX_LOAN_PASSES == 64, "both are the bits of a u64");

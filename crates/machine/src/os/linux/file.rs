@@ -1,0 +1,105 @@
+//! Opening files and block devices, and what can be told about them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use rustix::fs::{AtFlags, StatxFlags, XattrFlags, fgetxattr, fsetxattr, ioctl_blksszget, statx};
+use rustix::io::Errno;
+
+use crate::os::{Alignment, FileKey, OpenMode};
+
+/// Right for every disk whose blocks are at most a page: what direct I/O is given where the kernel does not say.
+const CAUTIOUS: u32 = 4096;
+
+/// Opens a file or block device for data.
+///
+/// # Errors
+/// Those of `open`; `InvalidInput` where direct I/O is not possible: it is worth another try without.
+pub fn open_data(path: &Path, mode: OpenMode) -> io::Result<File> {
+    let flags = if mode.direct { libc::O_DIRECT } else { 0 };
+    OpenOptions::new()
+        .read(true)
+        .write(!mode.read_only)
+        .create(mode.create && !mode.read_only)
+        .custom_flags(flags)
+        .open(path)
+}
+
+/// What direct I/O on this file asks for: `STATX_DIOALIGN` (Linux 6.1), else a block device's logical block, else a page.
+///
+/// # Errors
+/// Those of `statx`.
+pub fn direct_alignment(file: &File) -> io::Result<Alignment> {
+    let stat = match statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
+        Ok(stat) => Some(stat),
+        Err(Errno::NOSYS) => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(stat) = stat
+        && stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0
+        && stat.stx_dio_offset_align != 0
+    {
+        return Ok(Alignment { memory: stat.stx_dio_mem_align.max(1), offset: stat.stx_dio_offset_align });
+    }
+    let offset = if is_block_device(file)? { ioctl_blksszget(file)? } else { CAUTIOUS };
+    Ok(Alignment { memory: CAUTIOUS, offset })
+}
+
+/// Whether it is a block device rather than a file.
+///
+/// # Errors
+/// Those of `fstat`.
+pub fn is_block_device(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.file_type().is_block_device())
+}
+
+/// The size of a block device (its metadata says 0). Moves the file's cursor.
+///
+/// # Errors
+/// Those of `lseek`.
+pub fn block_device_bytes(mut file: &File) -> io::Result<u64> {
+    file.seek(SeekFrom::End(0))
+}
+
+/// Space that a file takes on its file system, in bytes.
+///
+/// # Errors
+/// Those of `fstat`.
+pub fn allocated_bytes(file: &File) -> io::Result<u64> {
+    // In units of 512 bytes whatever the file system's block is (stat(3type)).
+    Ok(file.metadata()?.blocks() * 512)
+}
+
+/// Reads an extended attribute, such as `user.qpair.uuid`, into `value` and gives its length. `None`: it is not set.
+///
+/// # Errors
+/// `Unsupported`: the file system has none. `ERANGE`: the attribute is longer than `value`. Device nodes give
+/// `PermissionDenied` for names that start with `user.`.
+pub fn get_xattr(file: &File, name: &str, value: &mut [u8]) -> io::Result<Option<usize>> {
+    match fgetxattr(file, name, value) {
+        Ok(len) => Ok(Some(len)),
+        Err(Errno::NODATA) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sets an extended attribute. It survives a power loss once the file is synced.
+///
+/// # Errors
+/// As with [`get_xattr`]; `StorageFull` or `ENOSPC` where there is no room for it.
+pub fn set_xattr(file: &File, name: &str, value: &[u8]) -> io::Result<()> {
+    Ok(fsetxattr(file, name, value, XattrFlags::empty())?)
+}
+
+/// What tells this file from a copy of it.
+///
+/// # Errors
+/// Those of `statx`.
+pub fn file_key(file: &File) -> io::Result<FileKey> {
+    let metadata = file.metadata()?;
+    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    Ok(FileKey { inode: metadata.ino(), born })
+}

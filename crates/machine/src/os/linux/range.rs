@@ -1,0 +1,173 @@
+//! Reading, writing, zeroing and freeing a range of a file or block device: whole or not at all, as far as the caller is
+//! concerned. Errors keep the kernel's number.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, ReadWriteFlags, pread, pwrite, pwritev2, retry_on_intr};
+
+use crate::limits::{ZERO_BLOCK_BYTES, ZERO_BLOCKS_PER_WRITE};
+
+/// Fills `bytes`, over as many short reads as it takes.
+pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match pread(file, &mut bytes[done..], offset + done as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => done += read,
+            Err(Errno::INTR) => {}
+            // With O_DIRECT a file whose end is not aligned gives a short read, and then the rest is not aligned either.
+            Err(Errno::INVAL) if done > 0 && file.metadata()?.len() <= offset + done as u64 => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes`, over as many short writes as it takes. With `dsync` they are durable on return.
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64, dsync: bool) -> io::Result<()> {
+    let mut done = 0;
+    let mut how = if dsync { Dsync::ByWrite } else { Dsync::No };
+    while done < bytes.len() {
+        let (rest, at) = (&bytes[done..], offset + done as u64);
+        let written = match how {
+            Dsync::ByWrite => pwritev2(file, &[IoSlice::new(rest)], at, ReadWriteFlags::DSYNC),
+            Dsync::No | Dsync::After => pwrite(file, rest, at),
+        };
+        match written {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => done += written,
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if matches!(how, Dsync::ByWrite) => how = Dsync::After,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if matches!(how, Dsync::After) { file.sync_data() } else { Ok(()) }
+}
+
+/// How a write is made durable.
+enum Dsync {
+    No,
+    /// `RWF_DSYNC`.
+    ByWrite,
+    /// `fdatasync` at the end, where there is no `RWF_DSYNC`.
+    After,
+}
+
+/// Makes a range read as zeros: without giving up its space if that can be done, by freeing it, or by writing zeros.
+/// On a block device the kernel turns the first two into write-zeroes commands. The file does not get longer by the
+/// first two; the range must lie within it.
+pub(crate) fn zero(file: &File, offset: u64, len: u64, dsync: bool) -> io::Result<()> {
+    if len == 0 {
+        return Ok(());
+    }
+    for flags in [FallocateFlags::ZERO_RANGE, FallocateFlags::PUNCH_HOLE] {
+        match retry_on_intr(|| fallocate(file, flags | FallocateFlags::KEEP_SIZE, offset, len)) {
+            Ok(()) if dsync => return file.sync_data(),
+            Ok(()) => return Ok(()),
+            Err(error) if cannot(error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    write_zeros(file, offset, len)?;
+    if dsync { file.sync_data() } else { Ok(()) }
+}
+
+/// Frees a range if the file system can. On a block device the kernel turns this into a write-zeroes command that may
+/// unmap, so that what is read afterwards is certain.
+pub(crate) fn deallocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    if len == 0 {
+        return Ok(());
+    }
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match retry_on_intr(|| fallocate(file, flags, offset, len)) {
+        Err(error) if !cannot(error) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The file system or device does not know this way (`EINVAL`: not for this range), rather than having failed at it.
+fn cannot(error: Errno) -> bool {
+    matches!(error, Errno::OPNOTSUPP | Errno::NOSYS | Errno::NODEV | Errno::INVAL)
+}
+
+/// Aligned for direct I/O.
+#[repr(align(4096))]
+struct ZeroBlock([u8; ZERO_BLOCK_BYTES]);
+
+pub(super) fn write_zeros(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    static ZEROS: ZeroBlock = ZeroBlock([0; ZERO_BLOCK_BYTES]);
+    let mut done = 0;
+    while done < len {
+        let mut left = (len - done).min((ZERO_BLOCK_BYTES * ZERO_BLOCKS_PER_WRITE) as u64) as usize;
+        let slices: [IoSlice<'_>; ZERO_BLOCKS_PER_WRITE] = std::array::from_fn(|_| {
+            let part = left.min(ZERO_BLOCK_BYTES);
+            left -= part;
+            IoSlice::new(&ZEROS.0[..part])
+        });
+        match pwritev2(file, &slices, offset + done, ReadWriteFlags::empty()) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => done += written as u64,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    /// Zeroes `range` of a patterned file in the given way and checks each byte.
+    fn check(way: impl Fn(&File, u64, u64) -> io::Result<()>, zeros_expected: bool) {
+        const LEN: usize = 3 << 20;
+        let file = tempfile::tempfile().expect("a file");
+        let pattern: Vec<u8> = (0..LEN).map(|at| at as u8 | 1).collect();
+        write_all_at(&file, &pattern, 0, false).expect("write");
+        let (offset, len) = (4096 + 512, (1 << 20) + (64 << 10) + 512);
+        way(&file, offset as u64, len as u64).expect("the way works");
+        let mut now = vec![0; LEN];
+        read_exact_at(&file, &mut now, 0).expect("read");
+        assert_eq!(&now[..offset], &pattern[..offset]);
+        assert_eq!(&now[offset + len..], &pattern[offset + len..]);
+        if zeros_expected {
+            assert!(now[offset..offset + len].iter().all(|&byte| byte == 0));
+        }
+        assert_eq!(file.metadata().expect("metadata").len(), LEN as u64);
+    }
+
+    #[test]
+    fn every_way_of_zeroing_zeroes_the_range_and_nothing_else() {
+        check(|file, offset, len| zero(file, offset, len, true), true);
+        check(|file, offset, len| zero(file, offset, len, false), true);
+        check(write_zeros, true);
+        check(deallocate, false);
+        check(|file, _, _| zero(file, 0, 0, false).and_then(|()| deallocate(file, 0, 0)), false);
+    }
+
+    #[test]
+    fn deallocation_gives_space_back_where_the_file_system_can() {
+        let file = tempfile::tempfile().expect("a file");
+        write_all_at(&file, &vec![1; 1 << 20], 0, true).expect("write");
+        let before = file.metadata().expect("metadata").blocks();
+        deallocate(&file, 0, 1 << 20).expect("a hint never fails for want of support");
+        assert!(file.metadata().expect("metadata").blocks() <= before);
+    }
+
+    #[test]
+    fn errors_keep_their_number() {
+        let Ok(full) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/full") else { return };
+        for dsync in [false, true] {
+            let error = write_all_at(&full, &[0; 512], 0, dsync).expect_err("no space");
+            assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+        }
+        let error = zero(&full, 0, 512, false).expect_err("no fallocate there, and no space for zeros");
+        assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+    }
+}

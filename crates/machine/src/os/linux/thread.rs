@@ -1,0 +1,99 @@
+//! Threads, cores, and what the process uses.
+
+use std::fs;
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::os::{SocketBuffers, Usage};
+
+/// The cores the process was given, as seen by the first thread that asked; pinning asks before it pins.
+fn given() -> io::Result<CpuSet> {
+    static GIVEN: OnceLock<CpuSet> = OnceLock::new();
+    if let Some(given) = GIVEN.get() {
+        return Ok(*given);
+    }
+    let now = sched_getaffinity(None)?;
+    Ok(*GIVEN.get_or_init(|| now))
+}
+
+/// Binds the calling thread to one core. Threads that it starts afterwards inherit that.
+///
+/// # Errors
+/// The core does not exist or is not one of [`allowed_cpus`].
+pub fn pin_to(cpu: usize) -> io::Result<()> {
+    let given = given()?;
+    if cpu >= CpuSet::MAX_CPU || !given.is_set(cpu) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("core {cpu} is not open to this process")));
+    }
+    let mut one = CpuSet::new();
+    one.set(cpu);
+    Ok(sched_setaffinity(None, &one)?)
+}
+
+/// Lets the calling thread run on all cores of the process again.
+pub(crate) fn unpin() -> io::Result<()> {
+    Ok(sched_setaffinity(None, &given()?)?)
+}
+
+/// The cores that the process may use (its cpuset or `taskset`), ascending, whatever the calling thread is pinned to.
+#[must_use]
+pub fn allowed_cpus() -> Vec<usize> {
+    // The call fails only with a mask that is too short: more than 1,024 cores. Core 0 is a cautious answer.
+    given().map_or_else(|_| vec![0], |given| (0..CpuSet::MAX_CPU).filter(|&cpu| given.is_set(cpu)).collect())
+}
+
+/// What the process has used, all threads.
+#[must_use]
+pub fn usage() -> Usage {
+    rusage(libc::RUSAGE_SELF)
+}
+
+/// What the calling thread has used.
+#[must_use]
+pub fn thread_usage() -> Usage {
+    rusage(libc::RUSAGE_THREAD)
+}
+
+fn rusage(who: libc::c_int) -> Usage {
+    let mut raw = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a whole `rusage`, which the kernel fills.
+    let result = unsafe { libc::getrusage(who, raw.as_mut_ptr()) };
+    assert_eq!(result, 0, "getrusage fails only for a wrong `who` or pointer");
+    // SAFETY: zeroed before, filled since; all bit patterns of its integers are valid.
+    let raw = unsafe { raw.assume_init() };
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    Usage {
+        user: time(raw.ru_utime),
+        system: time(raw.ru_stime),
+        involuntary_switches: raw.ru_nivcsw.unsigned_abs(),
+        // In KiB on Linux.
+        max_rss_bytes: raw.ru_maxrss.unsigned_abs() * 1024,
+    }
+}
+
+/// The resident set of the process now, in bytes.
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn rss_bytes() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    kib.map(|kib: u64| kib * 1024)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no VmRSS in /proc/self/status"))
+}
+
+/// The limits of `SO_SNDBUF` and `SO_RCVBUF`; zero where they cannot be read.
+pub(crate) fn largest_socket_buffers() -> SocketBuffers {
+    static LARGEST: OnceLock<SocketBuffers> = OnceLock::new();
+    let read = |name| fs::read_to_string(name).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    *LARGEST.get_or_init(|| SocketBuffers {
+        send: read("/proc/sys/net/core/wmem_max"),
+        receive: read("/proc/sys/net/core/rmem_max"),
+    })
+}

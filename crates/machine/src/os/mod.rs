@@ -1,0 +1,87 @@
+//! The operating system, where a ring is not the way: threads and cores, what the process uses, how files are opened,
+//! known, and changed in place.
+//!
+//! One file per system behind the one surface that is re-exported here. What a system does not have is an error of kind
+//! `Unsupported`, never a pretence.
+
+#[cfg(target_os = "linux")]
+#[path = "linux/mod.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod system;
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+pub use system::{
+    allocated_bytes, allowed_cpus, block_device_bytes, direct_alignment, file_key, get_xattr, is_block_device,
+    open_data, pin_to, rss_bytes, set_xattr, thread_usage, usage,
+};
+pub(crate) use system::{deallocate, largest_socket_buffers, read_exact_at, unpin, write_all_at, zero};
+
+/// What a process or a thread has used so far. All zero where the system does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user: Duration,
+    /// CPU time in the kernel.
+    pub system: Duration,
+    /// Times the scheduler took the core away although there was more to do.
+    pub involuntary_switches: u64,
+    /// The largest resident set so far, in bytes; of the process, also for a thread.
+    pub max_rss_bytes: u64,
+}
+
+/// How [`open_data`] opens a file or a block device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenMode {
+    /// For reading only.
+    pub read_only: bool,
+    /// Past the page cache (`O_DIRECT`). A file system that cannot do it gives `InvalidInput`.
+    pub direct: bool,
+    /// Makes an empty file if there is none.
+    pub create: bool,
+}
+
+/// What direct I/O asks for, in bytes; both are powers of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alignment {
+    /// Of the buffer's address.
+    pub memory: u32,
+    /// Of the offset in the file and of the length.
+    pub offset: u32,
+}
+
+/// Tells a file from its copies on the same file system: a copy has another inode, and a reused inode another birth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileKey {
+    /// Inode number.
+    pub inode: u64,
+    /// When the inode was made, since 1970; `None` where the file system does not say.
+    pub born: Option<Duration>,
+}
+
+/// The largest socket buffers that the kernel grants, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketBuffers {
+    pub(crate) send: usize,
+    pub(crate) receive: usize,
+}
+
+/// Locks a file for this opening of it, against all others that ask for the lock. False: somebody else has it. The lock
+/// goes when the file is closed, also by a crash.
+///
+/// # Errors
+/// The file system has no locks.
+pub fn lock_exclusive(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

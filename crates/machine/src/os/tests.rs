@@ -1,0 +1,80 @@
+use std::os::unix::fs::FileExt;
+
+use super::*;
+
+#[test]
+fn pinning_is_seen_by_the_thread_only() {
+    let all = allowed_cpus();
+    assert!(!all.is_empty());
+    let last = all[all.len() - 1];
+    std::thread::spawn(move || {
+        pin_to(last).expect("an allowed core");
+        assert_eq!(allowed_cpus(), all, "the process still has all of them");
+        assert_eq!(std::thread::available_parallelism().expect("known").get(), 1);
+        unpin().expect("back to all");
+        assert_eq!(std::thread::available_parallelism().expect("known").get(), all.len());
+    })
+    .join()
+    .expect("no panic");
+    assert_eq!(pin_to(1 << 20).expect_err("no such core").kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn usage_says_something_plausible() {
+    let (process, thread) = (usage(), thread_usage());
+    assert!(process.user + process.system >= thread.user + thread.system);
+    let rss = rss_bytes().expect("/proc is there");
+    assert!(rss > 1 << 16 && rss < 1 << 40, "{rss}");
+    assert!(process.max_rss_bytes > 1 << 16);
+}
+
+#[test]
+fn one_lock_for_one_file() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let open = || open_data(file.path(), OpenMode::default()).expect("it is there");
+    let first = open();
+    assert!(lock_exclusive(&first).expect("locks work"));
+    assert!(!lock_exclusive(&open()).expect("locks work"));
+    drop(first);
+    assert!(lock_exclusive(&open()).expect("locks work"));
+}
+
+#[test]
+fn files_are_opened_known_and_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("disk.img");
+    let missing = open_data(&path, OpenMode::default()).expect_err("not there yet");
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+
+    let file = open_data(&path, OpenMode { create: true, ..OpenMode::default() }).expect("created");
+    file.set_len(1 << 20).expect("sparse");
+    assert!(!is_block_device(&file).expect("fstat"));
+    assert!(allocated_bytes(&file).expect("fstat") < 1 << 20);
+    assert_eq!(block_device_bytes(&file).expect("a file has an end too"), 1 << 20);
+
+    let copy = folder.path().join("copy.img");
+    std::fs::copy(&path, &copy).expect("copied");
+    let copy = open_data(&copy, OpenMode { read_only: true, ..OpenMode::default() }).expect("there");
+    let key = file_key(&file).expect("statx");
+    assert_eq!(file_key(&open_data(&path, OpenMode::default()).expect("there")).expect("statx"), key);
+    assert_ne!(file_key(&copy).expect("statx"), key);
+    assert!(copy.write_at(&[1], 0).is_err(), "read-only");
+
+    let alignment = direct_alignment(&file).expect("statx");
+    assert!(alignment.memory.is_power_of_two() && alignment.offset.is_power_of_two(), "{alignment:?}");
+}
+
+#[test]
+fn extended_attributes_are_absent_set_or_unsupported() {
+    let file = tempfile::tempfile().expect("a file");
+    let mut value = [0; 16];
+    match get_xattr(&file, "user.qpair.test", &mut value) {
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+        Ok(before) => {
+            assert_eq!(before, None);
+            set_xattr(&file, "user.qpair.test", b"0123456789").expect("as it can be read");
+            assert_eq!(get_xattr(&file, "user.qpair.test", &mut value).expect("set"), Some(10));
+            assert_eq!(&value[..10], b"0123456789");
+        }
+    }
+}

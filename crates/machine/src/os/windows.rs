@@ -1,0 +1,165 @@
+//! Windows: files and what the standard library offers. Direct I/O, pinning and completion ports are still to come.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::fs::FileExt;
+use std::path::Path;
+
+use super::{Alignment, FileKey, OpenMode, SocketBuffers, Usage};
+use crate::limits::{SOCKET_BUFFER_BYTES, ZERO_BLOCK_BYTES};
+
+fn unsupported<T>(what: &str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, format!("{what} is not supported on Windows yet")))
+}
+
+/// Binds the calling thread to one core.
+///
+/// # Errors
+/// Not supported yet.
+pub fn pin_to(_cpu: usize) -> io::Result<()> {
+    unsupported("pinning a thread")
+}
+
+/// Nothing is pinned.
+pub(crate) fn unpin() -> io::Result<()> {
+    Ok(())
+}
+
+/// The cores that the process may use.
+#[must_use]
+pub fn allowed_cpus() -> Vec<usize> {
+    (0..std::thread::available_parallelism().map_or(1, usize::from)).collect()
+}
+
+/// What the process has used: not known yet.
+#[must_use]
+pub fn usage() -> Usage {
+    Usage::default()
+}
+
+/// What the calling thread has used: not known yet.
+#[must_use]
+pub fn thread_usage() -> Usage {
+    Usage::default()
+}
+
+/// The resident set of the process.
+///
+/// # Errors
+/// Not supported yet.
+pub fn rss_bytes() -> io::Result<u64> {
+    unsupported("the resident set size")
+}
+
+/// Windows sets no limit that could be read.
+pub(crate) fn largest_socket_buffers() -> SocketBuffers {
+    SocketBuffers { send: SOCKET_BUFFER_BYTES, receive: SOCKET_BUFFER_BYTES }
+}
+
+/// Opens a file for data.
+///
+/// # Errors
+/// Those of opening; direct I/O is not supported yet.
+pub fn open_data(path: &Path, mode: OpenMode) -> io::Result<File> {
+    if mode.direct {
+        return unsupported("direct I/O");
+    }
+    OpenOptions::new().read(true).write(!mode.read_only).create(mode.create && !mode.read_only).open(path)
+}
+
+/// What direct I/O asks for.
+///
+/// # Errors
+/// Not supported yet.
+pub fn direct_alignment(_file: &File) -> io::Result<Alignment> {
+    unsupported("direct I/O")
+}
+
+/// Block devices cannot be opened yet.
+///
+/// # Errors
+/// None.
+pub fn is_block_device(_file: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// The size of a block device.
+///
+/// # Errors
+/// Not supported yet.
+pub fn block_device_bytes(_file: &File) -> io::Result<u64> {
+    unsupported("a block device")
+}
+
+/// Space that a file takes.
+///
+/// # Errors
+/// Not supported yet.
+pub fn allocated_bytes(_file: &File) -> io::Result<u64> {
+    unsupported("the allocated size")
+}
+
+/// Extended attributes do not exist.
+///
+/// # Errors
+/// Always `Unsupported`.
+pub fn get_xattr(_file: &File, _name: &str, _value: &mut [u8]) -> io::Result<Option<usize>> {
+    unsupported("an extended attribute")
+}
+
+/// Extended attributes do not exist.
+///
+/// # Errors
+/// Always `Unsupported`.
+pub fn set_xattr(_file: &File, _name: &str, _value: &[u8]) -> io::Result<()> {
+    unsupported("an extended attribute")
+}
+
+/// What tells this file from a copy of it.
+///
+/// # Errors
+/// Not supported yet.
+pub fn file_key(_file: &File) -> io::Result<FileKey> {
+    unsupported("the file index")
+}
+
+/// Fills `bytes`, over as many short reads as it takes.
+pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.seek_read(&mut bytes[done..], offset + done as u64)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => done += read,
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes`, over as many short writes as it takes. With `dsync` they are durable on return.
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64, dsync: bool) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.seek_write(&bytes[done..], offset + done as u64)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => done += written,
+        }
+    }
+    if dsync { file.sync_data() } else { Ok(()) }
+}
+
+/// Writes zeros.
+pub(crate) fn zero(file: &File, offset: u64, len: u64, dsync: bool) -> io::Result<()> {
+    static ZEROS: [u8; ZERO_BLOCK_BYTES] = [0; ZERO_BLOCK_BYTES];
+    let mut done = 0;
+    while done < len {
+        let part = (len - done).min(ZERO_BLOCK_BYTES as u64);
+        write_all_at(file, &ZEROS[..part as usize], offset + done, false)?;
+        done += part;
+    }
+    if dsync { file.sync_data() } else { Ok(()) }
+}
+
+/// A hint; nothing is done with it yet.
+pub(crate) fn deallocate(_file: &File, _offset: u64, _len: u64) -> io::Result<()> {
+    Ok(())
+}

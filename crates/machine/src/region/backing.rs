@@ -1,0 +1,218 @@
+//! Where a region's bytes come from: one mapping of the operating system.
+//!
+//! ```text
+//!     what the system gives    |...........|<-------------- 2 MiB aligned --------------->|......|
+//!     what is kept                         |  bytes, rounded up to 64 KiB                 |
+//!     given back at once       |...........|                                              |......|
+//! ```
+//!
+//! Nothing is touched here: pages come with their first use, so a large region costs nothing until it holds something.
+//! A huge page can only stand where virtual and physical addresses agree in their low 21 bits, hence the alignment.
+//!
+//! This file is the boundary to the operating system: [`Mapping`] has the same surface everywhere.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::ptr::NonNull;
+
+#[cfg(unix)]
+use unix as system;
+
+#[cfg(not(unix))]
+compile_error!("qpair-machine has no memory mappings for this operating system yet: add its module here");
+
+use super::HugePages;
+
+/// One mapping: readable and writable memory that stays where it is until this is dropped.
+pub(super) struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+    /// What the system has mapped at `base`: `bytes`, rounded up for anonymous memory.
+    held: usize,
+    /// Keeps a mapped file open, locked and known as mapped.
+    _file: Option<system::Claim>,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread. It hands out nothing but its address; whoever turns that
+// into references (pool, slot map) answers for their exclusiveness.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; `sync` and `advise` are system calls that any thread may make on any mapping.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Zeroed private memory; starts at a multiple of 2 MiB if it is at least as long.
+    pub(super) fn anonymous(bytes: usize) -> io::Result<Self> {
+        let held = system::rounded(bytes)?;
+        Ok(Self { base: system::anonymous(held)?, bytes, held, _file: None })
+    }
+
+    /// The first `bytes` of a file, shared with it.
+    pub(super) fn file(file: &File, bytes: usize) -> io::Result<Self> {
+        let claim = system::Claim::new(file, bytes)?;
+        Ok(Self { base: system::shared(&claim, bytes)?, bytes, held: bytes, _file: Some(claim) })
+    }
+
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Asks for huge pages; only advice, so that nothing depends on it.
+    pub(super) fn advise_huge(&self) -> HugePages {
+        system::advise_huge(self.base, self.bytes)
+    }
+
+    /// Writes the pages of `range` to the file and waits for it.
+    pub(super) fn sync(&self, range: Range<usize>) -> io::Result<()> {
+        assert!(range.start <= range.end && range.end <= self.bytes, "{range:?} is outside of {} bytes", self.bytes);
+        if range.is_empty() { Ok(()) } else { system::sync(self.base, range) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `base` and `held` are the mapping that `anonymous` or `shared` made for us alone, and whoever points
+        // into it holds the region and thereby this mapping.
+        unsafe { system::unmap(self.base, self.held) };
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::collections::BTreeSet;
+    use std::ffi::c_void;
+    use std::fs::{File, TryLockError};
+    use std::io;
+    use std::ops::Range;
+    use std::os::unix::fs::MetadataExt;
+    use std::ptr::{self, NonNull};
+    use std::sync::{Mutex, PoisonError};
+
+    use rustix::mm::{self, MapFlags, MsyncFlags, ProtFlags};
+
+    use crate::limits::{HUGE_PAGE_BYTES, MAP_GRANULE_BYTES};
+    use crate::region::HugePages;
+
+    /// The length to ask for when `bytes` are wanted.
+    pub(super) fn rounded(bytes: usize) -> io::Result<usize> {
+        if bytes == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a region of no bytes"));
+        }
+        bytes.checked_next_multiple_of(MAP_GRANULE_BYTES).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    fn address(base: *mut c_void) -> io::Result<NonNull<u8>> {
+        NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the system mapped memory at address zero"))
+    }
+
+    /// `kept` is a multiple of 64 KiB.
+    pub(super) fn anonymous(kept: usize) -> io::Result<NonNull<u8>> {
+        let slack = if kept >= HUGE_PAGE_BYTES { HUGE_PAGE_BYTES } else { 0 };
+        let asked = kept.checked_add(slack).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: a new private mapping at an address of the system's choice cannot touch existing memory.
+        let start = unsafe {
+            mm::mmap_anonymous(ptr::null_mut(), asked, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)?
+        };
+        if slack == 0 {
+            return address(start);
+        }
+        let head = start.addr().next_multiple_of(HUGE_PAGE_BYTES) - start.addr();
+        let tail = slack - head;
+        // SAFETY: head + kept + tail is the mapping just made; nobody else knows of it. Both ends are multiples of the
+        // page size: `start` is, `kept` and HUGE_PAGE_BYTES are multiples of 64 KiB.
+        unsafe {
+            let base = start.byte_add(head);
+            if head > 0 {
+                mm::munmap(start, head)?;
+            }
+            if tail > 0 {
+                mm::munmap(base.byte_add(kept), tail)?;
+            }
+            address(base)
+        }
+    }
+
+    pub(super) fn shared(claim: &Claim, bytes: usize) -> io::Result<NonNull<u8>> {
+        // SAFETY: a new mapping at an address of the system's choice cannot touch existing memory. `claim` has checked
+        // that the file is long enough and that nobody else in this process has it mapped.
+        let start = unsafe {
+            mm::mmap(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &claim.file, 0)?
+        };
+        address(start)
+    }
+
+    /// # Safety
+    /// `base` and `bytes` are a whole mapping made by `anonymous` or `shared` that nobody points into any more.
+    pub(super) unsafe fn unmap(base: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's promise.
+        let done = unsafe { mm::munmap(base.as_ptr().cast(), bytes) };
+        debug_assert!(done.is_ok(), "munmap of our own mapping: {done:?}");
+    }
+
+    pub(super) fn advise_huge(base: NonNull<u8>, bytes: usize) -> HugePages {
+        #[cfg(target_os = "linux")]
+        if bytes >= HUGE_PAGE_BYTES {
+            // SAFETY: MADV_HUGEPAGE changes how our own mapping is backed, never what is in it.
+            let advised = unsafe { mm::madvise(base.as_ptr().cast(), bytes, mm::Advice::LinuxHugepage) };
+            if advised.is_ok() {
+                return HugePages::Advised;
+            }
+        }
+        let _ = (base, bytes);
+        HugePages::Unavailable
+    }
+
+    pub(super) fn sync(base: NonNull<u8>, range: Range<usize>) -> io::Result<()> {
+        // msync wants a page boundary: from the mapping's start every multiple of 64 KiB is one.
+        let start = range.start - range.start % MAP_GRANULE_BYTES;
+        // SAFETY: the range lies in our own mapping (checked by the caller), and MS_SYNC only reads it.
+        unsafe { mm::msync(base.as_ptr().byte_add(start).cast(), range.end - start, MsyncFlags::SYNC)? };
+        Ok(())
+    }
+
+    /// Device and inode of the files that this process has mapped.
+    static MAPPED: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+    /// The right to map a file: held once in this process (by `MAPPED`) and, among programs that ask, once on this
+    /// machine (by an advisory lock), so that two regions never share bytes.
+    pub(super) struct Claim {
+        file: File,
+        id: (u64, u64),
+    }
+
+    impl Claim {
+        pub(super) fn new(file: &File, bytes: usize) -> io::Result<Self> {
+            rounded(bytes)?;
+            let meta = file.metadata()?;
+            if !meta.is_file() || meta.len() < bytes as u64 {
+                // A page beyond the file's end is a SIGBUS waiting to happen.
+                let why = format!("a mapping of {bytes} bytes needs a regular file of that length, not {}", meta.len());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+            let id = (meta.dev(), meta.ino());
+            let mut mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
+            if mapped.contains(&id) {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the file is already mapped by this program"));
+            }
+            let file = file.try_clone()?;
+            file.try_lock().map_err(|error| match error {
+                TryLockError::WouldBlock => {
+                    io::Error::new(io::ErrorKind::ResourceBusy, "another program uses the file")
+                }
+                TryLockError::Error(error) => error,
+            })?;
+            mapped.insert(id);
+            Ok(Self { file, id })
+        }
+    }
+
+    impl Drop for Claim {
+        fn drop(&mut self) {
+            MAPPED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        }
+    }
+}

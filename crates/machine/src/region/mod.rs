@@ -1,0 +1,219 @@
+//! Memory, and how durable it is.
+//!
+//! A [`Region`] is one mapping with one answer to "what must be done so that these bytes survive?". Two things are carved
+//! from it: a [`Pool`] of fixed buffers that requests carry, and a [`SlotMap`] whose blocks are lent.
+//!
+//! ```text
+//!     Region                one mapping; hands out no bytes itself
+//!       +-- Pool            | buffer 0 | buffer 1 | ...       each owned by one Buf at a time
+//!       +-- SlotMap         | zeros | slot | slot | ...       written once while nobody looks, then read by anybody
+//! ```
+//!
+//! A region is taken by value by what is carved from it: no two carvings share bytes. Both keep it mapped until the last
+//! buffer or loan is gone, in whatever order things are dropped.
+
+mod backing;
+mod persist;
+mod pool;
+mod slot;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use backing::Mapping;
+use persist::Persist;
+
+pub use persist::{Durability, Event, Recorder};
+#[allow(unused_imports, reason = "the ring hands buffers to its worker threads with it")]
+pub(crate) use pool::RawBytes;
+pub use pool::{Buf, Pool};
+pub use slot::{Full, Lent, SlotHandle, SlotMap};
+
+/// Whether the system was asked to back a region with huge pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HugePages {
+    /// Asked; the system uses them where it finds some.
+    Advised,
+    /// The region is too small for one, or the system does not take the advice. It works all the same.
+    Unavailable,
+}
+
+/// Memory, and how durable it is: one mapping, and the way to make its bytes survive.
+pub struct Region {
+    mapping: Mapping,
+    persist: Box<dyn Persist>,
+    huge_pages: HugePages,
+}
+
+impl Region {
+    /// `bytes` of zeroed memory that does not survive the process. No page is touched: space is taken by use.
+    ///
+    /// # Errors
+    /// No bytes at all, or the system's refusal of so many.
+    pub fn anonymous(bytes: usize) -> io::Result<Self> {
+        Ok(Self::over(Mapping::anonymous(bytes)?, Box::new(persist::None)))
+    }
+
+    /// The first `bytes` of a file, which other openings of the file see change (`MAP_SHARED`).
+    ///
+    /// The file is locked against other programs that ask for the lock, and mapped at most once in this one. What no
+    /// lock prevents is a program that writes to or shortens the file regardless: bytes that a reader holds then change
+    /// under it, or the process gets a SIGBUS. Allocate the file's space first; writing to a hole on a full file system
+    /// ends the same way.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the file is not a regular one of at least `bytes`, `ResourceBusy` if it is mapped or locked
+    /// already, and whatever the system says.
+    pub fn file(file: &File, bytes: usize) -> io::Result<Self> {
+        Ok(Self::over(Mapping::file(file, bytes)?, Box::new(persist::Msync)))
+    }
+
+    /// Anonymous memory that claims to be durable and writes down what is done for it: for tests.
+    ///
+    /// # Errors
+    /// Those of [`Region::anonymous`].
+    pub fn recorded(bytes: usize) -> io::Result<(Self, Arc<Recorder>)> {
+        let recorder = Arc::new(Recorder::default());
+        Ok((Self::over(Mapping::anonymous(bytes)?, Box::new(Arc::clone(&recorder))), recorder))
+    }
+
+    fn over(mapping: Mapping, persist: Box<dyn Persist>) -> Self {
+        let huge_pages = mapping.advise_huge();
+        Self { mapping, persist, huge_pages }
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a region is never empty")]
+    pub fn len(&self) -> usize {
+        self.mapping.len()
+    }
+
+    /// What makes these bytes survive.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.persist.durability()
+    }
+
+    /// Whether huge pages were asked for.
+    #[must_use]
+    pub fn huge_pages(&self) -> HugePages {
+        self.huge_pages
+    }
+
+    /// Starts making a range of bytes durable: it is when the next [`Region::fence`] returns.
+    ///
+    /// # Errors
+    /// Those of the medium. Which of the bytes are durable is then unknown.
+    ///
+    /// # Panics
+    /// If the range is not inside the region.
+    pub fn persist(&self, range: Range<usize>) -> io::Result<()> {
+        assert!(range.start <= range.end && range.end <= self.len(), "{range:?} is outside of {} bytes", self.len());
+        self.persist.persist(&self.mapping, range)
+    }
+
+    /// Waits until everything persisted before is durable.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn fence(&self) -> io::Result<()> {
+        self.persist.fence()
+    }
+
+    /// The first byte. It stays where it is for the life of the region.
+    fn base(&self) -> NonNull<u8> {
+        self.mapping.base()
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region")
+            .field("bytes", &self.len())
+            .field("durability", &self.durability())
+            .field("huge_pages", &self.huge_pages)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::HUGE_PAGE_BYTES;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn large_regions_are_aligned_for_huge_pages_and_cost_nothing_untouched() {
+        for bytes in [HUGE_PAGE_BYTES, HUGE_PAGE_BYTES + 4096, 3 * HUGE_PAGE_BYTES, (1 << 30) + 1] {
+            let region = Region::anonymous(bytes).unwrap();
+            assert_eq!((region.len(), region.base().addr().get() % HUGE_PAGE_BYTES), (bytes, 0));
+        }
+        assert_eq!(Region::anonymous(1).unwrap().huge_pages(), HugePages::Unavailable);
+        assert_eq!(Region::anonymous(0).unwrap_err().kind(), ErrorKind::InvalidInput);
+        Region::anonymous(usize::MAX).unwrap_err();
+        Region::anonymous(usize::MAX - (1 << 20)).unwrap_err();
+    }
+
+    #[test]
+    fn a_file_region_writes_to_its_file() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(256 << 10).unwrap();
+        let region = Region::file(&file, 200_000).unwrap();
+        assert_eq!(region.durability(), Durability::Msync);
+        let pool = Pool::new(region, 100_000);
+        let (mut first, mut second) = (pool.take().unwrap(), pool.take());
+        assert!(second.is_none(), "two buffers of 100,000 bytes, page-aligned, do not fit into 200,000");
+        first.fill(7);
+        pool.region().persist(1..70_000).unwrap();
+        pool.region().fence().unwrap();
+        second.take();
+        drop(first);
+        drop(pool);
+        let mut found = vec![0; 100_001];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut found, 0).unwrap();
+        assert!(found[..100_000].iter().all(|byte| *byte == 7) && found[100_000] == 0);
+    }
+
+    #[test]
+    fn a_file_is_mapped_once_and_never_beyond_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("image");
+        let open = || File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+        let file = open();
+        file.set_len(8192).unwrap();
+        assert_eq!(Region::file(&file, 8193).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(Region::file(&file, 0).unwrap_err().kind(), ErrorKind::InvalidInput);
+        let region = Region::file(&file, 8192).unwrap();
+        assert_eq!(Region::file(&file, 4096).unwrap_err().kind(), ErrorKind::ResourceBusy);
+        assert_eq!(Region::file(&open(), 4096).unwrap_err().kind(), ErrorKind::ResourceBusy);
+        drop(region);
+        drop(Region::file(&file, 4096).unwrap());
+        drop(file);
+        let locked = open();
+        locked.lock().unwrap();
+        assert_eq!(Region::file(&open(), 4096).unwrap_err().kind(), ErrorKind::ResourceBusy);
+    }
+
+    #[test]
+    fn a_recorder_sees_persists_and_fences_in_order() {
+        let (region, recorder) = Region::recorded(8192).unwrap();
+        region.persist(0..64).unwrap();
+        region.persist(4096..8192).unwrap();
+        region.fence().unwrap();
+        region.persist(64..64).unwrap();
+        let want = [Event::Persist(0..64), Event::Persist(4096..8192), Event::Fence, Event::Persist(64..64)];
+        assert_eq!(recorder.take(), want);
+        assert_eq!(recorder.take(), []);
+    }
+
+    #[test]
+    #[should_panic = "outside"]
+    fn persisting_outside_is_a_bug() {
+        let _ = Region::anonymous(4096).unwrap().persist(4000..4097);
+    }
+}

@@ -1,0 +1,238 @@
+//! The operating system as a queue.
+//!
+//! A [`Ring`] belongs to one thread, a reactor's or a program's own. Two kinds of things go through it:
+//!
+//! ```text
+//!   sockets   called directly: try_recv / try_send          ready(owner)  <- "another call is worth it"
+//!   files     submit_file(owner, task)                      files_done(owner)  <- completions
+//!                                   \                       /
+//!                                    enter(wait): once per pass, the only call that may block
+//! ```
+//!
+//! An [`Owner`] is whoever polls: a table of connections, a file queue. `enter` collects for everybody and keeps it on the
+//! lists of the owners until they take it; nothing is called back.
+//!
+//! What stands behind the surface here is portable: epoll through mio, edge-triggered, each socket registered once, and a
+//! few worker threads for files. Another kind of ring (`io_uring`, completion ports) changes what is inside of [`Ring`], not
+//! what is outside. Other threads wake a sleeping ring with its [`Waker`]; `reactor/sleep.rs` says why that is never missed.
+//!
+//! A program that owns its ring waits like this, with [`Ring::arm`] taking part in the decision to wait:
+//!
+//! ```no_run
+//! # use qpair_machine::{reactor::Arm, ring::{Ring, Wait}};
+//! # fn main() -> std::io::Result<()> {
+//! # let stream = std::net::TcpStream::connect("127.0.0.1:4420")?;
+//! let mut ring = Ring::new()?;
+//! let owner = ring.owner();
+//! let socket = ring.socket(stream, owner, 0)?;
+//! let mut ready = Vec::new();
+//! loop {
+//!     // Receive until the socket is drained, send what there is, and then:
+//!     let wait = if ring.arm(&socket) == Arm::Armed { Wait::Forever } else { Wait::No };
+//!     ring.enter(wait)?;
+//!     ring.ready(owner, &mut ready);
+//!     ready.clear();
+//! }
+//! # }
+//! ```
+
+mod file;
+mod interest;
+mod socket;
+mod waker;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use file::Files;
+pub use file::{FileDone, FileOp, FileTask};
+use interest::{Interests, WAKER_TOKEN};
+pub use socket::{Listener, Socket};
+pub use waker::Waker;
+
+use crate::limits::{MAX_EVENTS, MAX_OWNERS};
+use crate::reactor::Arm;
+
+/// Whoever polls one ring: a table of connections, a file queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner(u32);
+
+impl Owner {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How long [`Ring::enter`] may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// This long, rounded up to the granularity of the system (a millisecond here).
+    For(Duration),
+    /// Until something comes.
+    Forever,
+}
+
+/// A socket or listener is worth another call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The key it was registered with.
+    pub key: u32,
+    /// Bytes, a connection to accept, the end of the stream, or an error can be received.
+    pub readable: bool,
+    /// There is room to send.
+    pub writable: bool,
+}
+
+/// One thread's way to the operating system.
+pub struct Ring {
+    poll: mio::Poll,
+    events: mio::Events,
+    interests: Rc<Interests>,
+    files: Files,
+    waker: Waker,
+    owners: u32,
+}
+
+impl Ring {
+    /// A ring without sockets or files. It stays on the thread that makes it.
+    ///
+    /// # Errors
+    /// The process has no file descriptors left (three are needed).
+    pub fn new() -> io::Result<Self> {
+        let poll = mio::Poll::new()?;
+        let interests = Rc::new(Interests::new(poll.registry().try_clone()?));
+        let waker = Waker::new(poll.registry(), WAKER_TOKEN)?;
+        let events = mio::Events::with_capacity(MAX_EVENTS);
+        Ok(Self { poll, events, interests, files: Files::default(), waker, owners: 0 })
+    }
+
+    /// What other threads wake this ring with.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// A new owner.
+    ///
+    /// # Panics
+    /// If [`MAX_OWNERS`] are taken: owners are for queues and tables, not for connections.
+    pub fn owner(&mut self) -> Owner {
+        assert!((self.owners as usize) < MAX_OWNERS, "owners are never given back");
+        let owner = Owner(self.owners);
+        self.owners += 1;
+        self.interests.add_owner();
+        self.files.add_owner();
+        owner
+    }
+
+    /// Takes a connected socket over: makes it non-blocking, without Nagle's delay, with large buffers, and registers it.
+    /// Its readiness comes to `owner` under `key`.
+    ///
+    /// # Errors
+    /// The connection is gone already, or [`crate::limits::MAX_SOCKETS`] are registered (`QuotaExceeded`).
+    pub fn socket(&mut self, stream: TcpStream, owner: Owner, key: u32) -> io::Result<Socket> {
+        Socket::new(stream, owner, key, &self.interests)
+    }
+
+    /// Listens on an address; port 0 lets the system choose one.
+    ///
+    /// # Errors
+    /// Those of `bind` and `listen`, above all `AddrInUse` and `PermissionDenied`.
+    pub fn listener(&mut self, address: SocketAddr, owner: Owner, key: u32) -> io::Result<Listener> {
+        Listener::new(address, owner, key, &self.interests)
+    }
+
+    /// Makes sure that bytes that come from now on wake [`Ring::enter`]. `Busy`: the socket was not drained when it was last
+    /// received from, so there may be bytes that no event will tell of. A socket that is not to be received from at the
+    /// moment (no buffers) must not be asked: what its owner waits for wakes it.
+    ///
+    /// Room to send after a send that would have blocked wakes it too.
+    #[must_use]
+    pub fn arm(&self, socket: &Socket) -> Arm {
+        socket.arm()
+    }
+
+    /// The same for connections to accept. `Busy` until [`Listener::try_accept`] has said `None`.
+    #[must_use]
+    pub fn arm_listener(&self, listener: &Listener) -> Arm {
+        listener.arm()
+    }
+
+    /// The same for file tasks: `Busy` if completions are there to take.
+    pub fn arm_files(&mut self, owner: Owner) -> Arm {
+        if self.files.has_done(owner) { Arm::Busy } else { Arm::Armed }
+    }
+
+    /// Moves the readiness that [`Ring::enter`] collected for this owner to `out`. Each socket comes once.
+    pub fn ready(&mut self, owner: Owner, out: &mut Vec<Ready>) {
+        self.interests.take(owner, out);
+    }
+
+    /// Has something done with a file. Tasks run in any order, and several at once.
+    ///
+    /// # Errors
+    /// Gives the task back when [`crate::limits::MAX_FILE_TASKS`] are pending.
+    ///
+    /// # Panics
+    /// If a read or a write carries no buffer, or another task carries one.
+    pub fn submit_file(&mut self, owner: Owner, task: FileTask) -> Result<(), FileTask> {
+        self.files.submit(owner, task, &self.waker)
+    }
+
+    /// Moves this owner's finished file tasks to `out`; those too that finished since the last [`Ring::enter`].
+    pub fn files_done(&mut self, owner: Owner, out: &mut Vec<FileDone>) {
+        self.files.take(owner, out);
+    }
+
+    /// Collects what has happened, for all owners, and waits if told so and nothing has. May return early.
+    ///
+    /// # Errors
+    /// None that are known of: the descriptors waited on are the ring's own.
+    pub fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let waits = wait != Wait::No;
+        if waits {
+            self.announce_sleep();
+        }
+        let timeout = match wait {
+            Wait::No => Some(Duration::ZERO),
+            // After the announcement: the last look, at what the workers may have finished.
+            _ if self.files.news() => Some(Duration::ZERO),
+            Wait::For(duration) => Some(duration),
+            Wait::Forever => None,
+        };
+        let polled = self.poll.poll(&mut self.events, timeout);
+        if waits {
+            self.cancel_sleep();
+        }
+        match polled {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in &self.events {
+            if event.token() != WAKER_TOKEN {
+                self.interests.note(event);
+            }
+        }
+        self.files.reap();
+        Ok(())
+    }
+
+    /// Makes others signal what they publish from now on; everybody on this thread looks once more after this.
+    pub(crate) fn announce_sleep(&self) {
+        self.waker.flag().announce();
+    }
+
+    /// Nobody need signal any more.
+    pub(crate) fn cancel_sleep(&self) {
+        self.waker.flag().clear();
+    }
+}

@@ -1,0 +1,201 @@
+//! TCP sockets: called directly, never blocking; the ring says when another call is worth it.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::rc::Rc;
+
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use super::Owner;
+use super::interest::{Interests, State};
+use crate::limits::{LISTEN_BACKLOG, MAX_IOVECS, SOCKET_BUFFER_BYTES};
+use crate::os;
+use crate::reactor::Arm;
+
+/// A connected TCP socket that belongs to one ring for life. Dropping it closes the connection.
+pub struct Socket {
+    stream: mio::net::TcpStream,
+    state: Rc<State>,
+    interests: Rc<Interests>,
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, owner: Owner, key: u32, interests: &Rc<Interests>) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        ask_for_buffers(&SockRef::from(&stream));
+        let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+        let mut stream = mio::net::TcpStream::from_std(stream);
+        let state = interests.register(&mut stream, owner, key)?;
+        Ok(Self { stream, state, interests: Rc::clone(interests), peer, local })
+    }
+
+    /// Receives into the buffers, in order. `None`: would block. `Some(0)`: the peer has closed its side.
+    /// Only the first [`MAX_IOVECS`] buffers are used; together they must have room.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn try_recv(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        let used = bufs.len().min(MAX_IOVECS);
+        let bufs = &mut bufs[..used];
+        let room: usize = bufs.iter().map(|buf| buf.len()).sum();
+        debug_assert!(room > 0, "without room the end of the stream cannot be told from nothing");
+        let received = unless_blocked(|| (&self.stream).read_vectored(bufs))?;
+        match received {
+            None | Some(0) => self.state.drained.set(true),
+            // epoll(7): a short read means the buffer was empty. Not so once the peer has closed: the edge for that may be
+            // gone, and the zero that tells it still has to be read.
+            Some(bytes) => self.state.drained.set(SHORT_IS_DRAINED && bytes < room && !self.state.closing.get()),
+        }
+        Ok(received)
+    }
+
+    /// Sends from the buffers, in order; at most [`MAX_IOVECS`] of them. `None`: would block; [`super::Ready::writable`]
+    /// comes when there is room again.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn try_send(&self, bufs: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        unless_blocked(|| (&self.stream).write_vectored(&bufs[..bufs.len().min(MAX_IOVECS)]))
+    }
+
+    /// Tells the peer that nothing more will come; receiving goes on. The peer sees the end of the stream after all that
+    /// was sent. Where that fails the connection is broken, which the next call tells.
+    pub fn finish_sending(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Nothing was left to receive when last tried, and no event has come since.
+    #[must_use]
+    pub fn drained(&self) -> bool {
+        self.state.drained.get()
+    }
+
+    /// The key it was registered with.
+    #[must_use]
+    pub fn key(&self) -> u32 {
+        self.state.key
+    }
+
+    /// The other side.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The address that the peer reached.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(super) fn arm(&self) -> Arm {
+        arm(&self.state)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.interests.deregister(&mut self.stream, &self.state);
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Socket({} <- {})", self.local, self.peer)
+    }
+}
+
+/// A listening TCP socket. Its readiness comes through [`super::Ring::ready`] under its key.
+pub struct Listener {
+    listener: mio::net::TcpListener,
+    state: Rc<State>,
+    interests: Rc<Interests>,
+    local: SocketAddr,
+}
+
+impl Listener {
+    pub(super) fn new(address: SocketAddr, owner: Owner, key: u32, interests: &Rc<Interests>) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restart must not wait for old connections to time out. On Windows the option means something else.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        // Accepted connections inherit the sizes; window scaling is agreed on before they are accepted.
+        ask_for_buffers(&SockRef::from(&socket));
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(LISTEN_BACKLOG)?;
+        let mut listener = mio::net::TcpListener::from_std(socket.into());
+        let local = listener.local_addr()?;
+        let state = interests.register(&mut listener, owner, key)?;
+        Ok(Self { listener, state, interests: Rc::clone(interests), local })
+    }
+
+    /// The next connection and its peer; `None`: nobody waits. A connection that broke before it was accepted is skipped.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` pass with time: the connections stay in the backlog, no new event comes for
+    /// them, and the caller tries again a little later.
+    pub fn try_accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        loop {
+            match unless_blocked(|| self.listener.accept()) {
+                Ok(Some((stream, peer))) => return Ok(Some((stream.into(), peer))),
+                Ok(None) => {
+                    self.state.drained.set(true);
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The address it listens on, with the port that was chosen if it was 0.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(super) fn arm(&self) -> Arm {
+        arm(&self.state)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.interests.deregister(&mut self.listener, &self.state);
+    }
+}
+
+/// Windows signals again only after a call that would have blocked.
+const SHORT_IS_DRAINED: bool = cfg!(unix);
+
+fn arm(state: &State) -> Arm {
+    if state.drained.get() && !state.listed() { Arm::Armed } else { Arm::Busy }
+}
+
+fn unless_blocked<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<Option<T>> {
+    loop {
+        match call() {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Large buffers, so that a burst of 128 KiB transfers fits. Setting a size ends the kernel's own tuning of it, so this is
+/// done only where the kernel would grant it. It is a hint: a refusal costs speed only.
+fn ask_for_buffers(socket: &SockRef<'_>) {
+    let largest = os::largest_socket_buffers();
+    if largest.send >= SOCKET_BUFFER_BYTES {
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    }
+    if largest.receive >= SOCKET_BUFFER_BYTES {
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    }
+}

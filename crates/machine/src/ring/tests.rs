@@ -1,0 +1,324 @@
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+use crate::limits::MAX_FILE_TASKS;
+use crate::region::{Buf, Pool};
+
+/// Far longer than anything takes: a wait of this length that runs out is a lost wake-up.
+const LOST: Duration = Duration::from_secs(20);
+
+/// Both ends of a connection.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let near = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+    let (far, _) = listener.accept().expect("accepted");
+    far.set_nodelay(true).expect("set");
+    (near, far)
+}
+
+fn recv(socket: &Socket, room: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; room];
+    let received = socket.try_recv(&mut [IoSliceMut::new(&mut bytes)])?;
+    Ok(received.map(|count| bytes[..count].to_vec()))
+}
+
+/// Waits until something is ready for the owner.
+fn wait_ready(ring: &mut Ring, owner: Owner) -> Vec<Ready> {
+    let (mut ready, start) = (Vec::new(), Instant::now());
+    while ready.is_empty() {
+        ring.enter(Wait::For(LOST)).expect("own descriptors");
+        ring.ready(owner, &mut ready);
+        assert!(start.elapsed() < LOST, "nothing came");
+    }
+    ready
+}
+
+fn wait_readable(ring: &mut Ring, owner: Owner) {
+    while !wait_ready(ring, owner).iter().any(|ready| ready.readable) {}
+}
+
+#[test]
+fn a_sleeping_ring_is_woken_by_every_answer() {
+    const ROUNDS: u32 = 3000;
+    let (near, mut far) = pair();
+    let echo = thread::spawn(move || {
+        let mut word = [0; 4];
+        while far.read_exact(&mut word).is_ok() {
+            far.write_all(&word).expect("the other end is there");
+        }
+    });
+    let mut ring = Ring::new().expect("a ring");
+    let owner = ring.owner();
+    let socket = ring.socket(near, owner, 7).expect("registered");
+    assert_eq!((socket.key(), ring.arm(&socket)), (7, Arm::Busy), "never received from: nobody knows");
+    assert_eq!(recv(&socket, 16).expect("fine"), None);
+    assert_eq!(ring.arm(&socket), Arm::Armed);
+    for round in 0..ROUNDS {
+        let word = round.to_be_bytes();
+        let sent = socket.try_send(&[IoSlice::new(&word[..1]), IoSlice::new(&word[1..])]).expect("fine");
+        assert_eq!(sent, Some(4));
+        let start = Instant::now();
+        let answer = loop {
+            if ring.arm(&socket) == Arm::Armed {
+                ring.enter(Wait::For(LOST)).expect("own descriptors");
+                assert!(start.elapsed() < LOST, "lost a wake-up in round {round}");
+            }
+            ring.ready(owner, &mut Vec::new());
+            if let Some(bytes) = recv(&socket, 16).expect("fine") {
+                break bytes;
+            }
+        };
+        assert_eq!(answer, word);
+        assert!(socket.drained(), "less than asked for");
+    }
+    drop(socket);
+    echo.join().expect("no panic");
+}
+
+#[test]
+fn a_full_receive_is_not_drained_and_a_short_one_is() {
+    let (near, mut far) = pair();
+    let mut ring = Ring::new().expect("a ring");
+    let owner = ring.owner();
+    let socket = ring.socket(near, owner, 0).expect("registered");
+    far.write_all(b"abcdef").expect("sent");
+    wait_readable(&mut ring, owner);
+    assert_eq!(recv(&socket, 4).expect("fine").as_deref(), Some(&b"abcd"[..]));
+    assert_eq!(ring.arm(&socket), Arm::Busy);
+    assert_eq!(recv(&socket, 4).expect("fine").as_deref(), Some(&b"ef"[..]));
+    assert_eq!(ring.arm(&socket), Arm::Armed);
+    far.write_all(b"g").expect("sent");
+    wait_readable(&mut ring, owner);
+    assert_eq!(ring.arm(&socket), Arm::Busy, "an event came since");
+}
+
+#[test]
+fn the_end_of_a_stream_is_seen_although_its_only_event_came_with_data() {
+    let (near, mut far) = pair();
+    far.write_all(b"bye").expect("sent");
+    far.shutdown(Shutdown::Write).expect("shut");
+    thread::sleep(Duration::from_millis(20));
+    let mut ring = Ring::new().expect("a ring");
+    let owner = ring.owner();
+    let socket = ring.socket(near, owner, 0).expect("registered");
+    wait_readable(&mut ring, owner);
+    assert_eq!(recv(&socket, 64).expect("fine").as_deref(), Some(&b"bye"[..]));
+    assert_eq!(ring.arm(&socket), Arm::Busy, "short, but there is more to learn");
+    assert_eq!(recv(&socket, 64).expect("fine").as_deref(), Some(&b""[..]));
+    assert_eq!(ring.arm(&socket), Arm::Armed, "a half-closed connection may be waited on");
+}
+
+#[test]
+fn room_to_send_is_signalled_after_a_send_that_would_block() {
+    let (near, mut far) = pair();
+    let mut ring = Ring::new().expect("a ring");
+    let owner = ring.owner();
+    let socket = ring.socket(near, owner, 0).expect("registered");
+    let chunk = vec![1; 1 << 20];
+    let mut sent = 0;
+    while let Some(bytes) = socket.try_send(&[IoSlice::new(&chunk)]).expect("fine") {
+        sent += bytes;
+    }
+    assert_eq!(recv(&socket, 1).expect("fine"), None);
+    ring.enter(Wait::No).expect("own descriptors");
+    ring.ready(owner, &mut Vec::new());
+    let reader = thread::spawn(move || {
+        let mut all = vec![0; sent];
+        far.read_exact(&mut all).expect("all of it");
+        far
+    });
+    while !wait_ready(&mut ring, owner).iter().any(|ready| ready.writable) {}
+    assert!(socket.try_send(&[IoSlice::new(b"more")]).expect("fine").is_some());
+    reader.join().expect("no panic");
+}
+
+#[test]
+fn readiness_of_a_dropped_socket_does_not_reach_its_successor() {
+    let mut ring = Ring::new().expect("a ring");
+    let (one, two) = (ring.owner(), ring.owner());
+    let (near, mut far) = pair();
+    let first = ring.socket(near, one, 1).expect("registered");
+    far.write_all(b"x").expect("sent");
+    thread::sleep(Duration::from_millis(5));
+    ring.enter(Wait::For(LOST)).expect("own descriptors");
+    drop(first);
+    // The same slot, another owner.
+    let (near, _far) = pair();
+    let second = ring.socket(near, two, 2).expect("registered");
+    let mut ready = Vec::new();
+    ring.ready(one, &mut ready);
+    assert_eq!(ready, []);
+    ring.enter(Wait::For(LOST)).expect("own descriptors");
+    ring.ready(two, &mut ready);
+    assert_eq!(ready, [Ready { key: 2, readable: false, writable: true }]);
+    assert_eq!(recv(&second, 1).expect("fine"), None);
+}
+
+#[test]
+fn a_listener_accepts_and_says_what_is_wrong() {
+    let mut ring = Ring::new().expect("a ring");
+    let owner = ring.owner();
+    let listener = ring.listener("127.0.0.1:0".parse().expect("an address"), owner, 9).expect("listening");
+    let busy = ring.listener(listener.local_addr(), owner, 10).err().expect("the port is taken");
+    assert_eq!(busy.kind(), io::ErrorKind::AddrInUse);
+    assert!(listener.try_accept().expect("fine").is_none());
+    assert_eq!(ring.arm_listener(&listener), Arm::Armed);
+    let client = TcpStream::connect(listener.local_addr()).expect("connected");
+    let ready = wait_ready(&mut ring, owner);
+    assert!(ready[0].readable && ready[0].key == 9);
+    assert_eq!(ring.arm_listener(&listener), Arm::Busy);
+    let (stream, peer) = listener.try_accept().expect("fine").expect("one waits");
+    assert_eq!(peer, client.local_addr().expect("connected"));
+    let socket = ring.socket(stream, owner, 11).expect("registered");
+    assert_eq!((socket.peer_addr(), socket.local_addr()), (peer, listener.local_addr()));
+    assert!(listener.try_accept().expect("fine").is_none());
+}
+
+#[test]
+fn wakers_end_a_wait_and_cost_nothing_while_awake() {
+    let mut ring = Ring::new().expect("a ring");
+    let waker = ring.waker();
+    waker.wake();
+    let start = Instant::now();
+    ring.enter(Wait::For(Duration::from_millis(20))).expect("own descriptors");
+    assert!(start.elapsed() >= Duration::from_millis(20), "nobody slept when it was woken");
+    let other = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        waker.wake();
+    });
+    ring.enter(Wait::Forever).expect("own descriptors");
+    other.join().expect("no panic");
+}
+
+/// A task with a buffer of `fill`, if it is a read or a write.
+fn task(pool: &Pool, file: &Arc<File>, tag: u64, op: FileOp, fill: u8) -> FileTask {
+    let buf = matches!(op, FileOp::Read { .. } | FileOp::Write { .. }).then(|| {
+        let mut buf = pool.take().expect("enough buffers");
+        buf.fill(fill);
+        buf
+    });
+    FileTask { tag, file: Arc::clone(file), op, buf }
+}
+
+/// Submits one task and sleeps until it is done.
+fn run(ring: &mut Ring, owner: Owner, task: FileTask) -> FileDone {
+    let tag = task.tag;
+    assert!(ring.submit_file(owner, task).is_ok());
+    let (mut done, start) = (Vec::new(), Instant::now());
+    loop {
+        ring.files_done(owner, &mut done);
+        if let Some(done) = done.pop() {
+            assert_eq!(done.tag, tag);
+            return done;
+        }
+        ring.enter(Wait::For(LOST)).expect("own descriptors");
+        assert!(start.elapsed() < LOST, "lost the completion of task {tag}");
+    }
+}
+
+fn files() -> (Ring, Owner, Pool, Arc<File>) {
+    let mut ring = Ring::new().expect("a ring");
+    let owner = ring.owner();
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(64 << 10).expect("sparse");
+    (ring, owner, Pool::anonymous(4096, 256).expect("memory"), Arc::new(file))
+}
+
+#[test]
+fn file_tasks_do_what_they_say() {
+    let (mut ring, owner, pool, file) = files();
+    let mut go = |op, fill| run(&mut ring, owner, task(&pool, &file, 1, op, fill));
+    for (offset, dsync) in [(0, false), (4096, true), (8192, false)] {
+        assert!(go(FileOp::Write { offset, dsync }, 0xab).result.is_ok());
+    }
+    assert!(go(FileOp::Sync, 0).result.is_ok());
+    assert!(go(FileOp::Zero { offset: 4096, len: 4096, dsync: true }, 0).result.is_ok());
+    assert!(go(FileOp::Deallocate { offset: 8192, len: 4096 }, 0).result.is_ok());
+    for (offset, expected) in [(0, 0xab), (4096, 0), (60 << 10, 0)] {
+        let done = go(FileOp::Read { offset }, 0x55);
+        assert!(done.result.is_ok() && done.op == FileOp::Read { offset });
+        assert!(done.buf.expect("comes back").iter().all(|&byte| byte == expected), "at {offset}");
+    }
+    for offset in [62 << 10, 64 << 10, 1 << 30] {
+        let done = go(FileOp::Read { offset }, 0);
+        assert_eq!(done.result.expect_err("the file is shorter").kind(), io::ErrorKind::UnexpectedEof);
+        assert!(done.buf.is_some());
+    }
+    assert_eq!(pool.free(), 256);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_told_by_its_number() {
+    let (mut ring, owner, pool, _) = files();
+    let full = Arc::new(File::options().write(true).open("/dev/full").expect("Linux has it"));
+    let done = run(&mut ring, owner, task(&pool, &full, 3, FileOp::Write { offset: 0, dsync: false }, 1));
+    assert_eq!(done.result.expect_err("full").raw_os_error(), Some(libc::ENOSPC));
+}
+
+#[test]
+fn no_completion_is_slept_through() {
+    let (mut ring, owner, pool, file) = files();
+    for tag in 0..4000 {
+        let op = if tag % 2 == 0 { FileOp::Write { offset: 0, dsync: false } } else { FileOp::Read { offset: 0 } };
+        assert!(run(&mut ring, owner, task(&pool, &file, tag, op, 1)).result.is_ok());
+    }
+}
+
+#[test]
+fn many_tasks_at_once_and_back_pressure() {
+    let (mut ring, owner, pool, file) = files();
+    let read = FileOp::Read { offset: 0 };
+    for tag in 0..MAX_FILE_TASKS as u64 {
+        let deallocate = FileOp::Deallocate { offset: 0, len: 0 };
+        let op = if tag < 200 { read } else { deallocate };
+        assert!(ring.submit_file(owner, task(&pool, &file, tag, op, 0)).is_ok());
+    }
+    let refused = ring.submit_file(owner, task(&pool, &file, 4711, read, 0)).expect_err("full");
+    assert_eq!((refused.tag, refused.buf.as_ref().map(Buf::capacity)), (4711, Some(4096)));
+    let mut done = Vec::new();
+    while done.len() < MAX_FILE_TASKS {
+        ring.enter(Wait::For(LOST)).expect("own descriptors");
+        ring.files_done(owner, &mut done);
+    }
+    let mut tags: Vec<_> = done.iter().map(|done| done.tag).collect();
+    tags.sort_unstable();
+    assert!(tags.into_iter().eq(0..MAX_FILE_TASKS as u64));
+    assert!(ring.submit_file(owner, refused).is_ok());
+}
+
+#[test]
+fn a_completion_that_another_owner_reaped_keeps_the_ring_awake_once() {
+    let (mut ring, owner, pool, file) = files();
+    let other = ring.owner();
+    assert!(ring.submit_file(owner, task(&pool, &file, 1, FileOp::Sync, 0)).is_ok());
+    let start = Instant::now();
+    while ring.arm_files(owner) == Arm::Armed {
+        assert!(start.elapsed() < LOST);
+    }
+    ring.files_done(other, &mut Vec::new());
+    ring.enter(Wait::Forever).expect("own descriptors");
+    // Its owner still does not look: no reason to keep the core busy. (A stale signal may end the first wait.)
+    ring.enter(Wait::For(Duration::from_millis(1))).expect("own descriptors");
+    let start = Instant::now();
+    ring.enter(Wait::For(Duration::from_millis(20))).expect("own descriptors");
+    assert!(start.elapsed() >= Duration::from_millis(20));
+}
+
+#[test]
+fn dropping_a_ring_waits_for_running_tasks_and_gives_all_buffers_back() {
+    for _ in 0..5 {
+        let (mut ring, owner, pool, file) = files();
+        for tag in 0..200 {
+            let op = if tag % 2 == 0 { FileOp::Write { offset: 0, dsync: true } } else { FileOp::Read { offset: 0 } };
+            assert!(ring.submit_file(owner, task(&pool, &file, tag, op, 1)).is_ok());
+        }
+        drop(ring);
+        assert_eq!((pool.free(), Arc::strong_count(&file)), (256, 1));
+    }
+}

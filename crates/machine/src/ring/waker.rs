@@ -1,0 +1,39 @@
+//! How other threads wake a ring that sleeps.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::reactor::SleepFlag;
+
+/// Wakes a sleeping ring; cheap to clone, may be used on any thread, and outlives the ring.
+#[derive(Clone)]
+pub struct Waker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    flag: SleepFlag,
+    signal: mio::Waker,
+}
+
+impl Waker {
+    pub(super) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
+        let shared = Shared { flag: SleepFlag::default(), signal: mio::Waker::new(registry, token)? };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Makes a sleeping [`crate::ring::Ring::enter`] return. To be called after what the sleeper shall find has been
+    /// published; costs a fence and a load while the ring is awake.
+    pub fn wake(&self) {
+        if self.shared.flag.must_signal()
+            && let Err(error) = self.shared.signal.wake()
+        {
+            // Writing to one's own eventfd does not fail; if it does, the sleeper's timeout is what is left.
+            tracing::error!(%error, "cannot wake a ring");
+        }
+    }
+
+    pub(super) fn flag(&self) -> &SleepFlag {
+        &self.shared.flag
+    }
+}

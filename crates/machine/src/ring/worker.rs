@@ -1,0 +1,159 @@
+//! The threads of a ring that carry out file tasks, because a file cannot be asked without blocking.
+//!
+//! Jobs and completions go through two bounded queues without locks. A worker that finds no job sleeps on a condition
+//! variable; the lock is taken only by workers about to sleep and by a submit that finds one asleep. The argument that
+//! no job is left lying is that of `reactor/sleep.rs`: count oneself idle, fence, look once more - push, fence, look at the
+//! count - and the count and the waiting are one step to whoever takes the lock.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_queue::ArrayQueue;
+
+use super::{FileOp, Waker};
+use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS};
+use crate::os;
+use crate::region::RawBytes;
+
+/// A task on its way to a worker.
+pub(super) struct Job {
+    pub(super) slot: u32,
+    pub(super) file: Arc<File>,
+    pub(super) op: FileOp,
+    /// Of the buffer that the ring's table keeps until the job's completion is in.
+    pub(super) bytes: Option<RawBytes>,
+}
+
+/// A task on its way back.
+pub(super) struct Done {
+    pub(super) slot: u32,
+    pub(super) result: io::Result<()>,
+}
+
+struct Shared {
+    jobs: ArrayQueue<Job>,
+    done: ArrayQueue<Done>,
+    /// Workers that sleep or are about to.
+    idle: AtomicUsize,
+    stop: AtomicBool,
+    lock: Mutex<()>,
+    more: Condvar,
+    /// Of the ring that the completions go to.
+    ring: Waker,
+}
+
+/// The workers of one ring. Dropping it waits for the jobs that are running; those that are queued are not started.
+pub(super) struct Workers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts [`FILE_WORKERS`] threads, or as many as the system gives; it is an error if that is none.
+    pub(super) fn start(ring: &Waker) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            jobs: ArrayQueue::new(MAX_FILE_TASKS),
+            done: ArrayQueue::new(MAX_FILE_TASKS),
+            idle: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            lock: Mutex::new(()),
+            more: Condvar::new(),
+            ring: ring.clone(),
+        });
+        let mut workers = Self { shared, threads: Vec::with_capacity(FILE_WORKERS) };
+        for number in 0..FILE_WORKERS {
+            let shared = Arc::clone(&workers.shared);
+            match thread::Builder::new().name(format!("ring-file-{number}")).spawn(move || shared.work()) {
+                Ok(thread) => workers.threads.push(thread),
+                Err(error) if workers.threads.is_empty() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, started = workers.threads.len(), "fewer file workers than wanted");
+                    break;
+                }
+            }
+        }
+        Ok(workers)
+    }
+
+    /// Queues a job; there is room because the ring counts its pending tasks.
+    pub(super) fn push(&self, job: Job) {
+        assert!(self.shared.jobs.push(job).is_ok(), "at most MAX_FILE_TASKS are pending");
+        fence(Ordering::SeqCst);
+        if self.shared.idle.load(Ordering::Relaxed) > 0 {
+            drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.shared.more.notify_one();
+        }
+    }
+
+    /// A job that has ended.
+    pub(super) fn pop(&self) -> Option<Done> {
+        self.shared.done.pop()
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.more.notify_all();
+        for thread in self.threads.drain(..) {
+            // A worker that panicked is through with its buffer all the same.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        // Threads inherit the core of the one that starts them; a file's blocking must not happen on the reactor's.
+        if let Err(error) = os::unpin() {
+            tracing::warn!(%error, "a file worker stays on its reactor's core");
+        }
+        while let Some(job) = self.next() {
+            let slot = job.slot;
+            let result = run(job);
+            assert!(self.done.push(Done { slot, result }).is_ok(), "at most MAX_FILE_TASKS are pending");
+            self.ring.wake();
+        }
+    }
+
+    /// The next job; sleeps until there is one. `None`: the ring is being dropped.
+    fn next(&self) -> Option<Job> {
+        loop {
+            if self.stop.load(Ordering::SeqCst) {
+                return None;
+            }
+            if let Some(job) = self.jobs.pop() {
+                return Some(job);
+            }
+            let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.idle.fetch_add(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            if self.jobs.is_empty() && !self.stop.load(Ordering::SeqCst) {
+                drop(self.more.wait(guard).unwrap_or_else(PoisonError::into_inner));
+            }
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Does what the job asks. Takes it by value: the file and the bytes are let go before the completion is out.
+fn run(mut job: Job) -> io::Result<()> {
+    let bytes: &mut [u8] = match &mut job.bytes {
+        // SAFETY: the Buf is in the ring's table of pending tasks, which neither uses nor drops it before this job's completion
+        // has been popped; the table outlives this thread (`Files::drop` joins it first); one job is run by one worker, and
+        // the slice is gone when this function returns.
+        Some(raw) => unsafe { raw.as_mut_slice() },
+        None => &mut [],
+    };
+    match job.op {
+        FileOp::Read { offset } => os::read_exact_at(&job.file, bytes, offset),
+        FileOp::Write { offset, dsync } => os::write_all_at(&job.file, bytes, offset, dsync),
+        FileOp::Sync => job.file.sync_data(),
+        FileOp::Zero { offset, len, dsync } => os::zero(&job.file, offset, len, dsync),
+        FileOp::Deallocate { offset, len } => os::deallocate(&job.file, offset, len),
+    }
+}

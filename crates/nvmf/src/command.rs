@@ -1,0 +1,160 @@
+//! A command of a connection, from its capsule to its answer.
+//!
+//! ```text
+//!            ┌──────────────────────────── in-capsule data, no data ───────────────────────────┐
+//!   Free ──▶ NeedsBuffer ──R2T──▶ Receiving ──all data is in──▶ Ready ──▶ AtDevice ──▶ Free (answered)
+//!    │            └───────────── read into a buffer ──────────────────────────▲
+//!    └──▶ Held (asynchronous event request) ──▶ Free
+//! ```
+//!
+//! Each stage has a live count per reactor ([`Stages`]). A step that is not in the picture is a bug and asserts.
+
+use block::Failure;
+use machine::region::Buf;
+
+use crate::io::Work;
+
+/// Where a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// The slot has no command.
+    Free,
+    /// Waits for a buffer.
+    NeedsBuffer,
+    /// An R2T is out; the host sends the data.
+    Receiving,
+    /// Waits for room in the device's queue.
+    Ready,
+    /// The device has it.
+    AtDevice,
+    /// An asynchronous event request: answered when there is an event.
+    Held,
+}
+
+impl Stage {
+    /// All stages, in the order of their counts.
+    pub const ALL: [Self; 6] =
+        [Self::Free, Self::NeedsBuffer, Self::Receiving, Self::Ready, Self::AtDevice, Self::Held];
+
+    fn may_become(self, next: Self) -> bool {
+        use Stage::{AtDevice, Free, Held, NeedsBuffer, Ready, Receiving};
+        match self {
+            Free => matches!(next, NeedsBuffer | Ready | AtDevice | Held),
+            NeedsBuffer => matches!(next, Receiving | AtDevice | Free),
+            Receiving => matches!(next, Ready | AtDevice | Free),
+            Ready => matches!(next, AtDevice | Free),
+            AtDevice => matches!(next, Ready | Free),
+            Held => next == Free,
+        }
+    }
+}
+
+/// How many commands of a reactor are in each stage.
+#[derive(Clone, Debug, Default)]
+pub struct Stages([u32; Stage::ALL.len()]);
+
+impl Stages {
+    /// The live count of a stage. [`Stage::Free`] is not counted.
+    #[must_use]
+    pub fn count(&self, stage: Stage) -> u32 {
+        self.0[stage as usize]
+    }
+
+    fn shift(&mut self, from: Stage, to: Stage) {
+        if from != Stage::Free {
+            self.0[from as usize] -= 1;
+        }
+        if to != Stage::Free {
+            self.0[to as usize] += 1;
+        }
+    }
+}
+
+/// What the error log tells of a command.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct About {
+    pub(crate) cid: u16,
+    pub(crate) opcode: u8,
+    pub(crate) nsid: u32,
+    pub(crate) lba: u64,
+}
+
+/// A command's slot on the service's side, beside the one of the wire's state machine.
+pub(crate) struct Command {
+    stage: Stage,
+    /// Which command it is.
+    pub(crate) about: About,
+    /// What it asks for.
+    pub(crate) work: Work,
+    /// The namespace's index.
+    pub(crate) namespace: usize,
+    /// Bytes of its data, in whichever direction.
+    pub(crate) bytes: u32,
+    /// Requests at the device.
+    pub(crate) outstanding: u32,
+    /// The first failure of them.
+    pub(crate) failure: Option<Failure>,
+    /// Its data, if it has a buffer.
+    pub(crate) buf: Option<Buf>,
+}
+
+impl Command {
+    pub(crate) fn free() -> Self {
+        Self {
+            stage: Stage::Free,
+            about: About::default(),
+            work: Work::Nothing,
+            namespace: 0,
+            bytes: 0,
+            outstanding: 0,
+            failure: None,
+            buf: None,
+        }
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Takes a step of the picture above.
+    pub(crate) fn become_stage(&mut self, next: Stage, stages: &mut Stages) {
+        if self.stage != next {
+            assert!(self.stage.may_become(next), "a command went from {:?} to {next:?}", self.stage);
+            stages.shift(self.stage, next);
+            self.stage = next;
+        }
+    }
+
+    /// The connection is over: whatever the command was doing, it ends here. Its buffer, if it has one, goes back.
+    pub(crate) fn abandon(&mut self, stages: &mut Stages) {
+        stages.shift(self.stage, Stage::Free);
+        self.stage = Stage::Free;
+        self.buf = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_follow_the_steps() {
+        let (mut command, mut stages) = (Command::free(), Stages::default());
+        for stage in [Stage::NeedsBuffer, Stage::Receiving, Stage::Ready, Stage::AtDevice] {
+            command.become_stage(stage, &mut stages);
+            assert_eq!(stages.0.iter().sum::<u32>(), 1);
+            assert_eq!(stages.count(stage), 1);
+        }
+        command.become_stage(Stage::Free, &mut stages);
+        assert_eq!(stages.0.iter().sum::<u32>(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "went from Held to AtDevice")]
+    fn undeclared_steps_assert() {
+        let (mut command, mut stages) = (Command::free(), Stages::default());
+        command.become_stage(Stage::Held, &mut stages);
+        command.become_stage(Stage::AtDevice, &mut stages);
+    }
+}

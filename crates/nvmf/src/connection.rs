@@ -1,0 +1,622 @@
+//! One host's connection: one queue pair, on one reactor for life.
+//!
+//! The pump receives, the wire's state machine finds commands in the bytes, and each command goes the way of
+//! [`crate::command`]. What it answers is collected in the outbox and leaves in one send at the end of the pass.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use block::pump::{Pump, Received, Scratch, Sent};
+use block::{Completion, Data, Op, Range, Request, Returned};
+use machine::clock::Coarse;
+use machine::region::Lent;
+use machine::ring::{Ring, Socket};
+use wire::nvme::dsm::MAX_RANGES;
+use wire::nvme::{DsmRange, Sgl, Sqe, Status};
+use wire::tcp::controller::{Controller as Wire, Event, Limits as WireLimits};
+use wire::tcp::digest::Crc32c;
+use wire::tcp::{Cause, Slot};
+
+use crate::command::{About, Command, Stage};
+use crate::engine::{Engine, Owner, Wait};
+use crate::io::{Work, decode};
+use crate::limits::{H2C_BYTES, HANDSHAKE, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS, STALLED, TRANSFER_BYTES};
+use crate::session::{Answer, Role, Session};
+use crate::status;
+use crate::target::Counters;
+
+/// Bytes of all the ranges that a Dataset Management command can have.
+const DSM_BYTES: u32 = (MAX_RANGES * size_of::<DsmRange>()) as u32;
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The host closed it.
+    Closed,
+    /// The socket failed.
+    Socket(io::Error),
+    /// A side broke the protocol; the term request is in the outbox.
+    Protocol(Cause),
+    /// The association is over: reset, shut down, or the admin connection is gone.
+    Association,
+    /// The host asked for it (Disconnect).
+    Disconnect,
+    /// ICReq and Connect did not come in time.
+    Handshake,
+    /// Keep-alives stayed out.
+    KeepAlive,
+    /// The host does not read its answers, or does not send the data it was asked for.
+    Stalled,
+    /// The target stops.
+    Stopped,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => write!(f, "closed by the host"),
+            Self::Socket(error) => write!(f, "the socket failed: {error}"),
+            Self::Protocol(cause) => write!(f, "protocol error: {cause}"),
+            Self::Association => write!(f, "the association has ended"),
+            Self::Disconnect => write!(f, "the host disconnected"),
+            Self::Handshake => write!(f, "no Connect within {} s", HANDSHAKE.as_secs()),
+            Self::KeepAlive => write!(f, "no keep-alive within the time-out"),
+            Self::Stopped => write!(f, "the target stops"),
+            Self::Stalled => write!(f, "the host did not read or send for {} s", STALLED.as_secs()),
+        }
+    }
+}
+
+/// What a connection needs of its reactor while it works.
+pub(crate) struct Pass<'a> {
+    pub(crate) engine: &'a mut Engine,
+    pub(crate) ring: &'a mut Ring,
+    pub(crate) now: Coarse,
+}
+
+/// See the module.
+pub(crate) struct Connection {
+    pump: Pump,
+    wire: Wire,
+    session: Session,
+    commands: Vec<Command>,
+    index: u32,
+    generation: u16,
+    /// Requests at devices; until they are back the connection's place is not given to another.
+    in_flight: u32,
+    /// Bytes of reads that are not in the outbox yet.
+    reading: usize,
+    opened: Coarse,
+    /// Since when the socket has taken nothing.
+    blocked: Option<Coarse>,
+    heard_at: Coarse,
+    heard: bool,
+    /// Passes in a row that brought nothing.
+    pub(crate) quiet: u32,
+    /// Whether it is among those that are asked in every pass.
+    pub(crate) hot: bool,
+    /// Whether it is among those that are flushed at the end of this pass.
+    pub(crate) dirty: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: Socket, index: u32, generation: u16, pass: &Pass<'_>) -> Self {
+        let limits = WireLimits {
+            in_capsule_bytes: pass.engine.target.in_capsule_bytes(),
+            max_h2c_bytes: H2C_BYTES,
+            allow_header_digest: true,
+            allow_data_digest: true,
+            max_transfer_bytes: TRANSFER_BYTES,
+        };
+        let session = Session::new(pass.engine.target.clone(), socket.local_addr());
+        Self {
+            pump: Pump::new(socket),
+            wire: Wire::new(limits),
+            session,
+            commands: vec![Command::free()],
+            index,
+            generation,
+            in_flight: 0,
+            reading: 0,
+            opened: pass.now,
+            blocked: None,
+            heard_at: pass.now,
+            heard: false,
+            quiet: 0,
+            hot: true,
+            dirty: false,
+        }
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.pump.socket().peer_addr()
+    }
+
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Whether nothing is under way: no command at a device, nothing to send.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.pump.out.is_empty()
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
+        !self.pump.out.is_empty() && self.blocked.is_none()
+    }
+
+    /// Whether receiving may bring something without a wake-up.
+    pub(crate) fn has_more(&self) -> bool {
+        self.pump.has_more() && self.may_answer()
+    }
+
+    pub(crate) fn arm(&self, ring: &mut Ring) -> machine::reactor::Arm {
+        if self.may_answer() { self.pump.arm(ring) } else { machine::reactor::Arm::Armed }
+    }
+
+    /// The socket has room again.
+    pub(crate) fn unblock(&mut self) {
+        self.blocked = None;
+    }
+
+    /// Receives and handles what there is, within the share of a pass; the number of receives that brought something.
+    pub(crate) fn receive(&mut self, pass: &mut Pass<'_>, scratch: &mut Scratch) -> Result<usize, End> {
+        for round in 0..RECEIVES_PER_PASS {
+            let incoming = self.wire.incoming();
+            let place = incoming.and_then(|at| {
+                let buf = self.commands[at.slot.index()].buf.as_mut()?;
+                buf.get_mut(at.offset as usize..(at.offset + at.remaining) as usize)
+            });
+            match self.pump.receive(scratch, place).map_err(End::Socket)? {
+                Received::Nothing => return Ok(round),
+                Received::Closed => return Err(End::Closed),
+                Received::Bytes { direct, rest } => {
+                    if direct > 0 {
+                        self.absorb(pass, direct)?;
+                    }
+                    self.parse(pass, rest)?;
+                }
+            }
+            self.heard = true;
+            if !self.has_more() {
+                return Ok(round + 1);
+            }
+        }
+        Ok(RECEIVES_PER_PASS)
+    }
+
+    /// Bytes of a write's data have been received where they belong.
+    fn absorb(&mut self, pass: &mut Pass<'_>, bytes: usize) -> Result<(), End> {
+        let at = self.wire.incoming().expect("the place was found through it");
+        let buf = self.commands[at.slot.index()].buf.as_ref().expect("the bytes are in it");
+        match self.wire.absorbed(&buf[at.offset as usize..at.offset as usize + bytes]) {
+            Some(event) => self.handle(pass, event),
+            None => Ok(()),
+        }
+    }
+
+    /// Finds everything that is in `rest`, as far as there is room for the answers.
+    fn parse(&mut self, pass: &mut Pass<'_>, rest: &[u8]) -> Result<(), End> {
+        let mut at = 0;
+        loop {
+            if self.wire.incoming().is_none() && !(self.may_answer() && pass.engine.has_buffer()) {
+                self.pump.hold(&rest[at..]);
+                return Ok(());
+            }
+            let fed = self.wire.feed(&rest[at..], self.pump.out.bytes());
+            at += fed.consumed;
+            match fed.event {
+                Some(event) => self.handle(pass, event)?,
+                None => break,
+            }
+        }
+        self.pump.keep(&rest[at..]);
+        Ok(())
+    }
+
+    /// Whether there is room for another answer.
+    fn may_answer(&self) -> bool {
+        self.pump.out.queued() + self.reading < OUTBOX_BYTES
+    }
+
+    fn handle(&mut self, pass: &mut Pass<'_>, event: Event<'_>) -> Result<(), End> {
+        match event {
+            Event::Initialized => Ok(()),
+            Event::Command { slot, digest_ok: false, .. } => {
+                self.respond(pass, slot, Status::TRANSIENT_TRANSPORT_ERROR, 0);
+                Ok(())
+            }
+            Event::Command { slot, duplicate: true, .. } => {
+                self.respond(pass, slot, Status::COMMAND_ID_CONFLICT.with_dnr(), 0);
+                Ok(())
+            }
+            Event::Command { slot, sqe, data, .. } => self.command(pass, slot, &sqe, data),
+            Event::Data { slot, offset, bytes } => {
+                let buf = self.commands[slot.index()].buf.as_mut().expect("it was there when the R2T went out");
+                buf[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+                Ok(())
+            }
+            Event::Received { slot, digest_ok } => {
+                if digest_ok {
+                    self.step(slot, Stage::Ready, pass);
+                    self.drive(pass, slot);
+                } else {
+                    self.respond(pass, slot, Status::TRANSIENT_TRANSPORT_ERROR, 0);
+                }
+                Ok(())
+            }
+            Event::Closed(cause) => Err(End::Protocol(cause)),
+        }
+    }
+
+    /// A command has arrived.
+    fn command(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, data: &[u8]) -> Result<(), End> {
+        let (cid, nsid) = (sqe.cid.get(), sqe.nsid.get());
+        self.commands[slot.index()].about = About { cid, opcode: sqe.opcode, nsid, lba: sqe.slba() };
+        if let (false, Role::Io(queue)) = (sqe.is_fabrics(), self.session.role()) {
+            if queue.is_over() {
+                return Err(End::Association);
+            }
+            let ready = queue.controller.is_ready();
+            let started = if ready { self.start_io(pass, slot, sqe, data) } else { Err(Status::COMMAND_SEQUENCE_ERROR) };
+            if let Err(status) = started {
+                self.respond(pass, slot, status, 0);
+            }
+            return Ok(());
+        }
+        let answer = self.session.execute(pass, slot, sqe, data);
+        self.answer(pass, slot, sqe, answer)
+    }
+
+    /// Carries out what the session decided about an admin or fabrics command.
+    fn answer(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, answer: Answer) -> Result<(), End> {
+        match answer {
+            Answer::Done { status, result } => self.respond(pass, slot, status, result),
+            Answer::Data { bytes, result } => self.respond_data(pass, slot, sqe, &bytes, result),
+            Answer::Connected { result, queue } => {
+                self.wire.set_queue(queue.depth, queue.admin, queue.in_capsule_bytes, queue.flow_control_disabled);
+                self.commands.resize_with(usize::from(queue.depth), Command::free);
+                self.respond(pass, slot, Status::SUCCESS, result);
+            }
+            Answer::Held => self.step(slot, Stage::Held, pass),
+            Answer::Aborted { slot: aborted } => {
+                self.respond(pass, aborted, Status::ABORT_REQUESTED, 0);
+                self.respond(pass, slot, Status::SUCCESS, 0);
+            }
+            Answer::Reset { held } => {
+                for slot in held {
+                    self.respond(pass, slot, Status::ABORTED_SQ_DELETION, 0);
+                }
+                self.respond(pass, slot, Status::SUCCESS, 0);
+            }
+            Answer::Disconnect => {
+                self.respond(pass, slot, Status::SUCCESS, 0);
+                return Err(End::Disconnect);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers with data that was made here: identify, logs.
+    fn respond_data(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, bytes: &[u8], result: u64) {
+        let wanted = match sqe.data(0) {
+            Ok(Sgl::Transport { len }) => len as usize,
+            Ok(Sgl::InCapsule { .. }) => return self.respond(pass, slot, Status::SGL_DESCRIPTOR_TYPE_INVALID.with_dnr(), 0),
+            Err(status) => return self.respond(pass, slot, status, 0),
+        };
+        if wanted < bytes.len() {
+            return self.respond(pass, slot, Status::INVALID_SGL_DATA_LENGTH.with_dnr(), 0);
+        }
+        let out = self.pump.out.bytes();
+        let sent = self.wire.send_data(slot, 0, bytes.len() as u32, true, out);
+        out.extend_from_slice(bytes);
+        if self.wire.data_digest() {
+            out.extend_from_slice(&Crc32c::of(bytes));
+        }
+        if !sent.success {
+            self.wire.respond(slot, Status::SUCCESS, result, out);
+        }
+    }
+
+    /// Checks an I/O command and starts it.
+    fn start_io(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, data: &[u8]) -> Result<(), Status> {
+        let namespace = pass.engine.namespace(sqe.nsid.get()).ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
+        let decoded = decode(sqe, &pass.engine.namespaces[namespace].info)?;
+        let command = &mut self.commands[slot.index()];
+        command.work = decoded.work;
+        command.namespace = namespace;
+        (command.outstanding, command.failure) = (0, None);
+        if decoded.to_host > 0 {
+            match sqe.data(0)? {
+                Sgl::Transport { len } if len >= decoded.to_host => command.bytes = decoded.to_host,
+                _ => return Err(Status::INVALID_SGL_DATA_LENGTH.with_dnr()),
+            }
+            self.reading += decoded.to_host as usize;
+            self.step(slot, Stage::NeedsBuffer, pass);
+        } else if decoded.from_host > 0 {
+            return self.start_transfer(pass, slot, sqe, decoded.from_host, data);
+        } else {
+            command.bytes = 0;
+            self.step(slot, Stage::Ready, pass);
+        }
+        self.drive(pass, slot);
+        Ok(())
+    }
+
+    /// A command with data from the host: in the capsule, or to be asked for.
+    fn start_transfer(
+        &mut self,
+        pass: &mut Pass<'_>,
+        slot: Slot,
+        sqe: &Sqe,
+        bytes: u32,
+        data: &[u8],
+    ) -> Result<(), Status> {
+        let command = &mut self.commands[slot.index()];
+        let sgl = sqe.data(self.wire.in_capsule_bytes())?;
+        // A host may send all 256 ranges of a Dataset Management command, however few count.
+        let fits = match command.work {
+            Work::Ranges { .. } => (bytes..=DSM_BYTES).contains(&sgl.bytes()),
+            _ => sgl.bytes() == bytes,
+        };
+        if !fits {
+            return Err(Status::INVALID_SGL_DATA_LENGTH.with_dnr());
+        }
+        command.bytes = sgl.bytes();
+        match sgl {
+            Sgl::Transport { .. } => {
+                self.step(slot, Stage::NeedsBuffer, pass);
+                self.drive(pass, slot);
+            }
+            Sgl::InCapsule { offset, len } => {
+                let end = (offset + len) as usize;
+                let bytes = data.get(offset as usize..end).ok_or(Status::INVALID_SGL_DATA_LENGTH.with_dnr())?;
+                self.submit_in_capsule(pass, slot, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Submits a command whose data lies in the receive buffer; if that is not possible now, its data is copied.
+    fn submit_in_capsule(&mut self, pass: &mut Pass<'_>, slot: Slot, bytes: &[u8]) {
+        let tag = self.tag(slot);
+        let command = &mut self.commands[slot.index()];
+        if let Work::Block(op) = command.work {
+            match pass.engine.write(pass.ring, command.namespace, tag, op, bytes) {
+                Ok(()) => return self.submitted(pass, slot),
+                Err(Wait::Queue(buf)) => command.buf = buf,
+                Err(Wait::Buffer) => unreachable!("parse makes sure of a buffer before it takes a capsule"),
+            }
+        } else {
+            command.buf = pass.engine.copy(bytes);
+        }
+        assert!(command.buf.is_some(), "parse makes sure of a buffer before it takes a capsule");
+        self.step(slot, Stage::Ready, pass);
+        self.drive(pass, slot);
+    }
+
+    /// Takes a command as far as it gets now; where it has to wait, it is put among those that wait.
+    pub(crate) fn drive(&mut self, pass: &mut Pass<'_>, slot: Slot) {
+        let tag = self.tag(slot);
+        let command = &mut self.commands[slot.index()];
+        let waits = match (command.stage(), command.work) {
+            (Stage::NeedsBuffer, Work::Block(op @ Op::Read(_))) => {
+                match pass.engine.read(pass.ring, command.namespace, tag, op, command.bytes as usize) {
+                    Ok(()) => return self.submitted(pass, slot),
+                    Err(Wait::Buffer | Wait::Queue(_)) => true,
+                }
+            }
+            (Stage::NeedsBuffer, _) => match pass.engine.buffer(command.bytes as usize) {
+                Some(buf) => {
+                    command.buf = Some(buf);
+                    self.wire.request_data(slot, self.commands[slot.index()].bytes, self.pump.out.bytes());
+                    self.step(slot, Stage::Receiving, pass);
+                    false
+                }
+                None => true,
+            },
+            (Stage::Ready, Work::Block(op)) => {
+                let data = command.buf.take().map_or(Data::None, Data::Carried);
+                match pass.engine.submit(pass.ring, command.namespace, Request { tag, op, data }) {
+                    Ok(()) => return self.submitted(pass, slot),
+                    Err(Wait::Queue(buf)) => command.buf = buf,
+                    Err(Wait::Buffer) => unreachable!("it needs none"),
+                }
+                true
+            }
+            (Stage::Ready, Work::Ranges { .. }) => return self.drive_ranges(pass, slot),
+            // It was answered or abandoned while it waited.
+            _ => false,
+        };
+        if waits {
+            pass.engine.waiting.push_back(self.owner(slot));
+        }
+    }
+
+    /// Submits one deallocation after the other.
+    fn drive_ranges(&mut self, pass: &mut Pass<'_>, slot: Slot) {
+        let tag = self.tag(slot);
+        loop {
+            let command = &mut self.commands[slot.index()];
+            let Work::Ranges { count, next } = command.work else { return };
+            if next == count || command.failure.is_some() {
+                break;
+            }
+            let ranges = command.buf.as_ref().expect("its ranges are in it");
+            let range = DsmRange::list(ranges, count).expect("the length was checked")[next as usize];
+            if range.nlb.get() > 0 {
+                let range = Range { lba: range.slba.get(), blocks: range.nlb.get().into() };
+                let request = Request { tag, op: Op::Deallocate(range), data: Data::None };
+                if pass.engine.submit(pass.ring, command.namespace, request).is_err() {
+                    pass.engine.waiting.push_back(self.owner(slot));
+                    return;
+                }
+                command.outstanding += 1;
+                self.in_flight += 1;
+            }
+            command.work = Work::Ranges { count, next: next + 1 };
+        }
+        if self.commands[slot.index()].outstanding == 0 {
+            self.finish(pass, slot);
+        } else {
+            self.step(slot, Stage::AtDevice, pass);
+        }
+    }
+
+    /// The device has taken the command's one request.
+    fn submitted(&mut self, pass: &mut Pass<'_>, slot: Slot) {
+        self.commands[slot.index()].outstanding += 1;
+        self.in_flight += 1;
+        self.step(slot, Stage::AtDevice, pass);
+    }
+
+    /// A request of a command is back. `lent` has its lent pieces at the front.
+    pub(crate) fn complete(&mut self, pass: &mut Pass<'_>, completion: Completion, lent: &mut VecDeque<Lent>) {
+        let slot = Slot(Owner::of(completion.tag).slot);
+        let command = &mut self.commands[slot.index()];
+        self.in_flight -= 1;
+        command.outstanding -= 1;
+        if let Err(failure) = completion.outcome {
+            command.failure.get_or_insert(failure);
+        }
+        match command.work {
+            Work::Block(Op::Read(_)) => {
+                self.reading -= command.bytes as usize;
+                if completion.outcome.is_ok() {
+                    return self.finish_read(pass, slot, completion.data, lent);
+                }
+                discard(completion.data, lent);
+            }
+            Work::Ranges { .. } if command.outstanding > 0 || command.stage() == Stage::Ready => return,
+            _ => {}
+        }
+        self.finish(pass, slot);
+    }
+
+    /// Answers a read with its data.
+    fn finish_read(&mut self, pass: &mut Pass<'_>, slot: Slot, data: Returned, lent: &mut VecDeque<Lent>) {
+        let bytes = self.commands[slot.index()].bytes;
+        pass.engine.usage.reads += 1;
+        pass.engine.usage.read_bytes += u64::from(bytes);
+        let sent = self.wire.send_data(slot, 0, bytes, true, self.pump.out.bytes());
+        let mut digest = self.wire.data_digest().then(Crc32c::new);
+        match data {
+            Returned::Lent(pieces) => {
+                for piece in lent.drain(..pieces) {
+                    if let Some(digest) = &mut digest {
+                        digest.update(&piece);
+                    }
+                    self.pump.out.lent(piece);
+                }
+            }
+            Returned::Carried(buf) => {
+                if let Some(digest) = &mut digest {
+                    digest.update(&buf);
+                }
+                self.pump.out.carried(buf, 0..bytes as usize, None);
+            }
+            Returned::None => unreachable!("a read that succeeds brings its data"),
+        }
+        let out = self.pump.out.bytes();
+        if let Some(digest) = digest {
+            out.extend_from_slice(&digest.finish());
+        }
+        if !sent.success {
+            self.wire.respond(slot, Status::SUCCESS, 0, out);
+        }
+        self.step(slot, Stage::Free, pass);
+    }
+
+    /// Answers a command that has no data for the host.
+    fn finish(&mut self, pass: &mut Pass<'_>, slot: Slot) {
+        let command = &mut self.commands[slot.index()];
+        let write = !matches!(command.work, Work::Block(Op::Read(_)));
+        let status = command.failure.map_or(Status::SUCCESS, |failure| status::of(failure, write));
+        if let (None, Work::Block(Op::Write { .. })) = (command.failure, command.work) {
+            pass.engine.usage.writes += 1;
+            pass.engine.usage.written_bytes += u64::from(command.bytes);
+        }
+        self.respond(pass, slot, status, 0);
+    }
+
+    /// Answers with a response capsule; the slot is free.
+    fn respond(&mut self, pass: &mut Pass<'_>, slot: Slot, status: Status, result: u64) {
+        if !status.is_success() {
+            Counters::bump(&pass.engine.target.counters.failed_commands);
+            self.session.log_error(status, &self.commands[slot.index()].about);
+        }
+        self.commands[slot.index()].buf = None;
+        self.step(slot, Stage::Free, pass);
+        self.wire.respond(slot, status, result, self.pump.out.bytes());
+    }
+
+    fn step(&mut self, slot: Slot, next: Stage, pass: &mut Pass<'_>) {
+        self.commands[slot.index()].become_stage(next, &mut pass.engine.stages);
+    }
+
+    fn owner(&self, slot: Slot) -> Owner {
+        Owner { connection: self.index, generation: self.generation, slot: slot.0 }
+    }
+
+    fn tag(&self, slot: Slot) -> u64 {
+        self.owner(slot).tag()
+    }
+
+    /// Sends what there is.
+    pub(crate) fn flush(&mut self, now: Coarse) -> Result<(), End> {
+        let before = self.pump.out.queued();
+        match self.pump.flush().map_err(End::Socket)? {
+            Sent::All => self.blocked = None,
+            Sent::Blocked if self.pump.out.queued() < before => self.blocked = Some(now),
+            Sent::Blocked => self.blocked = self.blocked.or(Some(now)),
+        }
+        self.pump.out.returned().clear();
+        Ok(())
+    }
+
+    /// Looks at the time-outs.
+    pub(crate) fn tick(&mut self, pass: &mut Pass<'_>) -> Result<(), End> {
+        let now = pass.now;
+        if std::mem::take(&mut self.heard) {
+            self.heard_at = now;
+            self.session.touch(now);
+        }
+        self.session.check(now)?;
+        if matches!(self.session.role(), Role::New) && now.since(self.opened) >= HANDSHAKE {
+            return Err(End::Handshake);
+        }
+        let awaits_data = self.commands.iter().any(|command| command.stage() == Stage::Receiving);
+        if awaits_data && now.since(self.heard_at) >= STALLED {
+            return Err(End::Stalled);
+        }
+        if let Some(since) = self.blocked {
+            if now.since(since) >= STALLED {
+                return Err(End::Stalled);
+            }
+            if now.since(since) >= LOAN && self.pump.out.has_loans() {
+                self.pump.out.copy_out(|bytes| pass.engine.buffer(bytes));
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection is over: its commands end, its claim on the controller goes back. The socket is given back for a
+    /// last word.
+    pub(crate) fn end(mut self, pass: &mut Pass<'_>, end: &End) -> Pump {
+        for command in &mut self.commands {
+            command.abandon(&mut pass.engine.stages);
+        }
+        self.session.end(end);
+        self.pump
+    }
+}
+
+/// Drops what a failed read brought back.
+fn discard(data: Returned, lent: &mut VecDeque<Lent>) {
+    if let Returned::Lent(pieces) = data {
+        lent.drain(..pieces);
+    }
+}

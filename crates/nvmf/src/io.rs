@@ -1,0 +1,130 @@
+//! I/O commands: from a submission queue entry to what a device is asked.
+
+use block::{Info, Op, Range};
+use wire::nvme::{DsmRange, Sqe, Status, io as opcode};
+
+use crate::limits::TRANSFER_BYTES;
+
+/// What a command asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nothing more: a command that is answered where it is read.
+    Nothing,
+    /// One request.
+    Block(Op),
+    /// One deallocation for each range of a Dataset Management command; `next` is the first not yet submitted.
+    Ranges { count: u32, next: u32 },
+}
+
+/// A command that was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    pub(crate) work: Work,
+    /// Bytes that the host sends.
+    pub(crate) from_host: u32,
+    /// Bytes that the host receives.
+    pub(crate) to_host: u32,
+}
+
+/// Checks an I/O command against the namespace it is for.
+///
+/// # Errors
+/// The status to answer with; with DNR where the same command can never succeed.
+pub(crate) fn decode(sqe: &Sqe, info: &Info) -> Result<Decoded, Status> {
+    sqe.check_flags()?;
+    match sqe.opcode {
+        opcode::READ => {
+            let (range, bytes) = transfer(sqe, info)?;
+            Ok(Decoded { work: Work::Block(Op::Read(range)), from_host: 0, to_host: bytes })
+        }
+        opcode::WRITE => {
+            let (range, bytes) = transfer(sqe, info)?;
+            writable(info)?;
+            let op = Op::Write { range, fua: sqe.fua() };
+            Ok(Decoded { work: Work::Block(op), from_host: bytes, to_host: 0 })
+        }
+        opcode::FLUSH => Ok(Decoded { work: Work::Block(Op::Flush), from_host: 0, to_host: 0 }),
+        opcode::WRITE_ZEROES => {
+            let range = range(sqe, info)?;
+            writable(info)?;
+            let op = Op::WriteZeroes { range, fua: sqe.fua(), deallocate: sqe.deac() };
+            Ok(Decoded { work: Work::Block(op), from_host: 0, to_host: 0 })
+        }
+        opcode::DSM => {
+            writable(info)?;
+            let count = sqe.dsm_ranges();
+            let bytes = count * size_of::<DsmRange>() as u32;
+            // The other attributes (integral read, integral write) are hints that need no action.
+            let count = if sqe.dsm_deallocate() { count } else { 0 };
+            Ok(Decoded { work: Work::Ranges { count, next: 0 }, from_host: bytes, to_host: 0 })
+        }
+        _ => Err(Status::INVALID_OPCODE.with_dnr()),
+    }
+}
+
+/// The blocks of a command, all on the namespace.
+fn range(sqe: &Sqe, info: &Info) -> Result<Range, Status> {
+    let range = Range { lba: sqe.slba(), blocks: u64::from(sqe.nlb()) };
+    match range.lba.checked_add(range.blocks) {
+        Some(end) if end <= info.blocks => Ok(range),
+        _ => Err(Status::LBA_OUT_OF_RANGE.with_dnr()),
+    }
+}
+
+/// The blocks of a read or write and their size in bytes, within MDTS.
+fn transfer(sqe: &Sqe, info: &Info) -> Result<(Range, u32), Status> {
+    let range = range(sqe, info)?;
+    match sqe.nlb().checked_mul(info.block_bytes) {
+        Some(bytes) if bytes <= TRANSFER_BYTES => Ok((range, bytes)),
+        _ => Err(Status::INVALID_FIELD.with_dnr()),
+    }
+}
+
+fn writable(info: &Info) -> Result<(), Status> {
+    if info.features.read_only { Err(Status::NAMESPACE_IS_WRITE_PROTECTED.with_dnr()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use block::{Features, Identity};
+
+    fn info(read_only: bool) -> Info {
+        Info {
+            name: "test".into(),
+            kind: "ram",
+            block_bytes: 512,
+            blocks: 1000,
+            preferred_blocks: 8,
+            max_transfer_bytes: TRANSFER_BYTES,
+            features: Features { read_only, ..Features::default() },
+            identity: Identity { uuid: uuid::Uuid::nil(), nguid: [0; 16] },
+        }
+    }
+
+    #[test]
+    fn ranges_end_with_the_namespace() {
+        let good = decode(&Sqe::read(1, 992, 8), &info(false)).unwrap();
+        assert_eq!(good.to_host, 4096);
+        for (slba, nlb) in [(993, 8), (1000, 1), (u64::MAX, 1), (u64::MAX - 3, 8)] {
+            let status = decode(&Sqe::read(1, slba, nlb), &info(false)).unwrap_err();
+            assert_eq!(status, Status::LBA_OUT_OF_RANGE.with_dnr(), "slba {slba}");
+        }
+    }
+
+    #[test]
+    fn transfers_end_with_mdts() {
+        assert!(decode(&Sqe::read(1, 0, 256), &info(false)).is_ok());
+        assert_eq!(decode(&Sqe::read(1, 0, 257), &info(false)), Err(Status::INVALID_FIELD.with_dnr()));
+        assert!(decode(&Sqe::write_zeroes(1, 0, 1000, false, false), &info(false)).is_ok(), "it has no transfer");
+    }
+
+    #[test]
+    fn read_only_namespaces_refuse_every_change() {
+        let denied = Err(Status::NAMESPACE_IS_WRITE_PROTECTED.with_dnr());
+        assert_eq!(decode(&Sqe::write(1, 0, 1, false), &info(true)), denied);
+        assert_eq!(decode(&Sqe::write_zeroes(1, 0, 1, false, false), &info(true)), denied);
+        assert_eq!(decode(&Sqe::dsm(1, 1, true), &info(true)), denied);
+        assert!(decode(&Sqe::flush(1), &info(true)).is_ok());
+    }
+}

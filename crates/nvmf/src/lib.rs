@@ -1,0 +1,36 @@
+//! Floor 3: the NVMe over Fabrics target.
+//!
+//! ```text
+//!   Acceptor ──▶ Shard (one a reactor) ──▶ Connection ──▶ Session: fabrics, admin (identify, logs, features)
+//!                  │                           └──────▶ io ──▶ Engine ──▶ a Queue of every device
+//!                  └── Target: the subsystem, its hosts, its Controllers (shared, looked at when something comes or goes)
+//! ```
+//!
+//! A connection is bound to one reactor for life. Its requests go to that reactor's own queues into the devices; what
+//! they answer is sent at the end of the same pass. [`Server`] puts it all on reactors.
+#![forbid(unsafe_code)]
+
+mod acceptor;
+mod admin;
+mod command;
+mod connection;
+mod controller;
+mod engine;
+mod fabrics;
+mod features;
+mod identify;
+mod io;
+pub mod limits;
+mod logs;
+mod server;
+mod session;
+mod shard;
+mod status;
+mod target;
+mod usage;
+
+pub use command::{Stage, Stages};
+pub use controller::{Controller, Kind, State, VERSION};
+pub use server::{Options, Server, StartError};
+pub use target::{Config, Counters, Hosts, Target};
+pub use usage::{TotalUsage, Usage};

@@ -1,0 +1,69 @@
+//! Every limit of the target, in one place. Reaching one is back-pressure or a clear status, never growth.
+
+use std::time::Duration;
+
+/// Entries of a submission queue (CAP.MQES + 1) and so the commands in flight on one connection.
+pub const QUEUE_ENTRIES: u16 = 128;
+/// I/O queues of one controller.
+pub const IO_QUEUES: u16 = 128;
+/// Controllers of one target, discovery controllers included.
+pub const CONTROLLERS: usize = 1024;
+/// Connections of one reactor.
+pub const CONNECTIONS_PER_REACTOR: usize = 4096;
+/// Asynchronous event requests that a controller holds (AERL + 1).
+pub const ASYNC_EVENTS: usize = 4;
+/// Largest transfer of one command in bytes: MDTS 5 in units of 4 KiB.
+pub const TRANSFER_BYTES: u32 = 4096 << MDTS;
+/// Maximum data transfer size as the controller states it (2^n pages of 4 KiB).
+pub const MDTS: u8 = 5;
+/// Largest payload of one H2CData PDU.
+pub const H2C_BYTES: u32 = TRANSFER_BYTES;
+/// In-capsule data of an I/O queue unless the operator says otherwise.
+pub const IN_CAPSULE_DEFAULT_BYTES: u32 = 8 << 10;
+/// Most in-capsule data that an operator may ask for; longer writes are better served by an R2T.
+pub const IN_CAPSULE_MAX_BYTES: u32 = 64 << 10;
+/// A buffer for small transfers, and how many of them a reactor has.
+pub const SMALL_BUFFER: (usize, usize) = (8 << 10, 512);
+/// A buffer for large transfers, and how many of them a reactor has.
+pub const LARGE_BUFFER: (usize, usize) = (TRANSFER_BYTES as usize, 128);
+/// Large buffers kept for in-capsule data: it must go somewhere once its capsule is taken.
+pub const RESERVED_BUFFERS: usize = 8;
+/// With so many bytes waiting to be sent, a connection takes no further commands.
+pub const OUTBOX_BYTES: usize = 1 << 20;
+/// Receives of one connection in one pass, so that a busy peer does not keep the others waiting.
+pub const RECEIVES_PER_PASS: usize = 4;
+/// Passes without a byte after which a connection is no longer asked, only listened to.
+pub const COLD_PASSES: u32 = 64;
+/// A connection must have finished ICReq and Connect by then.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A peer that has not read its answers for so long has lent bytes copied out and the loans returned.
+pub const LOAN: Duration = Duration::from_millis(200);
+/// A peer that has not read its answers, or not sent the data it was asked for, for so long is disconnected.
+pub const STALLED: Duration = Duration::from_secs(30);
+/// How often time-outs are looked at.
+pub const TICK: Duration = Duration::from_millis(100);
+/// After a failed accept (no file descriptors left) the listener pauses so long.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Log lines about peers' mistakes in one second, of each reactor.
+pub const LOG_LINES_PER_SECOND: u32 = 5;
+/// Connections that are over and only wait for the peer to read their last word.
+pub const LINGERING: usize = 64;
+/// How long those may take.
+pub const LAST_WORD: Duration = Duration::from_secs(1);
+/// Commands that wait for a buffer or a queue and are tried again in one pass.
+pub const RETRIES_PER_PASS: usize = 32;
+/// How often a reactor that could sleep looks at commands that wait.
+pub const WAITING_POLL: Duration = Duration::from_millis(1);
+/// Connections accepted in one pass.
+pub const ACCEPTS_PER_PASS: usize = 64;
+/// Accepted connections on their way to one reactor.
+pub const HANDED_OVER: usize = 1024;
+/// Keep-alive granularity that KAS states, in units of 100 ms.
+pub const KAS: u16 = 1;
+/// Records of the error log (ELPE + 1).
+pub const ERROR_LOG_ENTRIES: usize = 16;
+
+const _: () = assert!(IN_CAPSULE_MAX_BYTES as usize + 80 <= block::limits::TAIL_BYTES);
+const _: () = assert!(H2C_BYTES >= 4096 && H2C_BYTES.is_multiple_of(4));
+const _: () = assert!(SMALL_BUFFER.0 >= IN_CAPSULE_DEFAULT_BYTES as usize);
+const _: () = assert!(LARGE_BUFFER.0 >= IN_CAPSULE_MAX_BYTES as usize);

@@ -1,0 +1,122 @@
+//! Log pages: 00h 01h 02h 03h 05h 12h of an I/O controller, 00h and 70h of a discovery controller (Base 2.0, 5.16).
+
+use machine::clock::Coarse;
+use wire::nvme::discovery::{DiscoveryLogEntry, DiscoveryLogHeader, SUBTYPE_NVM};
+use wire::nvme::feature::fid;
+use wire::nvme::identify::ascii;
+use wire::nvme::log::{effects, slice};
+use wire::nvme::{
+    CommandEffects, FidEffects, FirmwareSlot, NSID_ALL, Nqn, SmartLog, Sqe, Status, SupportedLogPages, admin, io, lid,
+};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::controller::{Controller, Kind};
+use crate::limits::TRANSFER_BYTES;
+use crate::session::{Answer, Session};
+use crate::target::Target;
+
+/// The logs of each kind of controller.
+const IO_LOGS: [u8; 6] = [
+    lid::SUPPORTED_LOG_PAGES,
+    lid::ERROR,
+    lid::SMART,
+    lid::FIRMWARE_SLOT,
+    lid::COMMAND_EFFECTS,
+    lid::FID_EFFECTS,
+];
+const DISCOVERY_LOGS: [u8; 2] = [lid::SUPPORTED_LOG_PAGES, lid::DISCOVERY];
+
+/// Answers Get Log Page: exactly the bytes asked for, zeros behind the end of the log.
+pub(crate) fn answer(session: &Session, controller: &Controller, now: Coarse, sqe: &Sqe) -> Result<Answer, Status> {
+    let bytes = sqe.log_bytes();
+    if bytes > u64::from(TRANSFER_BYTES) || sqe.log_offset_is_index() {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let log = match (sqe.lid(), controller.kind) {
+        (lid::SUPPORTED_LOG_PAGES, Kind::Io) => SupportedLogPages::build(&IO_LOGS).as_bytes().to_vec(),
+        (lid::SUPPORTED_LOG_PAGES, Kind::Discovery) => SupportedLogPages::build(&DISCOVERY_LOGS).as_bytes().to_vec(),
+        (lid::ERROR, Kind::Io) => controller.errors().as_bytes().to_vec(),
+        (lid::SMART, Kind::Io) => match sqe.nsid.get() {
+            // The page is the controller's (LPA bit 0 is clear).
+            0 | NSID_ALL => smart(&session.target, controller, now).as_bytes().to_vec(),
+            _ => return Err(Status::INVALID_FIELD.with_dnr()),
+        },
+        (lid::FIRMWARE_SLOT, Kind::Io) => {
+            FirmwareSlot::single(ascii(env!("CARGO_PKG_VERSION"))).as_bytes().to_vec()
+        }
+        (lid::COMMAND_EFFECTS, Kind::Io) => command_effects().as_bytes().to_vec(),
+        (lid::FID_EFFECTS, Kind::Io) => feature_effects().as_bytes().to_vec(),
+        (lid::DISCOVERY, Kind::Discovery) => discovery(session),
+        _ => return Err(Status::INVALID_LOG_PAGE.with_dnr()),
+    };
+    let mut part = slice(&log, sqe.log_offset(), bytes)?.to_vec();
+    part.resize(bytes as usize, 0);
+    Ok(Answer::data(part))
+}
+
+/// SMART / Health Information. What a served device cannot know (temperature, wear) is zero: "not reported".
+fn smart(target: &Target, controller: &Controller, now: Coarse) -> SmartLog {
+    let usage = target.usage.read();
+    let mut log = SmartLog::new_zeroed();
+    log.avail_spare = 100;
+    log.data_units_read = SmartLog::data_units(usage.read_bytes);
+    log.data_units_written = SmartLog::data_units(usage.written_bytes);
+    log.host_reads = u128::from(usage.reads).into();
+    log.host_writes = u128::from(usage.writes).into();
+    log.power_cycles = 1.into();
+    log.power_on_hours = u128::from(now.since(target.started()).as_secs() / 3600).into();
+    log.num_err_log_entries = u128::from(controller.error_count()).into();
+    log
+}
+
+/// The commands that [`crate::admin`], [`crate::session`] and [`crate::io`] know.
+fn command_effects() -> CommandEffects {
+    let mut log = CommandEffects::new_zeroed();
+    for opcode in [
+        admin::GET_LOG_PAGE,
+        admin::IDENTIFY,
+        admin::ABORT,
+        admin::SET_FEATURES,
+        admin::GET_FEATURES,
+        admin::ASYNC_EVENT_REQUEST,
+        admin::KEEP_ALIVE,
+    ] {
+        log.acs[usize::from(opcode)] = effects::SUPPORTED.into();
+    }
+    for (opcode, changes) in
+        [(io::FLUSH, false), (io::READ, false), (io::WRITE, true), (io::WRITE_ZEROES, true), (io::DSM, true)]
+    {
+        let change = if changes { effects::CONTENT_CHANGE } else { 0 };
+        log.iocs[usize::from(opcode)] = (effects::SUPPORTED | change).into();
+    }
+    log
+}
+
+/// The features that [`crate::features`] knows.
+fn feature_effects() -> FidEffects {
+    let mut log = FidEffects::new_zeroed();
+    for id in [
+        fid::ARBITRATION,
+        fid::POWER_MANAGEMENT,
+        fid::TEMPERATURE_THRESHOLD,
+        fid::ERROR_RECOVERY,
+        fid::NUMBER_OF_QUEUES,
+        fid::WRITE_ATOMICITY,
+        fid::ASYNC_EVENT_CONFIG,
+        fid::KATO,
+    ] {
+        log.fids[usize::from(id)] = (effects::SUPPORTED | effects::SCOPE_CONTROLLER).into();
+    }
+    log
+}
+
+/// The discovery log: one entry, the subsystem at the address that this host reached. It never changes while the
+/// target runs, and so its generation counter does not.
+fn discovery(session: &Session) -> Vec<u8> {
+    const GENERATION: u64 = 1;
+    const PORT_ID: u16 = 1;
+    let nqn = Nqn::new(session.target.nqn()).expect("checked when the target was made");
+    let mut log = DiscoveryLogHeader::new(GENERATION, 1).as_bytes().to_vec();
+    log.extend_from_slice(DiscoveryLogEntry::tcp(SUBTYPE_NVM, PORT_ID, &nqn, session.local).as_bytes());
+    log
+}

@@ -1,0 +1,219 @@
+//! What a connection is for: nothing yet, the admin queue of a controller, or one of its I/O queues - and the commands
+//! that are answered from that knowledge alone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use machine::clock::Coarse;
+use wire::nvme::discovery::TRTYPE_TCP;
+use wire::nvme::{ErrorEntry, Sqe, Status, opcode};
+use wire::tcp::Slot;
+use zerocopy::FromZeros;
+
+use crate::command::About;
+use crate::connection::{End, Pass};
+use crate::controller::Controller;
+use crate::limits::ASYNC_EVENTS;
+use crate::target::{Counters, Target};
+use crate::{admin, fabrics};
+
+/// What a connection is for.
+pub(crate) enum Role {
+    /// No Connect yet.
+    New,
+    /// The admin queue.
+    Admin(Arc<Controller>),
+    /// An I/O queue.
+    Io(IoQueue),
+}
+
+/// A claim on an I/O queue of a controller.
+pub(crate) struct IoQueue {
+    pub(crate) controller: Arc<Controller>,
+    qid: u16,
+    resets: u32,
+}
+
+impl IoQueue {
+    /// Whether the controller was reset since, or its association has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.controller.has_ended() || self.controller.resets() != self.resets
+    }
+}
+
+/// What is to be done about a command.
+pub(crate) enum Answer {
+    /// Answer with this.
+    Done { status: Status, result: u64 },
+    /// Answer with data.
+    Data { bytes: Vec<u8>, result: u64 },
+    /// Connect is accepted: the queue is as follows.
+    Connected { result: u64, queue: QueueShape },
+    /// No answer yet: an asynchronous event request.
+    Held,
+    /// Answer the asynchronous event request in `slot` as aborted, then the Abort.
+    Aborted { slot: Slot },
+    /// The controller was reset: answer what was held, then the Property Set.
+    Reset { held: Vec<Slot> },
+    /// Answer, then close.
+    Disconnect,
+}
+
+impl Answer {
+    pub(crate) fn ok() -> Self {
+        Self::Done { status: Status::SUCCESS, result: 0 }
+    }
+
+    pub(crate) fn result(result: u64) -> Self {
+        Self::Done { status: Status::SUCCESS, result }
+    }
+
+    pub(crate) fn data(bytes: Vec<u8>) -> Self {
+        Self::Data { bytes, result: 0 }
+    }
+}
+
+impl From<Status> for Answer {
+    fn from(status: Status) -> Self {
+        Self::Done { status, result: 0 }
+    }
+}
+
+/// A queue as Connect made it.
+pub(crate) struct QueueShape {
+    pub(crate) depth: u16,
+    pub(crate) admin: bool,
+    pub(crate) in_capsule_bytes: u32,
+    pub(crate) flow_control_disabled: bool,
+}
+
+/// See the module.
+pub(crate) struct Session {
+    pub(crate) target: Arc<Target>,
+    /// The address that the host reached.
+    pub(crate) local: SocketAddr,
+    role: Role,
+    /// Asynchronous event requests with their command identifiers.
+    held: Vec<(Slot, u16)>,
+}
+
+impl Session {
+    pub(crate) fn new(target: Arc<Target>, local: SocketAddr) -> Self {
+        Self { target, local, role: Role::New, held: Vec::new() }
+    }
+
+    pub(crate) fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// The connection has become the admin queue of `controller`.
+    pub(crate) fn become_admin(&mut self, controller: Arc<Controller>) {
+        self.role = Role::Admin(controller);
+    }
+
+    /// The connection has become an I/O queue, claimed when `controller` had seen `resets` resets.
+    pub(crate) fn become_io(&mut self, controller: Arc<Controller>, qid: u16, resets: u32) {
+        self.role = Role::Io(IoQueue { controller, qid, resets });
+    }
+
+    /// Decides about any command but an I/O command of an I/O queue.
+    pub(crate) fn execute(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, data: &[u8]) -> Answer {
+        if let Err(status) = sqe.check_flags() {
+            return status.into();
+        }
+        if sqe.is_fabrics() {
+            return fabrics::execute(self, pass.now, sqe, data);
+        }
+        let Role::Admin(controller) = &self.role else { return Status::COMMAND_SEQUENCE_ERROR.with_dnr().into() };
+        let controller = controller.clone();
+        match sqe.opcode {
+            opcode::admin::ASYNC_EVENT_REQUEST => self.hold(slot, sqe),
+            opcode::admin::ABORT => self.abort(sqe),
+            _ => admin::execute(self, &controller, pass, sqe).unwrap_or_else(Answer::from),
+        }
+    }
+
+    /// Asynchronous Event Request (Base 2.0, 5.2): kept until there is an event.
+    fn hold(&mut self, slot: Slot, sqe: &Sqe) -> Answer {
+        if self.held.len() == ASYNC_EVENTS {
+            return Status::ASYNC_EVENT_LIMIT.with_dnr().into();
+        }
+        self.held.push((slot, sqe.cid.get()));
+        Answer::Held
+    }
+
+    /// Abort (Base 2.0, 5.1): an asynchronous event request can be aborted. An I/O command cannot: it is already with
+    /// the device, or waits for the host's own data; bit 0 of the result says "not aborted".
+    fn abort(&mut self, sqe: &Sqe) -> Answer {
+        const NOT_ABORTED: u64 = 1;
+        if sqe.abort_sqid() != 0 {
+            return Answer::result(NOT_ABORTED);
+        }
+        match self.held.iter().position(|held| held.1 == sqe.abort_cid()) {
+            Some(at) => Answer::Aborted { slot: self.held.swap_remove(at).0 },
+            None => Answer::result(NOT_ABORTED),
+        }
+    }
+
+    /// The controller was reset: the held requests are not held any more.
+    pub(crate) fn reset(&mut self) -> Answer {
+        Answer::Reset { held: self.held.drain(..).map(|held| held.0).collect() }
+    }
+
+    /// A command has failed: a line for the controller's error log.
+    pub(crate) fn log_error(&self, status: Status, about: &About) {
+        let (controller, qid) = match &self.role {
+            Role::New => return,
+            Role::Admin(controller) => (controller, 0),
+            Role::Io(queue) => (&queue.controller, queue.qid),
+        };
+        controller.log_error(ErrorEntry {
+            sqid: qid.into(),
+            cid: about.cid.into(),
+            status: status.to_field().into(),
+            // No byte of the command is singled out.
+            parameter_error_location: 0xffff.into(),
+            lba: about.lba.into(),
+            nsid: about.nsid.into(),
+            trtype: TRTYPE_TCP,
+            opcode: about.opcode,
+            ..ErrorEntry::new_zeroed()
+        });
+    }
+
+    /// The host was heard of.
+    pub(crate) fn touch(&self, now: Coarse) {
+        match &self.role {
+            Role::New => {}
+            Role::Admin(controller) => controller.touch(now),
+            Role::Io(queue) => queue.controller.touch(now),
+        }
+    }
+
+    /// Whether the association still stands.
+    pub(crate) fn check(&self, now: Coarse) -> Result<(), End> {
+        match &self.role {
+            Role::Admin(controller) if controller.has_ended() => Err(End::Association),
+            Role::Admin(controller) if controller.is_overdue(now) => Err(End::KeepAlive),
+            Role::Io(queue) if queue.is_over() => Err(End::Association),
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection is over: with the admin queue the association ends, with an I/O queue only its claim.
+    pub(crate) fn end(&self, end: &End) {
+        let counters = &self.target.counters;
+        match end {
+            End::Protocol(_) => Counters::bump(&counters.protocol_errors),
+            End::Handshake => Counters::bump(&counters.handshake_timeouts),
+            End::KeepAlive => Counters::bump(&counters.keep_alive_timeouts),
+            End::Stalled => Counters::bump(&counters.stalled),
+            End::Closed | End::Socket(_) | End::Association | End::Disconnect | End::Stopped => {}
+        }
+        match &self.role {
+            Role::New => {}
+            Role::Admin(controller) => self.target.remove_controller(controller.id),
+            Role::Io(queue) => queue.controller.release_queue(queue.qid, queue.resets),
+        }
+    }
+}

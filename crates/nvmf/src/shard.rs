@@ -1,0 +1,433 @@
+//! One reactor's part of the target: its connections, its queues into the devices, and the pass over all of them.
+//!
+//! ```text
+//!   a pass   new connections ▶ receive and parse (hot ones) ▶ kick and poll devices ▶ answers ▶ one send each
+//! ```
+//!
+//! *Hot* connections are asked in every pass while the reactor spins; a connection that stays silent turns cold and is
+//! only listened to through the ring. A reactor that sleeps between requests has no hot ones: it goes by wake-ups alone.
+
+use std::collections::VecDeque;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use block::pump::{Pump, Received, Scratch, Sent};
+use block::{Completion, Completions, Returned};
+use machine::clock::Coarse;
+use machine::reactor::{Arm, Context, Mailbox, Poller};
+use machine::region::Lent;
+use machine::ring::{Owner as RingOwner, Ready, Ring};
+use wire::tcp::Slot;
+
+use crate::connection::{Connection, End, Pass};
+use crate::engine::{Engine, Owner};
+use crate::limits::{
+    COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, LOG_LINES_PER_SECOND, RETRIES_PER_PASS, TICK,
+    WAITING_POLL,
+};
+use crate::target::{Counters, Target};
+
+/// The place of a connection on its reactor.
+struct Entry {
+    /// Counts the connections that have had this place.
+    generation: u16,
+    place: Place,
+}
+
+enum Place {
+    Free,
+    Open(Box<Connection>),
+    /// The connection is gone, but devices still have requests of it: the place is not given away before they are back.
+    Leaving {
+        in_flight: u32,
+    },
+}
+
+/// A connection that is over and has a last word to say; closed when the peer has closed, or after a while.
+struct Lingering {
+    pump: Pump,
+    until: Coarse,
+}
+
+/// See the module.
+pub(crate) struct Shard {
+    engine: Engine,
+    inbox: Mailbox<TcpStream>,
+    owner: RingOwner,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    hot: Vec<u32>,
+    dirty: Vec<u32>,
+    lingering: Vec<Lingering>,
+    scratch: Scratch,
+    completions: Completions,
+    ready: Vec<Ready>,
+    ticked: Coarse,
+    log: LogLimit,
+}
+
+impl Shard {
+    /// The part of `target` on the reactor that owns `ring`; accepted connections come through `inbox`.
+    ///
+    /// # Errors
+    /// Of the devices when a queue is opened, or if there is no memory for the buffers.
+    pub(crate) fn new(target: Arc<Target>, ring: &mut Ring, inbox: Mailbox<TcpStream>) -> std::io::Result<Self> {
+        Ok(Self {
+            engine: Engine::new(target, ring)?,
+            inbox,
+            owner: ring.owner(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            hot: Vec::new(),
+            dirty: Vec::new(),
+            lingering: Vec::new(),
+            scratch: Scratch::new(),
+            completions: Completions::default(),
+            ready: Vec::new(),
+            ticked: Coarse::from_millis(0),
+            log: LogLimit::default(),
+        })
+    }
+
+    fn open_connections(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Takes connections that were handed over.
+    fn accept(&mut self, cx: &mut Context<'_>) -> usize {
+        let mut accepted = 0;
+        while let Some(stream) = self.inbox.take() {
+            accepted += 1;
+            if self.open_connections() == CONNECTIONS_PER_REACTOR {
+                tracing::warn!("refused a connection: {CONNECTIONS_PER_REACTOR} are open on this reactor");
+                continue;
+            }
+            let index = self.free.last().copied().unwrap_or(self.entries.len() as u32);
+            let socket = match cx.ring.socket(stream, self.owner, index) {
+                Ok(socket) => socket,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot use an accepted connection");
+                    continue;
+                }
+            };
+            if self.free.pop().is_none() {
+                self.entries.push(Entry { generation: 0, place: Place::Free });
+            }
+            let entry = &mut self.entries[index as usize];
+            entry.generation = entry.generation.wrapping_add(1);
+            let pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
+            entry.place = Place::Open(Box::new(Connection::new(socket, index, entry.generation, &pass)));
+            self.hot.push(index);
+            Counters::bump(&self.engine.target.counters.connections);
+        }
+        accepted
+    }
+
+    /// Notes which sockets have something to read or room to write.
+    fn collect_readiness(&mut self, cx: &mut Context<'_>) {
+        let mut ready = std::mem::take(&mut self.ready);
+        cx.ring.ready(self.owner, &mut ready);
+        for event in ready.drain(..) {
+            let Some(Place::Open(connection)) = self.entries.get_mut(event.key as usize).map(|entry| &mut entry.place)
+            else {
+                continue;
+            };
+            if event.writable {
+                connection.unblock();
+                mark(&mut connection.dirty, &mut self.dirty, event.key);
+            }
+            if event.readable {
+                connection.quiet = 0;
+                mark(&mut connection.hot, &mut self.hot, event.key);
+            }
+        }
+        self.ready = ready;
+    }
+
+    /// Receives from all hot connections.
+    fn receive(&mut self, cx: &mut Context<'_>) -> usize {
+        let (mut units, mut at) = (0, 0);
+        while let Some(&index) = self.hot.get(at) {
+            let spinning = cx.spinning;
+            let mut stays_hot = false;
+            let brought = self.with(cx, index, |connection, pass, scratch| {
+                let brought = connection.receive(pass, scratch)?;
+                connection.quiet = if brought > 0 { 0 } else { connection.quiet + 1 };
+                stays_hot = connection.has_more() || (spinning && connection.quiet < COLD_PASSES);
+                connection.hot = stays_hot;
+                Ok(brought)
+            });
+            units += brought.unwrap_or(1);
+            if brought.is_some_and(|brought| brought > 0) {
+                self.mark_dirty(index);
+            }
+            if stays_hot {
+                at += 1;
+            } else {
+                self.hot.swap_remove(at);
+            }
+        }
+        units
+    }
+
+    /// Collects what devices have finished, then answers.
+    fn complete(&mut self, cx: &mut Context<'_>) -> usize {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.engine.poll(cx.ring, &mut completions);
+        let units = completions.list.len();
+        let now = cx.now.coarse();
+        let Completions { list, lent } = &mut completions;
+        for completion in list.drain(..) {
+            let owner = Owner::of(completion.tag);
+            let entry = &mut self.entries[owner.connection as usize];
+            assert_eq!(entry.generation, owner.generation, "a completion of a connection that is long gone");
+            match &mut entry.place {
+                Place::Open(connection) => {
+                    let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now };
+                    connection.complete(&mut pass, completion, lent);
+                    mark(&mut connection.dirty, &mut self.dirty, owner.connection);
+                }
+                Place::Leaving { in_flight } => {
+                    *in_flight -= 1;
+                    let left = *in_flight;
+                    drop_data(completion, lent);
+                    if left == 0 {
+                        entry.place = Place::Free;
+                        self.free.push(owner.connection);
+                    }
+                }
+                Place::Free => unreachable!("its requests are all back"),
+            }
+        }
+        self.completions = completions;
+        units
+    }
+
+    /// Tries again what waits for a buffer or for room in a device's queue.
+    fn retry(&mut self, cx: &mut Context<'_>) -> usize {
+        let mut units = 0;
+        for _ in 0..self.engine.waiting.len().min(RETRIES_PER_PASS) {
+            let Some(owner) = self.engine.waiting.pop_front() else { break };
+            let waiting = self.engine.waiting.len();
+            let Some(entry) = self.entries.get_mut(owner.connection as usize) else { continue };
+            if let (true, Place::Open(connection)) = (entry.generation == owner.generation, &mut entry.place) {
+                let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
+                connection.drive(&mut pass, Slot(owner.slot));
+                mark(&mut connection.dirty, &mut self.dirty, owner.connection);
+            }
+            units += usize::from(self.engine.waiting.len() == waiting);
+        }
+        units
+    }
+
+    /// Sends the answers of this pass: one send for each connection.
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            let mut more = false;
+            self.with(cx, index, |connection, pass, _| {
+                connection.dirty = false;
+                if connection.has_output() {
+                    connection.flush(pass.now)?;
+                }
+                more = connection.has_more() && !connection.hot;
+                connection.hot |= more;
+                Ok(())
+            });
+            if more {
+                self.hot.push(index);
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    fn mark_dirty(&mut self, index: u32) {
+        if let Place::Open(connection) = &mut self.entries[index as usize].place {
+            mark(&mut connection.dirty, &mut self.dirty, index);
+        }
+    }
+
+    /// Looks at time-outs, and at those who say their last word.
+    fn tick(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now.coarse();
+        if now.since(self.ticked) < TICK {
+            return;
+        }
+        self.ticked = now;
+        for index in 0..self.entries.len() as u32 {
+            self.with(cx, index, |connection, pass, _| connection.tick(pass));
+        }
+        let scratch = &mut self.scratch;
+        self.lingering.retain_mut(|lingering| now < lingering.until && is_open(&mut lingering.pump, scratch));
+        let target = self.engine.target.clone();
+        target.usage.add(&mut self.engine.usage);
+    }
+
+    /// Ends the connections that have nothing under way: the target stops.
+    fn sweep(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.entries.len() as u32 {
+            self.with(cx, index, |connection, _, _| if connection.is_idle() { Err(End::Stopped) } else { Ok(()) });
+        }
+        self.lingering.clear();
+    }
+
+    /// Works on a connection; if that ends it, sees to the rest. `None` if it is not (or no longer) there.
+    fn with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        index: u32,
+        work: impl FnOnce(&mut Connection, &mut Pass<'_>, &mut Scratch) -> Result<T, End>,
+    ) -> Option<T> {
+        let Place::Open(connection) = &mut self.entries[index as usize].place else { return None };
+        let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
+        match work(connection, &mut pass, &mut self.scratch) {
+            Ok(value) => Some(value),
+            Err(end) => {
+                self.end(cx, index, &end);
+                None
+            }
+        }
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>, index: u32, end: &End) {
+        let entry = &mut self.entries[index as usize];
+        let Place::Open(connection) = std::mem::replace(&mut entry.place, Place::Free) else { return };
+        match connection.in_flight() {
+            0 => self.free.push(index),
+            in_flight => entry.place = Place::Leaving { in_flight },
+        }
+        // A host that leaves or a target that stops is no news; anything else is.
+        let routine = matches!(end, End::Closed | End::Disconnect | End::Association | End::Stopped);
+        let now = cx.now.coarse();
+        if routine {
+            tracing::debug!(peer = %connection.peer(), "connection ended: {end}");
+        } else if self.log.allows(now) {
+            tracing::warn!(peer = %connection.peer(), "connection ended: {end}");
+        }
+        let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now };
+        let mut pump = connection.end(&mut pass, end);
+        let last_word = matches!(end, End::Protocol(_) | End::Disconnect);
+        if last_word && self.lingering.len() < LINGERING && matches!(pump.flush(), Ok(Sent::All)) {
+            pump.socket().finish_sending();
+            self.lingering.push(Lingering { pump, until: now.plus(LAST_WORD) });
+        }
+    }
+}
+
+impl Poller for Shard {
+    fn name(&self) -> &'static str {
+        "nvmf"
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> usize {
+        self.engine.begin();
+        let mut units = self.accept(cx);
+        self.collect_readiness(cx);
+        if !cx.stopping {
+            units += self.receive(cx);
+        }
+        units += self.complete(cx);
+        if !self.engine.waiting.is_empty() {
+            units += self.retry(cx);
+        }
+        self.flush(cx);
+        self.engine.end();
+        self.tick(cx);
+        if cx.stopping {
+            self.sweep(cx);
+        }
+        units
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>) -> Arm {
+        let mut hot = std::mem::take(&mut self.hot);
+        let mut all = self.inbox.arm().and(self.engine.arm(cx.ring));
+        hot.retain(|&index| {
+            let Place::Open(connection) = &mut self.entries[index as usize].place else { return false };
+            let arm = connection.arm(cx.ring);
+            all = all.and(arm);
+            connection.hot = arm == Arm::Busy;
+            connection.hot
+        });
+        self.hot = hot;
+        if !self.engine.waiting.is_empty() {
+            all = all.and(Arm::PollEvery(WAITING_POLL));
+        }
+        if self.open_connections() > 0 || !self.lingering.is_empty() {
+            all = all.and(Arm::PollEvery(TICK));
+        }
+        all
+    }
+
+    fn disarm(&mut self, _cx: &mut Context<'_>) {
+        self.engine.disarm();
+    }
+
+    fn drained(&self) -> bool {
+        self.open_connections() == 0
+    }
+}
+
+/// Puts `index` on a list, once.
+fn mark(flag: &mut bool, list: &mut Vec<u32>, index: u32) {
+    if !*flag {
+        *flag = true;
+        list.push(index);
+    }
+}
+
+/// Gives up the data of a completion that nobody waits for any more.
+fn drop_data(completion: Completion, lent: &mut VecDeque<Lent>) {
+    if let Returned::Lent(pieces) = completion.data {
+        lent.drain(..pieces);
+    }
+}
+
+/// Whether the peer of a connection that is over has not closed yet. What it still sends is thrown away: a socket
+/// closed over unread bytes would reset the connection, and the last word could be lost.
+fn is_open(pump: &mut Pump, scratch: &mut Scratch) -> bool {
+    loop {
+        match pump.receive(scratch, None) {
+            Ok(Received::Nothing) => return true,
+            Ok(Received::Bytes { .. }) => {}
+            Ok(Received::Closed) | Err(_) => return false,
+        }
+    }
+}
+
+/// Keeps hostile peers from filling the log.
+#[derive(Default)]
+struct LogLimit {
+    second: Option<Coarse>,
+    lines: u32,
+    dropped: u64,
+}
+
+impl LogLimit {
+    fn allows(&mut self, now: Coarse) -> bool {
+        if self.second.is_none_or(|second| now.since(second) >= Duration::from_secs(1)) {
+            if self.dropped > 0 {
+                tracing::warn!("{} more connections ended with an error", self.dropped);
+            }
+            *self = Self { second: Some(now), lines: 0, dropped: 0 };
+        }
+        self.lines += 1;
+        self.dropped += u64::from(self.lines > LOG_LINES_PER_SECOND);
+        self.lines <= LOG_LINES_PER_SECOND
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_limited() {
+        let mut limit = LogLimit::default();
+        let at = Coarse::from_millis;
+        let allowed = |limit: &mut LogLimit, from| (from..from + 900).filter(|&ms| limit.allows(at(ms))).count();
+        assert_eq!(allowed(&mut limit, 0), LOG_LINES_PER_SECOND as usize);
+        assert_eq!(allowed(&mut limit, 2000), LOG_LINES_PER_SECOND as usize);
+    }
+}

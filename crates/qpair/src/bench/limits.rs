@@ -1,0 +1,35 @@
+//! Every limit of `qpair bench`, in one place. Reaching one is a clear error before the first request, never growth.
+
+use std::time::Duration;
+
+/// Largest number of I/O queues.
+pub(super) const MAX_QUEUES: usize = 64;
+/// Largest queue depth of one queue: what an NVMe queue of the largest size can hold.
+pub(super) const MAX_DEPTH: usize = 65_535;
+/// Most memory for buffers: queues x depth x block size.
+pub(super) const MAX_BUFFER_BYTES: u64 = 4 << 30;
+/// Most units `--verify` keeps a generation for; four bytes each, a quarter of a GiB in all.
+pub(super) const MAX_LEDGER_UNITS: u64 = 64 << 20;
+/// A run ends when so many requests have failed.
+pub(super) const MAX_ERRORS: u64 = 1_000;
+/// So many errors and miscompares are printed; the others are counted.
+pub(super) const MAX_PRINTED: u64 = 5;
+/// How often a random address is drawn again, when a request on the same one is in flight, before the pass ends.
+pub(super) const MAX_REDRAWS: u32 = 16;
+/// How long the end of a phase waits for what is in flight. Tests have less patience.
+pub(super) const DRAIN_LIMIT: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
+/// The longest sleep of the reactor: how late a deadline or an interrupt may be noticed when nothing completes.
+pub(super) const TICK: Duration = Duration::from_millis(50);
+/// Between two live lines.
+pub(super) const LIVE_INTERVAL: Duration = Duration::from_millis(300);
+/// Columns of the longest bar of the histogram.
+pub(super) const BAR_COLUMNS: usize = 40;
+/// The measured time without `--secs` and `--count`, in seconds.
+pub(super) const DEFAULT_SECS: f64 = 5.0;
+/// The longest measured time or warm-up, in seconds: half a year.
+pub(super) const MAX_SECS: f64 = 16e6;
+/// The warm-up before it, in seconds.
+pub(super) const DEFAULT_WARMUP_SECS: f64 = 0.5;
+
+const _: () = assert!(MAX_LEDGER_UNITS * 4 <= 256 << 20);
+const _: () = assert!(MAX_PRINTED < MAX_ERRORS);

@@ -1,0 +1,63 @@
+//! The command line: global options and the list of commands.
+
+use clap::{ArgAction, Parser, Subcommand};
+use tracing::Level;
+
+use crate::{bench, serve};
+
+const EXAMPLES: &str = "\
+Examples:
+  qpair serve --size 1GiB disk.img           create a disk image and serve it on 127.0.0.1:4420
+  qpair serve ram:4GiB /dev/nvme1n1,ro       serve memory and a drive, read-only, as two namespaces
+  qpair bench 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' --rw randread --bs 4k --qd 32
+
+`qpair COMMAND --help` explains a command.";
+
+/// Serves files, drives and memory as NVMe/TCP disks, and measures such disks
+#[derive(Parser)]
+#[command(name = "qpair", version, after_long_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Log more: -v what happens, -vv every connection
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Serve(serve::Args),
+    Bench(bench::Args),
+}
+
+/// Sends log lines to standard error, from warnings up unless more is wanted.
+pub(crate) fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => Level::WARN,
+        1 => Level::INFO,
+        _ => Level::DEBUG,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn short_help_fits_a_screen() {
+        for name in ["serve", "bench"] {
+            let mut cli = Cli::command();
+            let command = cli.find_subcommand_mut(name).expect("it is a command");
+            let lines = command.render_help().to_string().lines().count();
+            assert!(lines <= 50, "qpair {name} -h has {lines} lines");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The qpair program: one file or folder a command.
+
+mod bench;
+mod cli;
+mod serve;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli::start_log(cli.verbose);
+    let result = match cli.command {
+        cli::Command::Serve(args) => serve::run(&args),
+        cli::Command::Bench(args) => bench::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("qpair: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Floor 0: NVMe and NVMe/TCP as bytes.
+//!
+//! ```text
+//!   nvme/   commands, completions, statuses, identify pages, logs, features, properties, Connect
+//!   tcp/    PDUs, digests, and the state machine of each side of a connection: bytes in, actions out
+//! ```
+//!
+//! Nothing here does I/O, reads a clock, draws a random number or allocates per command: time and randomness come in
+//! as arguments. What a peer sent is checked here before anybody above looks at it; a peer's mistake is a value (a
+//! [`nvme::Status`], a fatal error status), never a panic.
+#![forbid(unsafe_code)]
+
+pub mod nvme;
+pub mod tcp;
+
+pub use zerocopy;

@@ -1,0 +1,82 @@
+# The target is killed under load and comes back a second later: the kernel reconnects, repeats what was in flight, and
+# nobody sees an error or a lost write.
+# ADDR PORT NQN: a target whose namespace 1 is a file. SHARED: a directory of the host; when a file `kill` appears in
+# it, the host kills the target, starts it again and renames the file to `killed`. KILLS: how often.
+. "$(dirname "$0")/lib.sh"
+
+BLOCKS="--bs=4k --size=32m --iodepth=16"
+
+# The same addresses and contents from the same seed, so that a later run can check what an earlier one wrote.
+blocks() {
+    seed=$1; shift
+    fio --name=kill --filename="$DEV" --rw=randwrite $BLOCKS --ioengine=libaio --direct=1 --thread --verify=crc32c \
+        --verify_fatal=1 --randseed="$seed" --minimal "$@"
+}
+
+# Has the target killed and waits until it is back.
+strike() {
+    : >"$SHARED/kill"
+    tries=0
+    while [ ! -e "$SHARED/killed" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || die "the host did not kill and restart the target in 30 s"
+        sleep 0.1
+    done
+    rm "$SHARED/killed"
+}
+
+# strike_during SEED OPTIONS...: the job runs, the target is struck while it does, and the job ends without an error.
+strike_during() {
+    blocks "$@" &
+    job=$!
+    sleep 1.5
+    strike
+    kill -0 $job 2>/dev/null || die "the load ended before the target was back: the test proves nothing"
+    wait $job || die "fio: status $?"
+    settled
+}
+
+# Connected again, and no request of the load has failed.
+settled() {
+    dmesg | grep -i "nvme\|error" | tail -n 12
+    dmesg | grep -qi "reconnected" || die "the kernel did not reconnect"
+    same "state" live "$(cat /sys/class/nvme/"$CTRL"/state)"
+    ! dmesg | grep -iE "I/O error|blk_update_request|critical .* error|Removing" || die "I/O errors reached the user"
+}
+
+round() {
+    # Zeros first: a write that got lost cannot pass for the one of the round before.
+    check discard blkdiscard "$DEV"
+    strike_during "$1" --do_verify=0 --rate_iops=1600
+    dmesg -C
+    check "every block holds what was written last" blocks "$1" --verify_only
+}
+
+# The blocks of the last round, read while the target goes away.
+round_of_reads() { strike_during "$KILLS" --verify_only --rate_iops=1600; }
+
+idle() {
+    strike
+    tries=0
+    until dmesg | grep -qi "reconnected"; do
+        tries=$((tries + 1))
+        [ $tries -lt 150 ] || die "no reconnect in 15 s without I/O"
+        sleep 0.1
+    done
+    settled
+    check "every block is still there" blocks "$KILLS" --verify_only
+}
+
+dmesg -C
+step "connect" connect --nr-io-queues=2 --reconnect-delay=1 --ctrl-loss-tmo=600 --keep-alive-tmo=5
+CTRL=$(controller)
+DEV=$(namespace 1)
+n=1
+while [ $n -le "$KILLS" ]; do
+    noisy_step "kill $n during verified writes" round $n
+    n=$((n + 1))
+done
+noisy_step "kill during verified reads" round_of_reads
+noisy_step "kill while idle" idle
+step "disconnect" disconnect
+finish

@@ -1,0 +1,149 @@
+# Shared by the guest scripts. A script is a list of steps, each a function:
+#
+#     step "what is tested" function arguments...
+#
+# A step passes when its function returns 0 and the kernel had nothing to complain about. It prints
+# `ok NAME (seconds s)` or `FAIL NAME` and its log; `cargo xtask test` counts these lines. A failed
+# step does not keep the next ones from running. Inside a function: check, same, refused, die.
+#
+# From the host: ADDR, PORT, NQN and what else the script says at its top.
+
+HOSTNQN=nqn.2014-08.org.nvmexpress:uuid:6f1d2c3b-0000-4000-8000-00000000a11c
+HOSTID=6f1d2c3b-0000-4000-8000-00000000a11c
+TMP=$(mktemp -d)
+FAILED=0
+
+uptime_s() { cut -d' ' -f1 /proc/uptime; }
+
+# What the kernel reported since the last call at warning level or worse, from nvme or of its own bugs.
+complaints() {
+    dmesg -r >"$TMP/dmesg"
+    dmesg -C
+    awk -F'[<>]' '$2 % 8 <= 4' "$TMP/dmesg" \
+        | grep -iE 'nvme|WARNING|BUG|Oops|Call Trace|I/O error|blk_update|EXT4-fs (error|warning)|hung' \
+        | grep -vE "$TOLERATED"
+}
+# Warnings that mean nothing: a queue smaller than the one asked for, a reset that was asked for.
+USUAL='clamping down|resetting controller'
+TOLERATED=$USUAL
+
+step() {
+    name=$1 begun=$(uptime_s)
+    shift
+    # Not in a condition, which would switch off `set -e` inside.
+    ( set -e; "$@" ) >"$TMP/log" 2>&1 </dev/null
+    status=$?
+    complaints >"$TMP/kernel"
+    took=$(awk "BEGIN { printf \"%.1f\", $(uptime_s) - $begun }")
+    if [ $status -eq 0 ] && [ ! -s "$TMP/kernel" ]; then
+        echo "ok $name ($took s)"
+        return 0
+    fi
+    FAILED=$((FAILED + 1))
+    echo "FAIL $name ($took s, status $status)"
+    sed 's/^/    | /' "$TMP/log" | tail -n 40
+    sed 's/^/    kernel: /' "$TMP/kernel" | tail -n 20
+}
+
+# A step whose very point makes the kernel complain.
+noisy_step() {
+    TOLERATED=.
+    step "$@"
+    TOLERATED=$USUAL
+}
+
+finish() {
+    rm -rf "$TMP"
+    [ $FAILED -eq 0 ]
+    exit
+}
+
+# To stderr: stdout may be on its way into a file.
+die() { echo "$*" >&2; exit 1; }
+
+# check WHAT COMMAND...: the command must succeed; what it prints is shown when it does not.
+check() {
+    what=$1; shift
+    "$@" || die "$what: status $? from: $*"
+}
+
+# same WHAT WANTED GOT
+same() { [ "$2" = "$3" ] || die "$1: wanted '$2', got '$3'"; }
+
+# refused WHAT PATTERN COMMAND...: the command must fail, and say something that matches.
+refused() {
+    what=$1 pattern=$2; shift 2
+    if "$@" >"$TMP/refused" 2>&1; then
+        cat "$TMP/refused"
+        die "$what: should have been refused: $*"
+    fi
+    cat "$TMP/refused"
+    grep -qiE "$pattern" "$TMP/refused" || die "$what: refused, but not with '$pattern'"
+}
+
+# json FILE EXPRESSION: a Python expression over the parsed document `d` must be true.
+json() {
+    python3 -c '
+import json, sys
+d = json.load(open(sys.argv[1]))
+if not eval(sys.argv[2]):
+    sys.exit(json.dumps(d)[:2000] + "\nnot true: " + sys.argv[2])' "$1" "$2"
+}
+
+# connect [OPTIONS...]: connects to $NQN and sets CTRL (nvme0).
+connect() {
+    check connect nvme connect -t tcp -a "$ADDR" -s "$PORT" -n "$NQN" -q "$HOSTNQN" -I "$HOSTID" "$@"
+    CTRL=$(controller) || die "no controller for $NQN"
+}
+
+disconnect() {
+    check disconnect nvme disconnect -n "$NQN"
+    tries=0
+    while controller >/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 50 ] || die "still connected after 5 s"
+        sleep 0.1
+    done
+}
+
+# The kernel's name of the connected controller.
+controller() {
+    for c in /sys/class/nvme/nvme*; do
+        [ -e "$c/subsysnqn" ] || continue
+        [ "$(cat "$c/subsysnqn")" = "$NQN" ] && { echo "${c##*/}"; return 0; }
+    done
+    return 1
+}
+
+# namespace NSID: waits for the block device and prints its path. The kernel scans after it connected.
+namespace() {
+    tries=0
+    while [ $tries -lt 100 ]; do
+        for n in /sys/block/nvme*n*; do
+            case ${n##*/} in nvme*c*n*) continue ;; esac # a path below a multipath head
+            [ -e "$n/nsid" ] && [ "$(cat "$n/nsid")" = "$1" ] || continue
+            [ -b "/dev/${n##*/}" ] && { echo "/dev/${n##*/}"; return 0; }
+        done
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+    echo "no block device for namespace $1" >&2
+    return 1
+}
+
+# verify DEVICE BLOCK DEPTH BYTES [FIO OPTIONS...]: writes random blocks, then reads and checks every one.
+verify() {
+    device=$1 block=$2 depth=$3 bytes=$4; shift 4
+    check "fio bs=$block depth=$depth" fio --name=verify --filename="$device" --rw=randwrite --bs="$block" \
+        --iodepth="$depth" --size="$bytes" --ioengine=libaio --direct=1 --verify=crc32c --verify_fatal=1 \
+        --thread --output-format=terse --minimal --randseed="$(date +%s%N)" "$@"
+}
+
+# zeros DEVICE OFFSET_MIB COUNT_MIB: this part must read as zeros.
+zeros() {
+    dd if="$1" bs=1M skip="$2" count="$3" iflag=direct 2>/dev/null | tr -d '\0' | head -c 1 >"$TMP/rest"
+    [ ! -s "$TMP/rest" ] || die "$1: bytes that are not zero in the $3 MiB from $2 MiB"
+}
+
+# hash DEVICE OFFSET_MIB COUNT_MIB
+hash() { dd if="$1" bs=1M skip="$2" count="$3" iflag=direct 2>/dev/null | md5sum | cut -d' ' -f1; }

@@ -1,6 +1,6 @@
 # The data: fio with checksums, digests, deallocation, zeroes, block sizes, a read-only disk, a file system.
 # ADDR PORT NQN: a target with namespaces 1 (a file, 4096-byte blocks), 2 (ram, 512-byte blocks), 3 (read-only).
-# READONLY: the MD5 sum of namespace 3. FULL: not empty for longer runs.
+# READONLY: the image behind namespace 3, as the host sees it. FULL: not empty for longer runs.
 . "$(dirname "$0")/lib.sh"
 
 SCALE=${FULL:+8}
@@ -102,14 +102,15 @@ block_sizes() {
 read_only() {
     dev=$(namespace 3)
     same "the kernel's view" 1 "$(cat /sys/block/"${dev##*/}"/ro)"
-    same "content" "$READONLY" "$(dd if="$dev" bs=1M iflag=direct 2>/dev/null | md5sum | cut -d' ' -f1)"
+    check "content" cmp "$READONLY" "$dev"
     refused "dd" "permit|read-only|denied" dd if=/dev/zero of="$dev" bs=4k count=1 oflag=direct
     # Past the kernel, straight to the target.
     head -c 4096 /dev/urandom >"$TMP/block"
     refused "a write by passthrough" "write.protect|read.only" nvme io-passthru "/dev/ng${dev##*/nvme}" --opcode=1 \
         --namespace-id=3 --cdw12=0 --data-len="$(cat /sys/block/"${dev##*/}"/queue/logical_block_size)" --write \
         --input-file="$TMP/block"
-    same "content afterwards" "$READONLY" "$(dd if="$dev" bs=1M iflag=direct 2>/dev/null | md5sum | cut -d' ' -f1)"
+    check flush blockdev --flushbufs "$dev"
+    check "content afterwards" cmp "$READONLY" "$dev"
 }
 
 file_system() {

@@ -12,6 +12,10 @@ pub(crate) fn admit(info: &Info, request: &Request<'_>) -> Result<(), Failure> {
     if info.features.read_only && !matches!(request.op, Op::Read(_) | Op::Flush) {
         return Err(Failure::ReadOnly);
     }
+    let moves_data = matches!(request.op, Op::Read(_) | Op::Write { .. });
+    if !moves_data && !matches!(request.data, Data::None) {
+        return Err(Failure::BadTransfer);
+    }
     let Some(range) = request.op.range() else { return Ok(()) };
     if range.blocks == 0 {
         return Err(Failure::BadTransfer);
@@ -19,13 +23,15 @@ pub(crate) fn admit(info: &Info, request: &Request<'_>) -> Result<(), Failure> {
     if range.lba.checked_add(range.blocks).is_none_or(|end| end > info.blocks) {
         return Err(Failure::OutOfRange);
     }
+    if !moves_data {
+        return Ok(());
+    }
     // Without overflow from here on: the range lies on a device of at most `MAX_DEVICE_BYTES`.
     let bytes = range.blocks * u64::from(info.block_bytes);
     let fits = match (&request.op, &request.data) {
         (Op::Read(_), Data::Lend) => info.features.lends,
         (Op::Read(_) | Op::Write { .. }, Data::Carried(buf)) => buf.len() as u64 == bytes,
         (Op::Write { .. }, Data::Inline(data)) => info.features.lends && data.len() as u64 == bytes,
-        (Op::WriteZeroes { .. } | Op::Deallocate(_), _) => return Ok(()),
         _ => false,
     };
     if fits && bytes <= u64::from(info.max_transfer_bytes) { Ok(()) } else { Err(Failure::BadTransfer) }
@@ -98,6 +104,8 @@ mod tests {
         assert_eq!(ask(&info, Op::Deallocate(range), Data::None), Ok(()));
         assert_eq!(ask(&info, Op::WriteZeroes { range, fua: true, deallocate: true }, Data::None), Ok(()));
         assert_eq!(ask(&info, Op::Flush, Data::None), Ok(()));
+        assert_eq!(ask(&info, Op::Flush, Data::Lend), Err(Failure::BadTransfer), "a flush has no data");
+        assert_eq!(ask(&info, Op::Deallocate(range), Data::Inline(&[0; 512])), Err(Failure::BadTransfer));
     }
 
     #[test]

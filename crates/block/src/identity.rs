@@ -20,8 +20,8 @@
 //! | no record | a new one, stored | derived from the file |
 //! | ... and no place to store one | derived from the file | |
 //!
-//! "Derived" is a hash of inode number and time of birth as a UUID of version 8 (RFC 9562, 5.8): it lasts as long as the
-//! file does. Block devices cannot hold a record; theirs is derived from what the kernel knows of them (`/sys`).
+//! "Derived" is a hash of inode number and time of birth as a UUID of version 8 (RFC 9562, 5.8): it lasts as long as
+//! the file does. Block devices cannot hold a record; theirs is derived from what the kernel knows of them (`/sys`).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -108,8 +108,8 @@ impl Subject<'_> {
             (Ok(()), Some(other)) => {
                 let (old, new) = (other.uuid, record.uuid);
                 tracing::warn!(
-                    "{path}: its identity {old} was made for another file, so this is a copy and gets a new one, {new}; \
-                     if it is the same disk, moved or restored, start it once with uuid={old}"
+                    "{path}: its identity {old} was made for another file, so this is a copy and gets a new one, \
+                     {new}; if it is the same disk, moved or restored, start it once with uuid={old}"
                 );
                 (new, Origin::Copy { of: old })
             }
@@ -293,8 +293,8 @@ pub(crate) fn of_block_device(path: &Path, file: &File, given: Option<Uuid>) -> 
     }
     let uuid = derive(b"node", &file_seed(path, os::file_key(file)?));
     tracing::warn!(
-        "{}: the kernel knows no serial number of this block device, so its identity {uuid} may not survive a restart of \
-         the machine; uuid=UUID gives it one that does",
+        "{}: the kernel knows no serial number of this block device, so its identity {uuid} may not survive a restart \
+         of the machine; uuid=UUID gives it one that does",
         path.display()
     );
     Ok((Identity::from_uuid(uuid), Origin::Derived))

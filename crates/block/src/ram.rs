@@ -11,8 +11,8 @@
 //! reader, never torn. The old slot is freed when its last loan is back. Slots that were never written read as zeros
 //! and take no memory; write zeroes and deallocation make them so again.
 //!
-//! What takes short is done in `submit`, and the completion waits for `poll`. Write zeroes and deallocation may cover the
-//! whole disk: they are worked off a share per poll.
+//! Reads and writes are done in `submit`, and their completions wait for `poll`. Write zeroes and deallocation may
+//! cover the whole disk: they are worked off a share per poll.
 //!
 //! With the power everything is lost, flushed or not. A flush has nothing to do, and hosts are told that there is no
 //! volatile cache, so that they do not send any.
@@ -48,8 +48,8 @@ pub struct RamDevice {
 }
 
 impl RamDevice {
-    /// Makes an empty disk of `bytes`; memory is taken only as it is written. Without `uuid` it is a new disk each time,
-    /// as its contents do not survive either.
+    /// Makes an empty disk of `bytes`; memory is taken only as it is written. Without `uuid` it is a new disk each
+    /// time, as its contents do not survive either.
     ///
     /// # Errors
     /// A size that is not a whole number of blocks, or that this machine has no room for.

@@ -15,7 +15,7 @@
 //! | `uuid=U` | | the identity, instead of the stored or a new one |
 //! | `size=N` | | size of a file that is to be created |
 //!
-//! A new kind of device gets a [`Target`], a word in [`Target::parse`] and an arm in [`Spec::open`].
+//! A new kind of device gets a [`Target`], a word in `Target::parse` and an arm in [`Spec::open`].
 
 mod size;
 
@@ -243,7 +243,7 @@ fn unknown(key: &str) -> BadOption {
     let known = ["bs", "block-size", "ro", "read-only", "uuid", "size"];
     let like = nearest(key, &known).map(|name| format!("Did you mean `{name}`? ")).unwrap_or_default();
     let hint = format!(
-        "{like}The options are bs=512|4096, ro, uuid=UUID and size=SIZE; a comma that belongs to a path is written twice."
+        "{like}The options are bs=512|4096, ro, uuid=UUID and size=SIZE; a comma of the path itself is written twice."
     );
     BadOption(format!("there is no option called `{key}`"), hint)
 }

@@ -5,7 +5,7 @@ mod common;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use common::{Model, Rig, Way, bounded, histories, pattern, play, refuses_what_is_wrong, within_transfer};
+use common::{Model, Rig, Way, bounded, config, histories, pattern, play, refuses_what_is_wrong, within_transfer};
 use proptest::prelude::*;
 use qpair_block::file::{FileDevice, FileOptions};
 use qpair_block::spec::{Defaults, Spec};
@@ -49,7 +49,7 @@ fn error(path: &Path, options: FileOptions) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(config(12))]
 
     #[test]
     fn histories_with_small_blocks(history in histories(1003, 30)) {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Model, Rig, Way, bounded, histories, pattern, play, refuses_what_is_wrong};
+use common::{Model, Rig, Way, bounded, config, histories, pattern, play, refuses_what_is_wrong};
 use proptest::prelude::*;
 use qpair_block::null::NullDevice;
 use qpair_block::ram::RamDevice;
@@ -20,7 +20,7 @@ fn null(bytes: u64, block_bytes: u32) -> NullDevice {
 const ODD_BLOCKS: u64 = 1003;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(config(32))]
 
     #[test]
     fn ram_with_small_blocks(history in histories(ODD_BLOCKS, 60)) {

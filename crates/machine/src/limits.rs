@@ -73,6 +73,7 @@ pub const SLOT_HELD: usize = SLOT_KEPT + SLOT_RETIRED;
 /// one and hold up the reuse of slots for longer.
 pub const MAX_LOAN_PASSES: usize = 64;
 
-const _: () = assert!(HUGE_PAGE_BYTES.is_multiple_of(MAP_GRANULE_BYTES) && MAP_GRANULE_BYTES.is_multiple_of(BUFFER_ALIGN));
+const _: () =
+    assert!(HUGE_PAGE_BYTES.is_multiple_of(MAP_GRANULE_BYTES) && MAP_GRANULE_BYTES.is_multiple_of(BUFFER_ALIGN));
 const _: () = assert!(SLOT_ZERO_BYTES.is_power_of_two() && SLOT_BATCH <= SLOT_KEPT);
 const _: () = assert!(MAX_REACTORS == 64 && MAX_LOAN_PASSES == 64, "both are the bits of a u64");

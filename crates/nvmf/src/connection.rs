@@ -134,7 +134,6 @@ impl Connection {
         self.pump.socket().peer_addr()
     }
 
-
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight
     }
@@ -261,7 +260,8 @@ impl Connection {
                 return Err(End::Association);
             }
             let ready = queue.controller.is_ready();
-            let started = if ready { self.start_io(pass, slot, sqe, data) } else { Err(Status::COMMAND_SEQUENCE_ERROR) };
+            let started =
+                if ready { self.start_io(pass, slot, sqe, data) } else { Err(Status::COMMAND_SEQUENCE_ERROR) };
             if let Err(status) = started {
                 self.respond(pass, slot, status, 0);
             }
@@ -304,7 +304,9 @@ impl Connection {
     fn respond_data(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, bytes: &[u8], result: u64) {
         let wanted = match sqe.data(0) {
             Ok(Sgl::Transport { len }) => len as usize,
-            Ok(Sgl::InCapsule { .. }) => return self.respond(pass, slot, Status::SGL_DESCRIPTOR_TYPE_INVALID.with_dnr(), 0),
+            Ok(Sgl::InCapsule { .. }) => {
+                return self.respond(pass, slot, Status::SGL_DESCRIPTOR_TYPE_INVALID.with_dnr(), 0);
+            }
             Err(status) => return self.respond(pass, slot, status, 0),
         };
         if wanted < bytes.len() {

@@ -7,10 +7,10 @@ use block::{Completions, Data, Info, Op, Queue, Refused, Request, Tag};
 use machine::region::{Buf, Pool};
 use machine::ring::Ring;
 
+use crate::command::Stages;
 use crate::limits::{LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
 use crate::target::Target;
 use crate::usage::Usage;
-use crate::command::Stages;
 
 /// A command in flight at a device: which connection, which of its commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,15 @@ impl Engine {
         }
         let small = Pool::anonymous(SMALL_BUFFER.0, SMALL_BUFFER.1)?;
         let large = Pool::anonymous(LARGE_BUFFER.0, LARGE_BUFFER.1)?;
-        Ok(Self { target, namespaces, waiting: VecDeque::new(), stages: Stages::default(), usage: Usage::default(), small, large })
+        Ok(Self {
+            target,
+            namespaces,
+            waiting: VecDeque::new(),
+            stages: Stages::default(),
+            usage: Usage::default(),
+            small,
+            large,
+        })
     }
 
     /// The index of a namespace, if the ID is one of ours.

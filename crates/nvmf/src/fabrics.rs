@@ -106,7 +106,10 @@ fn connect(session: &mut Session, now: Coarse, sqe: &Sqe, data: &[u8]) -> Result
 /// The admin queue: a new controller.
 fn connect_admin(session: &mut Session, data: &ConnectData, new: NewController) -> Result<Arc<Controller>, Refused> {
     if data.cntlid.get() != CNTLID_DYNAMIC {
-        return Err(Refused::parameter(InvalidParameter::CNTLID, "the controller model is dynamic: CNTLID must be FFFFh"));
+        return Err(Refused::parameter(
+            InvalidParameter::CNTLID,
+            "the controller model is dynamic: CNTLID must be FFFFh",
+        ));
     }
     let controller = session
         .target
@@ -117,7 +120,12 @@ fn connect_admin(session: &mut Session, data: &ConnectData, new: NewController) 
 }
 
 /// An I/O queue of a controller that this host has.
-fn connect_io(session: &mut Session, data: &ConnectData, qid: u16, host: &NewController) -> Result<Arc<Controller>, Refused> {
+fn connect_io(
+    session: &mut Session,
+    data: &ConnectData,
+    qid: u16,
+    host: &NewController,
+) -> Result<Arc<Controller>, Refused> {
     let controller = session
         .target
         .controller(data.cntlid.get())

@@ -1,7 +1,7 @@
 //! Identify: what the controller and its namespaces are (Base 2.0, 5.17; NVM Command Set 1.0, 4.1.5).
 
 use block::Info;
-use wire::nvme::identify::{cntrltype, csi, ctratt, entry_size, frmw, lpa, ofcs, oncs, sgls, ascii, vwc};
+use wire::nvme::identify::{ascii, cntrltype, csi, ctratt, entry_size, frmw, lpa, ofcs, oncs, sgls, vwc};
 use wire::nvme::namespace::{dlfeat, nmic, nsattr, nsfeat, nstat};
 use wire::nvme::{
     ActiveNamespaces, IDENTIFY_BYTES, IdDescriptor, IdDescriptorList, IdentifyController, IdentifyNamespace,

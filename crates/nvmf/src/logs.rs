@@ -16,14 +16,8 @@ use crate::session::{Answer, Session};
 use crate::target::Target;
 
 /// The logs of each kind of controller.
-const IO_LOGS: [u8; 6] = [
-    lid::SUPPORTED_LOG_PAGES,
-    lid::ERROR,
-    lid::SMART,
-    lid::FIRMWARE_SLOT,
-    lid::COMMAND_EFFECTS,
-    lid::FID_EFFECTS,
-];
+const IO_LOGS: [u8; 6] =
+    [lid::SUPPORTED_LOG_PAGES, lid::ERROR, lid::SMART, lid::FIRMWARE_SLOT, lid::COMMAND_EFFECTS, lid::FID_EFFECTS];
 const DISCOVERY_LOGS: [u8; 2] = [lid::SUPPORTED_LOG_PAGES, lid::DISCOVERY];
 
 /// Answers Get Log Page: exactly the bytes asked for, zeros behind the end of the log.
@@ -41,9 +35,7 @@ pub(crate) fn answer(session: &Session, controller: &Controller, now: Coarse, sq
             0 | NSID_ALL => smart(&session.target, controller, now).as_bytes().to_vec(),
             _ => return Err(Status::INVALID_FIELD.with_dnr()),
         },
-        (lid::FIRMWARE_SLOT, Kind::Io) => {
-            FirmwareSlot::single(ascii(env!("CARGO_PKG_VERSION"))).as_bytes().to_vec()
-        }
+        (lid::FIRMWARE_SLOT, Kind::Io) => FirmwareSlot::single(ascii(env!("CARGO_PKG_VERSION"))).as_bytes().to_vec(),
         (lid::COMMAND_EFFECTS, Kind::Io) => command_effects().as_bytes().to_vec(),
         (lid::FID_EFFECTS, Kind::Io) => feature_effects().as_bytes().to_vec(),
         (lid::DISCOVERY, Kind::Discovery) => discovery(session),

@@ -127,11 +127,8 @@ fn spawn(
     options: &Options,
     others: Option<Vec<Sender<std::net::TcpStream>>>,
 ) -> Result<(Handle, Sender<std::net::TcpStream>), StartError> {
-    let config = ReactorConfig {
-        name: format!("reactor-{number}"),
-        cpu: options.cpus.get(number).copied(),
-        mode: options.mode,
-    };
+    let config =
+        ReactorConfig { name: format!("reactor-{number}"), cpu: options.cpus.get(number).copied(), mode: options.mode };
     let (target, listen) = (target.clone(), options.listen.clone());
     let (report, started) = mpsc::channel::<Started>();
     let handle = Reactor::spawn(config, move |ring| {

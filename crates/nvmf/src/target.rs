@@ -12,8 +12,8 @@ use block::Device;
 use machine::clock::{Coarse, Fine};
 
 use crate::controller::{Controller, Kind};
-use crate::usage::TotalUsage;
 use crate::limits::{CONTROLLERS, IN_CAPSULE_DEFAULT_BYTES, IN_CAPSULE_MAX_BYTES};
+use crate::usage::TotalUsage;
 
 /// What a target serves, and to whom.
 pub struct Config {
@@ -236,8 +236,8 @@ pub(crate) struct NewController {
 
 /// 20 characters that follow from the NQN (FNV-1a, 64 bits): two paths to one subsystem show the same serial number.
 fn serial_number(nqn: &str) -> String {
-    let hash = nqn.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = nqn
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("QP{hash:016X}")
 }

@@ -68,7 +68,12 @@ fn cases(negotiated: Digests) -> Vec<Case> {
     vec![
         case("ICReq", ic_pdu(0, d.bits()).to_vec(), (0, 0), Box::new(|| Box::new(Controller::new(limits())))),
         case("CapsuleCmd", command(Sqe::flush(1), &[], d), (0, 8192), Box::new(move || Box::new(idle_target(d)))),
-        case("CapsuleCmd+", command(Sqe::flush(1), &[7; 512], d), (0, 8192), Box::new(move || Box::new(idle_target(d)))),
+        case(
+            "CapsuleCmd+",
+            command(Sqe::flush(1), &[7; 512], d),
+            (0, 8192),
+            Box::new(move || Box::new(idle_target(d))),
+        ),
         case("H2CData", h2c(WRITE_CID, 0, 0, &[7; 64], false, d), (1, MAX_H2C), Box::new(move || Box::new(target(d)))),
         case("ICResp", ic_pdu(1, d.bits()).to_vec(), (0, 0), Box::new(move || Box::new(new_host(d)))),
         case("CapsuleResp", response(2, Status::SUCCESS, d), (0, 0), Box::new(move || Box::new(initiator(d)))),

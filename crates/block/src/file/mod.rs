@@ -5,8 +5,8 @@
 //! request   submit -> ring's file task -> done -> poll
 //! ```
 //!
-//! Bytes are carried, past the page cache where the file system allows it and the logical block is not smaller than what
-//! it asks of offsets; where not, through the page cache, and the log says why.
+//! Bytes are carried, past the page cache where the file system allows it and the logical block is not smaller than
+//! what it asks of offsets; where not, through the page cache, and the log says why.
 //!
 //! | request | on the file |
 //! |---|---|

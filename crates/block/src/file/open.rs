@@ -27,12 +27,12 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     let block_bytes = block_size(path, &base, options, is_block)?;
     let bytes = if is_block { device_bytes(path, &base, options) } else { file_bytes(path, &base, options) };
     let bytes = bytes.inspect_err(|_| {
-        if create {
-            // Made a moment ago, and of no use.
+        // Made a moment ago, and of no use. Should somebody else have been faster and put something in, it stays.
+        if create && base.metadata().is_ok_and(|found| found.len() == 0) {
             let _ = fs::remove_file(path);
         }
     })?;
-    let blocks = check_size(bytes, block_bytes).map_err(|why| bad_size(path, bytes, block_bytes, &why))?;
+    let blocks = check_size(bytes, block_bytes).map_err(|why| bad_size(path, bytes, block_bytes, is_block, &why))?;
 
     let identified = if is_block {
         identity::of_block_device(path, &base, options.uuid)
@@ -248,8 +248,10 @@ fn other_size(path: &Path, bytes: u64, size: u64, hint: &str) -> OpenError {
     fail(path, why, hint.to_owned(), None)
 }
 
-fn bad_size(path: &Path, bytes: u64, block_bytes: u32, why: &str) -> OpenError {
-    let hint = if bytes == 0 {
+fn bad_size(path: &Path, bytes: u64, block_bytes: u32, is_block: bool, why: &str) -> OpenError {
+    let hint = if is_block {
+        "Leave bs= out; a drive that is empty may have no medium in it.".to_owned()
+    } else if bytes == 0 {
         format!("Give it a size: --size 1GiB, or truncate -s 1G {}", path.display())
     } else {
         let whole = bytes.next_multiple_of(u64::from(block_bytes));

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use machine::reactor::Arm;
+use machine::region::Buf;
 use machine::ring::{FileDone, FileOp, FileTask, Owner, Ring};
 
 use crate::admit::{admit, bytes_of};
@@ -22,7 +23,7 @@ pub(super) struct FileQueue {
     running: usize,
     /// Completions of what never got to the ring.
     done: VecDeque<Completion>,
-    /// What the ring gave back; empty between polls unless `arm` has looked.
+    /// What the ring gave back in this poll; kept for its room.
     finished: Vec<FileDone>,
 }
 
@@ -55,7 +56,7 @@ impl Queue for FileQueue {
         }
         let admitted = admit(&self.info, &request);
         let Request { tag, op, data } = request;
-        // Lent and in-line data are not admitted for a file; with the other requests no data is expected.
+        // Lent and in-line data are not admitted for a file.
         let buf = match data {
             Data::Carried(buf) => Some(buf),
             Data::None | Data::Inline(_) | Data::Lend => None,
@@ -99,7 +100,7 @@ impl Queue for FileQueue {
     }
 }
 
-fn returned(buf: Option<machine::region::Buf>) -> Returned {
+fn returned(buf: Option<Buf>) -> Returned {
     buf.map_or(Returned::None, Returned::Carried)
 }
 

@@ -530,9 +530,7 @@ impl Run {
         let ios: u64 = self.latencies.iter().map(Latencies::count).sum();
         let latency_ns: u64 = self.latencies.iter().map(Latencies::sum_ns).sum();
         let permille = match (self.goal, self.started) {
-            (Goal::For(time), Some(started)) => {
-                (now.since(started).as_nanos() * 1000 / time.as_nanos().max(1)) as u64
-            }
+            (Goal::For(time), Some(started)) => (now.since(started).as_nanos() * 1000 / time.as_nanos().max(1)) as u64,
             (Goal::Count(count), _) => (u128::from(ios) * 1000 / u128::from(count.max(1))) as u64,
             _ => (u128::from(ios) * 1000 / u128::from(self.shape.units)) as u64,
         };

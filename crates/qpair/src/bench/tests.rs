@@ -43,15 +43,25 @@ fn bench(line: &str) -> Report {
 enum Fault {
     None,
     /// One byte of this block is wrong in every read.
-    Corrupt { lba: u64 },
+    Corrupt {
+        lba: u64,
+    },
     /// Every so-manieth write says it succeeded and does nothing.
-    LoseWrites { every: u64 },
+    LoseWrites {
+        every: u64,
+    },
     /// Every so-manieth request fails.
-    Fail { every: u64 },
+    Fail {
+        every: u64,
+    },
     /// So many requests succeed, then the connection breaks.
-    Disconnect { after: u64 },
+    Disconnect {
+        after: u64,
+    },
     /// So many requests complete, the others never.
-    Hang { after: u64 },
+    Hang {
+        after: u64,
+    },
 }
 
 /// A device in memory that refuses requests above its depth, completes out of order, and panics if a write overlaps
@@ -322,7 +332,11 @@ fn garbage_written_through_another_queue_is_found() {
     let report = measure_on(&device, &args, &NEVER);
     assert!(!report.success());
     assert_eq!(report.verify.map(|verify| verify.miscompares), Some(1));
-    assert!(report.problems[0].starts_with("miscompare in block 77 at offset 39424: not written"), "{:?}", report.problems);
+    assert!(
+        report.problems[0].starts_with("miscompare in block 77 at offset 39424: not written"),
+        "{:?}",
+        report.problems
+    );
 }
 
 #[test]
@@ -346,7 +360,8 @@ fn a_lost_write_is_found_when_everything_is_read_back() {
 fn verification_never_overlaps_requests_even_where_there_is_little_room() {
     // The fake panics if it did. Fewer units than depth: the queues wait for each other.
     for rw in ["randrw", "rw", "randwrite"] {
-        let report = Fake::new(16, 64, Fault::None).bench(&format!("--rw {rw} --verify --bs 1k --count 2000 --queues 2"));
+        let report =
+            Fake::new(16, 64, Fault::None).bench(&format!("--rw {rw} --verify --bs 1k --count 2000 --queues 2"));
         assert!(report.success(), "{:?}", report.problems);
         assert_eq!(report.total.ios, 2000);
     }
@@ -385,7 +400,8 @@ fn a_device_that_only_fails_ends_the_run() {
 
 #[test]
 fn a_broken_connection_ends_the_run() {
-    let report = Fake::new(64, 64, Fault::Disconnect { after: 50 }).bench("--rw randread --bs 512 --secs 60 --warmup 0");
+    let report =
+        Fake::new(64, 64, Fault::Disconnect { after: 50 }).bench("--rw randread --bs 512 --secs 60 --warmup 0");
     assert_eq!(report.ended_by, Ending::Errors);
     assert!(report.total.ios <= 50 && report.errors.read > 0);
     assert!(report.problems[0].contains("the connection broke"), "{:?}", report.problems);

@@ -81,7 +81,11 @@ pub(super) fn listening(server: &Server, options: &Options, json: bool) -> io::R
         let info = device.info();
         let access = if info.features.read_only { ", read-only" } else { "" };
         let (size, block) = (format_size(info.bytes()), info.block_bytes);
-        writeln!(out, "  namespace {nsid}  {}  {size}, {block}-byte blocks{access}, uuid {}", info.name, info.identity.uuid)?;
+        writeln!(
+            out,
+            "  namespace {nsid}  {}  {size}, {block}-byte blocks{access}, uuid {}",
+            info.name, info.identity.uuid
+        )?;
     }
     for address in target.listeners() {
         let (ip, port) = (reachable(address), address.port());

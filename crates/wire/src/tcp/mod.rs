@@ -87,7 +87,11 @@ impl fmt::Display for Cause {
         match self {
             Self::Violation(violation) => violation.fmt(f),
             Self::Terminated { fes, fei } => {
-                write!(f, "the peer ended the connection: {} ({fes:02x}h, information {fei:08x}h)", pdu::Fes::name(*fes))
+                write!(
+                    f,
+                    "the peer ended the connection: {} ({fes:02x}h, information {fei:08x}h)",
+                    pdu::Fes::name(*fes)
+                )
             }
         }
     }

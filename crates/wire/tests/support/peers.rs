@@ -95,7 +95,8 @@ impl Target {
         inbox.push(machine, bytes, sent, |machine, event, out| match *event {
             Entry::Command { slot, ref sqe, digest_ok, duplicate, .. } => {
                 if duplicate || !digest_ok {
-                    let status = if duplicate { Status::COMMAND_ID_CONFLICT } else { Status::TRANSIENT_TRANSPORT_ERROR };
+                    let status =
+                        if duplicate { Status::COMMAND_ID_CONFLICT } else { Status::TRANSIENT_TRANSPORT_ERROR };
                     machine.respond(slot, status, 0, out);
                 } else {
                     execute(machine, plan, wanted, slot, sqe, out);

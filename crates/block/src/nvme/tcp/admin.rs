@@ -52,7 +52,7 @@ pub(super) fn connect_queue(
     depth: u16,
 ) -> Result<(Line, u16), AdminError> {
     let config = HostConfig { header_digest: uri.header_digest, data_digest: uri.data_digest, depth };
-    let mut line = Line::open(&uri.host, uri.port, config)?;
+    let mut line = Line::open(&uri.host, uri.port, config, CONNECT_TIMEOUT)?;
     let hostnqn = Nqn::new(&uri.hostnqn).map_err(|error| AdminError::protocol(STEP_CONNECT, error.to_string()))?;
     let data = ConnectData::new(uri.hostid.into_bytes(), cntlid, subnqn, &hostnqn);
     // The keep-alive timer belongs to the controller: only the admin queue's Connect sets it.
@@ -185,7 +185,8 @@ impl Admin {
             return Err(AdminError::protocol(STEP_ENABLE, "the controller does not know pages of 4 KiB (CAP.MPSMIN)"));
         }
         // As little as possible is asked for: the NVM command set alone where that can be said.
-        let css = if self.cap.css() & Cap::CSS_NVM == 0 && self.cap.css() & Cap::CSS_IOCSS != 0 { Cc::CSS_ALL } else { 0 };
+        let css =
+            if self.cap.css() & Cap::CSS_NVM == 0 && self.cap.css() & Cap::CSS_IOCSS != 0 { Cc::CSS_ALL } else { 0 };
         self.cc = Cc::enable().with_css(css);
         self.set(STEP_ENABLE, CC, u64::from(self.cc.0))?;
         self.wait(STEP_ENABLE, limit, Csts::rdy)

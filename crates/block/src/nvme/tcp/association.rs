@@ -89,8 +89,7 @@ impl Association {
             lost: AtomicBool::new(false),
             wakers: Mutex::new(Vec::new()),
         });
-        let keep_alive =
-            if uri.kato.is_zero() { None } else { Some(KeepAlive::start(Arc::clone(&link), uri.kato)?) };
+        let keep_alive = if uri.kato.is_zero() { None } else { Some(KeepAlive::start(Arc::clone(&link), uri.kato)?) };
         Ok(Self {
             uri,
             subnqn,

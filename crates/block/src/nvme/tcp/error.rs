@@ -79,7 +79,9 @@ impl AdminError {
         let (host, port, nqn) = (&uri.host, uri.port, &uri.subnqn);
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
-                format!("Nothing listens on {host} port {port}: check that the target runs and that address and port are right.")
+                format!(
+                    "Nothing listens on {host} port {port}: check that the target runs and that address and port are right."
+                )
             }
             Self::Io { step: STEP_RESOLVE, .. } => format!("Check the name {host}, or write an address."),
             Self::Io { .. } => format!("Check that {host} can be reached from here."),
@@ -87,7 +89,9 @@ impl AdminError {
                 format!("Check that {host} can be reached and that no firewall drops port {port}.")
             }
             Self::TimedOut { .. } | Self::Closed { .. } => {
-                format!("Check that port {port} of {host} is an NVMe/TCP port without TLS, and look at the target's log.")
+                format!(
+                    "Check that port {port} of {host} is an NVMe/TCP port without TLS, and look at the target's log."
+                )
             }
             Self::Status { status, result, .. } => status_hint(*status, *result, uri),
             Self::Protocol { .. } => format!("This host cannot work with the target that serves {nqn}."),
@@ -120,7 +124,10 @@ fn status_hint(status: Status, result: u64, uri: &Uri) -> String {
     const SUBNQN_OFFSET: u64 = 256;
     const HOSTNQN_OFFSET: u64 = 512;
     if status.same_code(Status::CONNECT_INVALID_HOST) {
-        return format!("The target does not allow this host: add {} to its allowed hosts, or set hostnqn=.", uri.hostnqn);
+        return format!(
+            "The target does not allow this host: add {} to its allowed hosts, or set hostnqn=.",
+            uri.hostnqn
+        );
     }
     if status.same_code(Status::CONNECT_INVALID_PARAMETERS) {
         return match (result >> 16 & 1, result & 0xffff) {

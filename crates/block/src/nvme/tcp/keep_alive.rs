@@ -29,7 +29,8 @@ impl KeepAlive {
         let asked = Arc::clone(&stop);
         let thread = thread::Builder::new().name("nvme-keep-alive".to_owned()).spawn(move || {
             while !wait(&asked, kato / 2) {
-                if let Err(error) = link.admin("Keep Alive", Sqe::keep_alive(), Transfer::None, kato.min(ADMIN_TIMEOUT)) {
+                if let Err(error) = link.admin("Keep Alive", Sqe::keep_alive(), Transfer::None, kato.min(ADMIN_TIMEOUT))
+                {
                     warn!(target = %link.name(), "{error}");
                     return link.lose();
                 }

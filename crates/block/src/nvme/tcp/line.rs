@@ -43,8 +43,8 @@ enum Goal {
 }
 
 impl Line {
-    /// Connects and negotiates (ICReq, ICResp).
-    pub(super) fn open(host: &str, port: u16, config: HostConfig) -> Result<Self, AdminError> {
+    /// Connects and negotiates (ICReq, ICResp), within `limit`.
+    pub(super) fn open(host: &str, port: u16, config: HostConfig, limit: Duration) -> Result<Self, AdminError> {
         let stream = dial(host, port)?;
         let mut line = Self {
             stream,
@@ -56,8 +56,8 @@ impl Line {
         };
         const STEP: &str = "negotiate (ICReq)";
         line.host.start(&mut line.out);
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
-        line.run(STEP, CONNECT_TIMEOUT, deadline, &Goal::Initialized, &mut Transfer::None)?;
+        let deadline = Instant::now() + limit;
+        line.run(STEP, limit, deadline, &Goal::Initialized, &mut Transfer::None)?;
         Ok(line)
     }
 

@@ -100,9 +100,8 @@ impl TcpDevice {
             identity: identity(&uri, nsid, &ids),
         };
         let association = Association::new(uri.clone(), subnqn, admin, queues, controller.in_capsule_bytes());
-        let association = association.map_err(|source| {
-            AdminError::Io { step: "start the keep-alive thread", source }.at(&uri)
-        })?;
+        let association =
+            association.map_err(|source| AdminError::Io { step: "start the keep-alive thread", source }.at(&uri))?;
         Ok(Self { info, namespace, association: Arc::new(association) })
     }
 
@@ -179,7 +178,8 @@ fn identifiers(admin: &mut Admin, nsid: u32, id: &IdentifyNamespace) -> Result<I
     let mut ids = Identifiers::default();
     if admin.vs >= Vs::V1_3 {
         let list = admin.namespace_descriptors(nsid)?;
-        ids = list.parse().map_err(|bad| AdminError::protocol("read the identification descriptors", bad.to_string()))?;
+        ids =
+            list.parse().map_err(|bad| AdminError::protocol("read the identification descriptors", bad.to_string()))?;
     }
     let some = |nguid: [u8; 16]| (nguid != [0; 16]).then_some(nguid);
     ids.nguid = ids.nguid.and_then(some).or(some(id.nguid));
@@ -200,7 +200,12 @@ fn identity(uri: &Uri, nsid: u32, ids: &Identifiers) -> Identity {
 }
 
 /// What the queues need to know, if it is a namespace that they can work with.
-fn describe(nsid: u32, controller: &IdentifyController, id: &IdentifyNamespace, mpsmin: u8) -> Result<Namespace, String> {
+fn describe(
+    nsid: u32,
+    controller: &IdentifyController,
+    id: &IdentifyNamespace,
+    mpsmin: u8,
+) -> Result<Namespace, String> {
     let format = id.format();
     if format.ms.get() != 0 {
         return Err(format!("its blocks have {} bytes of metadata, which this host cannot handle", format.ms));

@@ -148,7 +148,9 @@ mod tests {
 
     #[test]
     fn commands_are_as_asked() {
-        let Plan::Command { sqe, .. } = NAMESPACE.plan(Op::Write { range: range(7, 2), fua: true }, 1024) else { panic!() };
+        let Plan::Command { sqe, .. } = NAMESPACE.plan(Op::Write { range: range(7, 2), fua: true }, 1024) else {
+            panic!()
+        };
         assert_eq!((sqe.nsid.get(), sqe.slba(), sqe.nlb(), sqe.fua()), (3, 7, 2, true));
         let zeroes = Op::WriteZeroes { range: range(9, 5), fua: false, deallocate: true };
         let Plan::Command { sqe, direction, .. } = NAMESPACE.plan(zeroes, 0) else { panic!() };

@@ -200,7 +200,8 @@ fn authority_parts(authority: &str) -> Result<(&str, u16), UriError> {
 }
 
 fn check_nqn(nqn: &str) -> Result<&str, UriError> {
-    let hint = || format!("An NQN starts with \"nqn.\" and has at most {MAX_BYTES} bytes: nqn.2026-01.org.example:disk.");
+    let hint =
+        || format!("An NQN starts with \"nqn.\" and has at most {MAX_BYTES} bytes: nqn.2026-01.org.example:disk.");
     Nqn::new(nqn).map_err(|_| UriError::new(format!("{nqn:?} is not an NQN"), hint()))?;
     Ok(nqn)
 }
@@ -367,7 +368,7 @@ mod tests {
             ("nvme-tcp://h/nqn.a?ns=0", "ns=0 is not valid", "from 1"),
             ("nvme-tcp://h/nqn.a?ns=1&ns=2", "given twice", "once"),
             ("nvme-tcp://h/nqn.a?depth=0", "depth=0", "1 to 1024"),
-            ("nvme-tcp://h/nqn.a?depth=1025", "depth=4097", "1 to 1024"),
+            ("nvme-tcp://h/nqn.a?depth=1025", "depth=1025", "1 to 1024"),
             ("nvme-tcp://h/nqn.a?kato=5", "kato=5", "2500ms"),
             ("nvme-tcp://h/nqn.a?hdgst=yes", "hdgst=yes", "0 or 1"),
             ("nvme-tcp://h/nqn.a?hostid=1", "hostid=1", "UUID"),

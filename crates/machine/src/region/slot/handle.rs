@@ -230,28 +230,34 @@ impl SlotHandle {
 
     /// Puts a fresh slot, whose bytes `new` are filled in, into the table. The other bytes come from the slot before it.
     fn commit(&mut self, slot: usize, fresh: u32, new: Range<usize>) {
-        let (entry, to) = (self.shape.entry(slot), self.shape.at(fresh).as_ptr());
-        let whole = self.shape.slot_bytes();
-        let old = if new.len() == whole {
+        let entry = self.shape.entry(slot);
+        let old = if new.len() == self.shape.slot_bytes() {
             entry.swap(fresh, Ordering::SeqCst)
         } else {
-            let mut old = entry.load(Ordering::SeqCst);
-            loop {
-                let from = self.shape.at(old).as_ptr();
-                // SAFETY: both are slots; `fresh` is ours alone, and `old`, found in the table in this pass, is only read
-                // by anybody until the pass ends. They differ, as a fresh slot is not in the table.
-                unsafe {
-                    ptr::copy_nonoverlapping(from, to, new.start);
-                    ptr::copy_nonoverlapping(from.add(new.end), to.add(new.end), whole - new.end);
-                }
-                match entry.compare_exchange(old, fresh, Ordering::SeqCst, Ordering::SeqCst) {
-                    Ok(old) => break old,
-                    Err(newer) => old = newer,
-                }
-            }
+            self.merge(slot, fresh, new, entry.load(Ordering::SeqCst))
         };
         self.retire(old);
         self.ledger.count_mapped(isize::from(old == UNMAPPED));
+    }
+
+    /// Completes the fresh slot from `old`, which was found in the table in this pass, and puts it there. Once more, if the
+    /// table has a newer slot by now. Returns the one that it replaced.
+    fn merge(&self, slot: usize, fresh: u32, new: Range<usize>, mut old: u32) -> u32 {
+        let (entry, to) = (self.shape.entry(slot), self.shape.at(fresh).as_ptr());
+        let tail = self.shape.slot_bytes() - new.end;
+        loop {
+            let from = self.shape.at(old).as_ptr();
+            // SAFETY: both are slots; `fresh` is ours alone, and `old`, found in the table in this pass, is only read by
+            // anybody until the pass ends. They differ, as a fresh slot is not in the table.
+            unsafe {
+                ptr::copy_nonoverlapping(from, to, new.start);
+                ptr::copy_nonoverlapping(from.add(new.end), to.add(new.end), tail);
+            }
+            match entry.compare_exchange(old, fresh, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(old) => return old,
+                Err(newer) => old = newer,
+            }
+        }
     }
 
     /// Keeps a slot that was just taken out of the table until its last reader is gone.
@@ -311,5 +317,29 @@ impl Drop for SlotHandle {
 impl fmt::Debug for SlotHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SlotHandle({} free, {} retired)", self.free.len(), self.retired.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The race between two partial writers of a slot, step by step.
+    #[test]
+    fn a_partial_write_that_comes_second_keeps_the_first() {
+        let map = SlotMap::new(1, 512, 2 * SLOT_HELD).unwrap();
+        let (mut one, mut other) = (map.handle(), map.handle());
+        one.begin();
+        other.begin();
+        one.write(0, 0, &[1; 512]).unwrap();
+        let seen = map.shape.entry(0).load(Ordering::SeqCst);
+        other.write(0, 400, &[2; 112]).unwrap();
+        let fresh = one.free.pop().unwrap();
+        // SAFETY: 100 bytes inside of a slot that is not in the table.
+        unsafe { map.shape.at(fresh).write_bytes(3, 100) };
+        let old = one.merge(0, fresh, 0..100, seen);
+        assert_ne!(old, seen);
+        one.retire(old);
+        assert_eq!(*one.lend(0, 0..512), [[3; 100].as_slice(), &[1; 300], &[2; 112]].concat());
     }
 }

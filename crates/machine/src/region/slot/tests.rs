@@ -116,22 +116,44 @@ fn a_resting_handle_holds_up_nobody_and_a_loan_elsewhere_does() {
     let (mut one, mut other) = (map.handle(), map.handle());
     let rounds = 4 * SLOT_HELD;
     let overwrite = |one: &mut SlotHandle, round| in_pass(one, |one| one.write(round % 64, 0, &[7; 512]));
+    let mut overwrite_all = || (0..rounds).take_while(|round| overwrite(&mut one, *round).is_ok()).count();
     in_pass(&mut other, |_| ());
-    (0..rounds).for_each(|round| overwrite(&mut one, round).unwrap());
+    assert_eq!(overwrite_all(), rounds);
     let held = in_pass(&mut other, |other| other.lend(5, 0..512));
-    let done = (0..rounds).take_while(|round| overwrite(&mut one, *round).is_ok()).count();
-    assert!((SLOT_HELD..rounds).contains(&done), "{done} writes before it was full");
-    drop(other);
-    assert_eq!(overwrite(&mut one, 0), Err(Full), "the loan outlives its handle");
+    assert!((SLOT_HELD..rounds).contains(&overwrite_all()), "the loan should have used up the spare slots");
     drop(held);
-    (0..rounds).for_each(|round| overwrite(&mut one, round).unwrap());
+    assert_eq!(overwrite_all(), rounds, "the loan is back, though the other handle still rests");
+    let held = in_pass(&mut other, |other| other.lend(5, 0..512));
+    overwrite_all();
+    drop(other);
+    assert_eq!(overwrite_all(), 0, "the loan outlives its handle");
+    drop(held);
+    assert_eq!(overwrite_all(), rounds);
     drop(one);
     assert_no_slot_is_lost(&map, 64 + 2 * SLOT_HELD);
 }
 
 #[test]
+fn what_a_handle_leaves_behind_is_used_by_others() {
+    let map = SlotMap::new(1, 512, 8).unwrap();
+    let mut other = map.handle();
+    for _ in 0..3 {
+        let mut one = map.handle();
+        one.begin();
+        while one.write(0, 0, &[1; 512]).is_ok() {}
+        assert_eq!(in_pass(&mut other, |other| other.write(0, 0, &[2; 512])), Err(Full));
+        drop(one);
+        in_pass(&mut other, |other| other.write(0, 0, &[2; 512])).unwrap();
+        other = map.handle();
+    }
+    drop(other);
+    assert_no_slot_is_lost(&map, 9);
+}
+
+#[test]
 fn more_passes_with_loans_than_tickets() {
-    let map = SlotMap::new(1, 512, 2 * MAX_LOAN_PASSES + SLOT_HELD).unwrap();
+    const SPARE: usize = 2 * MAX_LOAN_PASSES + 1;
+    let map = SlotMap::new(1, 512, SPARE).unwrap();
     let mut handle = map.handle();
     let mut held = VecDeque::new();
     for round in 0..2 * MAX_LOAN_PASSES {
@@ -140,12 +162,15 @@ fn more_passes_with_loans_than_tickets() {
             held.push_back((round as u8, handle.lend(0, 0..512)));
         });
     }
+    let mut written = 0;
     while let Some((round, _)) = held.pop_front() {
-        in_pass(&mut handle, |handle| handle.write(0, 0, &[255; 512])).unwrap();
+        written += usize::from(in_pass(&mut handle, |handle| handle.write(0, 0, &[255; 512])).is_ok());
         assert!(held.iter().all(|(round, lent)| lent.iter().all(|byte| byte == round)), "after {round}");
     }
+    assert!(written >= MAX_LOAN_PASSES - 2, "passes with a ticket of their own free their slots: {written}");
+    assert_eq!(in_pass(&mut handle, |handle| handle.spare()), SPARE);
     drop(handle);
-    assert_no_slot_is_lost(&map, 1 + 2 * MAX_LOAN_PASSES + SLOT_HELD);
+    assert_no_slot_is_lost(&map, 1 + SPARE);
 }
 
 #[test]

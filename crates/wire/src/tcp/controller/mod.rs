@@ -65,7 +65,8 @@ impl Limits {
     /// The most bytes that [`Controller::feed`] needs in one piece: a command capsule with its data and digests.
     #[must_use]
     pub const fn largest_piece_bytes(&self) -> usize {
-        let data = if self.in_capsule_bytes > ADMIN_IN_CAPSULE_BYTES { self.in_capsule_bytes } else { ADMIN_IN_CAPSULE_BYTES };
+        let data =
+            if self.in_capsule_bytes > ADMIN_IN_CAPSULE_BYTES { self.in_capsule_bytes } else { ADMIN_IN_CAPSULE_BYTES };
         let digests = Digests { header: true, data: true };
         size_of::<CapsuleCmd>() + digests.header_bytes() + data as usize + digests.data_bytes()
     }

@@ -82,10 +82,11 @@ impl Table {
     pub(super) fn grow(&mut self, depth: u16) {
         assert!(depth <= MAX_QUEUE_DEPTH && usize::from(depth) >= self.entries.len(), "a table never shrinks");
         let have = self.entries.len() as u16;
-        self.free.reserve_exact(usize::from(depth) - self.free.len());
-        for slot in (have..depth).rev() {
-            self.free.insert(0, slot);
-        }
+        let mut free: Vec<u16> = (have..depth).rev().collect();
+        free.append(&mut self.free);
+        // A slot is given back without growing the list.
+        free.reserve_exact(usize::from(depth) - free.len());
+        self.free = free;
         self.entries.resize(usize::from(depth), Entry::FREE);
         self.live.add(RequestState::Free, u32::from(depth - have));
     }

@@ -5,7 +5,7 @@ use super::super::header;
 use super::super::pdu::{CapsuleCmd, CommonHeader, H2cData, IcReq, flags, kind};
 use super::{Chunk, Direction, Host, Phase, RequestState, Slot, enter};
 use crate::nvme::command::PSDT_SGL;
-use crate::nvme::{Sqe, SglDescriptor};
+use crate::nvme::{SglDescriptor, Sqe};
 use zerocopy::little_endian::{U16, U32};
 
 impl Host {

@@ -1,1 +1,102 @@
-//! tests
+//! The host against a small target of its own: connecting, every operation, every way to break.
+
+mod connect;
+mod faults;
+mod io;
+mod target;
+
+use std::time::{Duration, Instant};
+
+use machine::region::Pool;
+use machine::ring::{Ring, Wait};
+
+use super::{TcpDevice, Uri};
+use crate::{Completion, Completions, Data, Device, Op, Outcome, Queue, Range, Request, Returned, Tag};
+
+/// Longest wait for anything in these tests.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A queue on a device, with a ring and buffers.
+struct Rig {
+    ring: Ring,
+    queue: Box<dyn Queue>,
+    pool: Pool,
+    device: TcpDevice,
+    out: Completions,
+}
+
+impl Rig {
+    fn new(uri: Uri) -> Self {
+        let device = TcpDevice::connect(uri).unwrap_or_else(|error| panic!("{error}"));
+        let mut ring = Ring::new().expect("a ring");
+        let queue = device.open_queue(&mut ring).expect("a queue");
+        let pool = Pool::anonymous(BUFFER_BYTES, 40).expect("memory");
+        Self { ring, queue, pool, device, out: Completions::default() }
+    }
+
+    /// Submits; false if the queue is full.
+    fn submit(&mut self, tag: Tag, op: Op) -> bool {
+        self.submit_bytes(tag, op, &[])
+    }
+
+    /// Submits with a buffer that starts with `bytes`.
+    fn submit_bytes(&mut self, tag: Tag, op: Op, bytes: &[u8]) -> bool {
+        let data = match op {
+            Op::Read(range) | Op::Write { range, .. } => {
+                let mut buf = self.pool.take().expect("enough buffers");
+                buf.set_len(range.blocks as usize * self.device.info().block_bytes as usize);
+                buf[..bytes.len()].copy_from_slice(bytes);
+                Data::Carried(buf)
+            }
+            _ => Data::None,
+        };
+        self.queue.submit(&mut self.ring, Request { tag, op, data }).is_ok()
+    }
+
+    /// Polls until nothing is in flight.
+    fn finish(&mut self) -> Vec<Completion> {
+        let deadline = Instant::now() + PATIENCE;
+        self.queue.kick(&mut self.ring);
+        while self.queue.in_flight() > 0 {
+            assert!(Instant::now() < deadline, "{} requests hang", self.queue.in_flight());
+            self.ring.enter(Wait::For(Duration::from_millis(1))).expect("enter");
+            self.queue.poll(&mut self.ring, &mut self.out);
+        }
+        self.out.list.drain(..).collect()
+    }
+
+    /// One request: how it ended.
+    fn one(&mut self, op: Op, bytes: &[u8]) -> (Outcome, Vec<u8>) {
+        assert!(self.submit_bytes(1, op, bytes), "there is room");
+        let mut done = self.finish();
+        assert_eq!(done.len(), 1);
+        let done = done.remove(0);
+        (done.outcome, carried(done.data))
+    }
+
+    fn read(&mut self, lba: u64, blocks: u64) -> Vec<u8> {
+        let (outcome, bytes) = self.one(Op::Read(Range { lba, blocks }), &[]);
+        assert_eq!(outcome, Ok(()));
+        bytes
+    }
+
+    fn write(&mut self, lba: u64, bytes: &[u8]) {
+        let blocks = bytes.len() as u64 / u64::from(self.device.info().block_bytes);
+        let (outcome, _) = self.one(Op::Write { range: Range { lba, blocks }, fua: false }, bytes);
+        assert_eq!(outcome, Ok(()));
+    }
+}
+
+fn carried(data: Returned) -> Vec<u8> {
+    match data {
+        Returned::Carried(buf) => buf.to_vec(),
+        Returned::None => Vec::new(),
+        Returned::Lent(_) => panic!("this device does not lend"),
+    }
+}
+
+/// Bytes that differ everywhere, and with the seed.
+fn pattern(bytes: usize, seed: u32) -> Vec<u8> {
+    (0..bytes as u32).map(|i| ((i + seed).wrapping_mul(0x9e37_79b1) >> 24) as u8).collect()
+}

@@ -132,11 +132,10 @@ impl Target {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let bytes = config.blocks as usize * config.block_bytes as usize;
-        let enabled = config.enabled;
         let shared = Arc::new(Shared {
             config,
             disk: Mutex::new(vec![0; bytes]),
-            properties: Mutex::new((Cc::default().with_en(enabled), Csts::default().with_rdy(enabled))),
+            properties: Mutex::default(),
             seen: Seen::default(),
             stop: AtomicBool::new(false),
         });
@@ -282,6 +281,11 @@ impl<'a> Connection<'a> {
         assert_eq!(data.cntlid.get(), if qid == 0 { 0xffff } else { CNTLID });
         assert!(qid == 0 || command.sqsize.get() <= config.mqes, "SQSIZE is within CAP.MQES");
         (self.connected, self.admin) = (true, qid == 0);
+        if self.admin {
+            // A new association finds a controller after reset, or one that the configuration has enabled already.
+            let properties = (Cc::default().with_en(config.enabled), Csts::default().with_rdy(config.enabled));
+            *self.shared.properties.lock().expect("properties") = properties;
+        }
         let depth = u16::try_from(command.depth()).expect("a small queue");
         let in_capsule = config.in_capsule_bytes;
         self.controller.respond(slot, Status::SUCCESS, ConnectResult::connected(CNTLID).to_result(), &mut self.out);
@@ -330,7 +334,10 @@ impl<'a> Connection<'a> {
             (fabrics::PROPERTY_SET, CC) => {
                 let was = *cc;
                 *cc = Cc(command.value.get() as u32);
-                assert!(!was.en() || !cc.en() || *cc == was.with_normal_shutdown(), "an enabled controller stays as it is");
+                assert!(
+                    !was.en() || !cc.en() || *cc == was.with_normal_shutdown(),
+                    "an enabled controller stays as it is"
+                );
                 *csts = csts.with_rdy(cc.en());
                 if *cc == cc.with_normal_shutdown() {
                     self.shared.seen.shutdowns.fetch_add(1, Ordering::SeqCst);
@@ -470,14 +477,14 @@ impl<'a> Connection<'a> {
     /// The data of a command and its success, in two pieces where it is large.
     fn answer_with(&mut self, slot: Slot, data: &[u8]) -> Result<(), Over> {
         let fault = if self.admin { Fault::None } else { self.shared.config.fault };
-        let middle = if data.len() > 8192 { data.len() / 2 } else { 0 };
-        let end = if fault == Fault::Short { data.len() / 2 } else { data.len() };
+        let total = if fault == Fault::Short { data.len() / 2 } else { data.len() };
+        let middle = if total > 8192 { total / 2 } else { 0 };
         let mut success = false;
-        for (start, end) in [(0, middle.min(end)), (middle.min(end), end)] {
+        for (start, end) in [(0, middle), (middle, total)] {
             if start == end {
                 continue;
             }
-            let (offset, bytes, last) = (start as u32, (end - start) as u32, end != middle || end == data.len() / 2 && fault == Fault::Short);
+            let (offset, bytes, last) = (start as u32, (end - start) as u32, end == total);
             success = self.controller.send_data(slot, offset, bytes, last, &mut self.out).success;
             self.out.extend_from_slice(&data[start..end]);
             if fault == Fault::Corrupt {

@@ -1,0 +1,162 @@
+//! A `qpair serve` that the tests started: until it listens, while it serves, and its end.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a target may take until it listens. Far above what it needs: the machine may be busy.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long a target may take from SIGTERM to its end.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running target. Dropping it kills it.
+pub(crate) struct Target {
+    program: PathBuf,
+    arguments: Vec<String>,
+    log: PathBuf,
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Target {
+    /// Starts `qpair serve ARGUMENTS` on a free port of the loopback and waits until it listens. What it says goes to
+    /// the file `log`.
+    pub(crate) fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self, String> {
+        let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+        let (child, address) = launch(program, &arguments, "127.0.0.1:0", log)?;
+        Ok(Self { program: program.to_owned(), arguments, log: log.to_owned(), child, address })
+    }
+
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// kill -9, a pause, and a start on the same port.
+    pub(crate) fn kill_and_restart(&mut self, pause: Duration) -> Result<(), String> {
+        self.child.kill().and_then(|()| self.child.wait()).map_err(|e| format!("cannot kill the target: {e}"))?;
+        thread::sleep(pause);
+        let (child, address) = launch(&self.program, &self.arguments, &self.address.to_string(), &self.log)?;
+        (self.child, self.address) = (child, address);
+        Ok(())
+    }
+
+    /// Whether it still runs; if not, how it ended.
+    pub(crate) fn check_alive(&mut self) -> Result<(), String> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(self.with_log(&format!("the target ended by itself: {status}"))),
+            Err(e) => Err(format!("cannot look after the target: {e}")),
+        }
+    }
+
+    /// SIGTERM: it must end with status 0, soon, and leave its port free.
+    pub(crate) fn stop(mut self) -> Result<(), String> {
+        self.check_alive()?;
+        terminate(self.child.id())?;
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
+                break status;
+            }
+            if begun.elapsed() > STOP_LIMIT {
+                return Err(self.with_log(&format!("still there {} s after SIGTERM", STOP_LIMIT.as_secs())));
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        if !status.success() {
+            return Err(self.with_log(&format!("SIGTERM: {}", describe(status))));
+        }
+        TcpListener::bind(self.address).map_err(|e| format!("the port is not free after the end: {e}"))?;
+        Ok(())
+    }
+
+    /// The message, and the last lines that the target said.
+    fn with_log(&self, message: &str) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(20)..].join("\n    ");
+        println!("the target's last lines:\n    {tail}");
+        message.to_owned()
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the program and waits for the line of JSON that says where it listens.
+fn launch(program: &Path, arguments: &[String], listen: &str, log: &Path) -> Result<(Child, SocketAddr), String> {
+    let err = File::options().create(true).append(true).open(log).map_err(|e| format!("{}: {e}", log.display()))?;
+    let mut child = Command::new(program)
+        .arg("serve")
+        .args(arguments)
+        .args(["--listen", listen, "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(err)
+        .spawn()
+        .map_err(|e| format!("cannot run {}: {e}", program.display()))?;
+    let mut output = BufReader::new(child.stdout.take().expect("it was asked for"));
+    let (said, listening) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        // Lines before it may tell of other events.
+        while output.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            if line.contains("\"event\":\"listening\"") {
+                let _ = said.send(line);
+                break;
+            }
+            line.clear();
+        }
+        // The pipe must not fill up.
+        let _ = output.read_to_end(&mut Vec::new());
+    });
+    let address = listening.recv_timeout(START_LIMIT).ok().as_deref().and_then(listening_address);
+    if let Some(address) = address {
+        return Ok((child, address));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    print!("{}", std::fs::read_to_string(log).unwrap_or_default());
+    Err(format!("qpair serve {} --listen {listen}: did not say that it listens", arguments.join(" ")))
+}
+
+/// The first address of `"listen":["127.0.0.1:4420"]`.
+fn listening_address(json: &str) -> Option<SocketAddr> {
+    let (_, rest) = json.split_once("\"listen\":[\"")?;
+    rest.split_once('"')?.0.parse().ok()
+}
+
+/// Asks a process that we started to end. The standard library knows no signal but SIGKILL.
+pub(crate) fn terminate(pid: u32) -> Result<(), String> {
+    let mut command = Command::new("sh");
+    command.args(["-c", "kill -TERM \"$1\"", "sh", &pid.to_string()]);
+    if crate::succeeds(&mut command)? { Ok(()) } else { Err(format!("cannot signal process {pid}")) }
+}
+
+fn describe(status: ExitStatus) -> String {
+    status.code().map_or_else(|| status.to_string(), |code| format!("exit status {code} instead of 0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_address() {
+        let line = r#"{"schema":1,"event":"listening","listen":["127.0.0.1:39211"],"nqn":"nqn.x","namespaces":[]}"#;
+        assert_eq!(listening_address(line), Some(SocketAddr::from(([127, 0, 0, 1], 39211))));
+        assert_eq!(listening_address("{}"), None);
+        assert_eq!(listening_address(r#"{"listen":["nowhere"]}"#), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! `cargo xtask test`: everything that has to pass, cheapest first.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::report::{Report, Tests, cargo_tests};
+use crate::{cargo, fuzz, lab, succeeds, target_dir};
+
+/// What to run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// Long campaigns too.
+    pub(crate) full: bool,
+    /// Only steps whose name contains this.
+    only: Option<String>,
+}
+
+impl Selection {
+    pub(crate) fn parse(words: &[&str]) -> Result<Self, String> {
+        let mut selection = Self::default();
+        let mut words = words.iter();
+        while let Some(&word) = words.next() {
+            match word {
+                "--full" => selection.full = true,
+                "--only" => {
+                    let name = words.next().ok_or("--only needs the name of a step, or a part of it")?;
+                    selection.only = Some((*name).to_owned());
+                }
+                _ => return Err(format!("test has no option '{word}': there are --full and --only NAME")),
+            }
+        }
+        Ok(selection)
+    }
+
+    /// Whether a step of this name is wanted.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|part| name.contains(part.as_str()))
+    }
+}
+
+/// Runs the steps, prints the table, and says whether all is well.
+pub(crate) fn run(selection: &Selection) -> bool {
+    let mut report = Report::new();
+    if selection.wants("fmt") {
+        report.step("fmt", || passes(cargo().args(["fmt", "--all", "--check"])));
+    }
+    if selection.wants("clippy") {
+        let words = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+        report.step("clippy", || passes(cargo().args(words)));
+    }
+    if selection.wants("test") {
+        report.counted("test", unit_tests);
+    }
+    let labs = lab::scenarios(selection);
+    if selection.wants("build") || selection.wants("program") || !labs.is_empty() {
+        let built =
+            report.step("build", || passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair"])));
+        let program = target_dir().join("release/qpair");
+        if built {
+            if selection.wants("program") {
+                lab::program(&mut report, &program);
+            }
+            lab::run(&mut report, &labs, &program, selection.full);
+        }
+    }
+    if selection.full && selection.wants("fuzz") {
+        fuzz::campaign(&mut report);
+    }
+    println!("\n{}", report.table().trim_end());
+    let Tests { passed, failed, .. } = report.totals();
+    if passed + failed == 0 {
+        eprintln!("nothing was run: no step has that name");
+    }
+    failed == 0 && passed > 0
+}
+
+fn passes(command: &mut Command) -> Result<(), String> {
+    if succeeds(command)? { Ok(()) } else { Err("see above".to_owned()) }
+}
+
+/// `cargo test`, without the lines of tests that pass.
+fn unit_tests() -> (Result<(), String>, Option<Tests>) {
+    let mut tests = Tests::default();
+    let result = stream_unit_tests(&mut tests);
+    (result, Some(tests))
+}
+
+fn stream_unit_tests(tests: &mut Tests) -> Result<(), String> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| format!("cannot run cargo: {e}"))?;
+    let output = child.stdout.take().expect("it was asked for");
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        cargo_tests(tests, &line);
+        let dull = line.is_empty()
+            || line.starts_with("test ") && line.ends_with(" ... ok")
+            || line.starts_with("running ")
+            || line.starts_with("test result: ok. 0 passed");
+        if !dull {
+            println!("{line}");
+        }
+    }
+    let status = child.wait().map_err(|e| format!("cannot wait for cargo: {e}"))?;
+    match (status.success(), tests.failed) {
+        (true, _) => Ok(()),
+        (false, 0) => Err("see above".to_owned()),
+        (false, failed) => Err(format!("{failed} tests failed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selections() {
+        assert!(Selection::parse(&[]).is_ok_and(|all| all.wants("fmt") && !all.full));
+        let one = Selection::parse(&["--only", "kill", "--full"]);
+        assert!(one.is_ok_and(|one| one.wants("lab kill") && !one.wants("fmt") && one.full));
+        assert!(Selection::parse(&["--only"]).is_err());
+        assert!(Selection::parse(&["--fast"]).is_err());
+    }
+}

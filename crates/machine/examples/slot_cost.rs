@@ -1,7 +1,8 @@
-//! What the slot map costs per operation, beside a plain copy of the same bytes: `cargo run --release --example slot_cost`.
+//! What the slot map costs per operation, beside a plain copy of the same bytes: `cargo run --release --example
+//! slot_cost`.
 //!
-//! One reactor, a 512 MiB disk of 4 KiB slots, passes of 32 operations. Prints nanoseconds per operation, begin and end of
-//! its pass included: the median of many short runs, so that a neighbour on the core shows little.
+//! One reactor, a 512 MiB disk of 4 KiB slots, passes of 32 operations. Prints nanoseconds per operation, begin and
+//! end of its pass included: the median of many short runs, so that a neighbour on the core shows little.
 
 use std::collections::VecDeque;
 use std::hint::black_box;

@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// A point in time, in nanoseconds: for measuring. Reading it costs about 25 ns (no system call).
+/// A point in time, in nanoseconds: for measuring. Reading it takes some tens of nanoseconds, without a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fine(u64);
 

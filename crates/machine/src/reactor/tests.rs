@@ -198,6 +198,84 @@ fn no_message_between_sleeping_reactors_is_lost() {
     }
 }
 
+/// Takes one message, which comes right after it has looked for the last time before a sleep.
+struct Surprised {
+    from: Mailbox<()>,
+    sender: Sender<()>,
+    surprised: bool,
+    end: mpsc::Sender<()>,
+}
+
+impl Poller for Surprised {
+    fn name(&self) -> &'static str {
+        "surprised"
+    }
+
+    fn poll(&mut self, _cx: &mut Context<'_>) -> usize {
+        self.from.take().map_or(0, |()| self.end.send(()).map_or(0, |()| 1))
+    }
+
+    fn arm(&mut self, _cx: &mut Context<'_>) -> Arm {
+        let arm = self.from.arm();
+        if !std::mem::replace(&mut self.surprised, true) {
+            self.sender.send(()).expect("room");
+        }
+        arm
+    }
+}
+
+#[test]
+fn a_message_between_the_last_look_and_the_sleep_is_not_lost() {
+    let (end, ended) = mpsc::channel();
+    let reactor = Reactor::spawn(config(Mode::Shared), move |ring| {
+        let (sender, from) = mailbox(1, ring.waker());
+        Ok(vec![Box::new(Surprised { from, sender, surprised: false, end })])
+    })
+    .expect("started");
+    assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(()));
+    reactor.stop();
+    reactor.join().expect("no panic");
+}
+
+/// Counts how often it was armed and not disarmed.
+struct Counting {
+    armed: usize,
+    answer: Arm,
+}
+
+impl Poller for Counting {
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+
+    fn poll(&mut self, _cx: &mut Context<'_>) -> usize {
+        assert_eq!(self.armed, 0, "polled while armed");
+        0
+    }
+
+    fn arm(&mut self, _cx: &mut Context<'_>) -> Arm {
+        self.armed += 1;
+        self.answer
+    }
+
+    fn disarm(&mut self, _cx: &mut Context<'_>) {
+        self.armed -= 1;
+    }
+}
+
+#[test]
+fn whoever_was_armed_is_disarmed_whether_the_reactor_slept_or_not() {
+    for (answer, sleeps) in [(Arm::Busy, false), (Arm::PollEvery(Duration::from_millis(2)), true)] {
+        let mut ring = Ring::new().expect("a ring");
+        let [mut first, mut last] = [Arm::Armed, answer].map(|answer| Counting { armed: 0, answer });
+        let start = Instant::now();
+        let until = || start.elapsed() >= Duration::from_millis(10);
+        let snapshot = Reactor::run_here(&config(Mode::Shared), &mut ring, &mut [&mut first, &mut last], until)
+            .expect("not pinned");
+        assert_eq!((snapshot.sleeps > 0, first.armed, last.armed), (sleeps, 0, 0));
+    }
+}
+
 #[test]
 fn handles_and_wakers_may_be_shared() {
     fn shared<T: Send + Sync>() {}

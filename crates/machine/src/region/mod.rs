@@ -1,7 +1,7 @@
 //! Memory, and how durable it is.
 //!
-//! A [`Region`] is one mapping with one answer to "what must be done so that these bytes survive?". Two things are carved
-//! from it: a [`Pool`] of fixed buffers that requests carry, and a [`SlotMap`] whose blocks are lent.
+//! A [`Region`] is one mapping with one answer to "what must be done so that these bytes survive?". Two things are
+//! carved from it: a [`Pool`] of fixed buffers that requests carry, and a [`SlotMap`] whose blocks are lent.
 //!
 //! ```text
 //!     Region                one mapping; hands out no bytes itself
@@ -9,8 +9,8 @@
 //!       +-- SlotMap         | zeros | slot | slot | ...       written once while nobody looks, then read by anybody
 //! ```
 //!
-//! A region is taken by value by what is carved from it: no two carvings share bytes. Both keep it mapped until the last
-//! buffer or loan is gone, in whatever order things are dropped.
+//! A region is taken by value by what is carved from it: no two carvings share bytes. Both keep it mapped until the
+//! last buffer or loan is gone, in whatever order things are dropped.
 
 mod backing;
 mod persist;

@@ -162,8 +162,9 @@ impl Deref for Buf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `start` and `len` <= capacity are a buffer inside of the region, which `pool` keeps mapped; its memory
-        // is always initialised; this Buf is its only owner (the index is not in the free list), so `&self` borrows it.
+        // SAFETY: `start` and `len` <= capacity are a buffer inside of the region, which `pool` keeps mapped; its
+        // memory is always initialised; this Buf is its only owner (the index is not in the free list), so `&self`
+        // borrows it.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -209,7 +210,8 @@ impl RawBytes {
     /// The bytes.
     ///
     /// # Safety
-    /// The Buf that this comes from is alive, and neither it nor another slice of its bytes is used while the result is.
+    /// The Buf that this comes from is alive, and neither it nor another slice of its bytes is used while the result
+    /// is.
     pub(crate) unsafe fn as_mut_slice<'a>(&mut self) -> &'a mut [u8] {
         // SAFETY: a Buf's bytes are mapped and initialised as long as it lives; the rest is the caller's promise.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }

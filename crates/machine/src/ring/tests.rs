@@ -302,7 +302,8 @@ fn a_completion_that_another_owner_reaped_keeps_the_ring_awake_once() {
         assert!(start.elapsed() < LOST);
     }
     ring.files_done(other, &mut Vec::new());
-    ring.enter(Wait::Forever).expect("own descriptors");
+    ring.enter(Wait::For(LOST)).expect("own descriptors");
+    assert!(start.elapsed() < LOST, "slept with a completion on a list");
     // Its owner still does not look: no reason to keep the core busy. (A stale signal may end the first wait.)
     ring.enter(Wait::For(Duration::from_millis(1))).expect("own descriptors");
     let start = Instant::now();

@@ -84,7 +84,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = plan::queues)]
     pub(crate) queues: usize,
 
-    /// Measure for so long [default: 5]
+    /// Measure for so many seconds [default: 5]
     #[arg(long, value_name = "SECONDS", value_parser = plan::some_seconds, conflicts_with = "count")]
     pub(crate) secs: Option<f64>,
 
@@ -92,11 +92,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
-    /// Run so long before measuring [default: 0.5, with --count 0]
+    /// Run so many seconds before measuring [default: 0.5, with --count 0]
     #[arg(long, value_name = "SECONDS", value_parser = plan::any_seconds)]
     pub(crate) warmup: Option<f64>,
 
     /// Use only so many bytes of the target [default: all from --offset on]
+    ///
+    /// A file that is not there is created with this size.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) size: Option<u64>,
 
@@ -171,7 +173,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 fn open(args: &Args) -> Result<Arc<dyn Device>, OpenError> {
     let text = &args.target;
     if !text.starts_with(SCHEME) {
-        return text.parse::<Spec>()?.open(&Defaults::default());
+        return text.parse::<Spec>()?.open(&Defaults { size: args.size, ..Defaults::default() });
     }
     let wrong = |UriError { why, hint }| OpenError { device: text.clone(), why, hint, source: None };
     let mut uri: Uri = text.parse().map_err(wrong)?;

@@ -13,19 +13,20 @@
 //! 6. later make `now` larger than the tag. 7. load all pins; if the tag is less than each of them, n is free.
 //!
 //! *The argument.* All of these accesses are `SeqCst`, so there is one order of them all that agrees with the order of
-//! each thread's program. Say R found n in the table. Then 3 comes before 4, and so 1 < 2 < 3 < 4 < 5 < 7.
-//! `now` only grows, so tag >= e. W's load in 7 finds R's pin as stored in 2 or later; as long as a loan of that pass is
-//! out, that is <= e <= tag, and n is kept. If on the other hand 4 comes before 3, R does not find n - unless n was freed
+//! each thread's program. Say R found n in the table. Then 3 comes before 4, and so 1 < 2 < 3 < 4 < 5 < 7. `now` only
+//! grows, so tag >= e. W's load in 7 finds R's pin as stored in 2 or later; as long as a loan of that pass is out,
+//! that is <= e <= tag, and n is kept. If on the other hand 4 comes before 3, R does not find n - unless n was freed
 //! and mapped again, but then its bytes are those of its new slot, and its next way out is another 4.
 //!
-//! *The bytes.* Somebody writes to a slot only between taking it off a free list and putting its number into the table.
-//! Before that, the last reader has stored a higher pin after its last access, and step 7 has loaded that one or a later
-//! one of the same reader: the read happens before the write. Free slots change hands inside one thread or under the
-//! stock's mutex. After that, a reader finds the number by a load that sees the writer's swap: the write happens before the
-//! read. So no two threads ever race for a slot's bytes, and they do not change while anybody holds a loan.
+//! *The bytes.* Somebody writes to a slot only between taking it off a free list and putting its number into the
+//! table. Before that, the last reader has stored a higher pin after its last access, and step 7 has loaded that one
+//! or a later one of the same reader: the read happens before the write. Free slots change hands inside one thread or
+//! under the stock's mutex. After that, a reader finds the number by a load that sees the writer's swap: the write
+//! happens before the read. So no two threads ever race for a slot's bytes, and they do not change while anybody holds
+//! a loan.
 //!
-//! *Compare-and-swap.* A partial write reads n from the table, copies its other bytes and replaces n, all in one pass: n
-//! cannot come back with other bytes meanwhile, because the writer's own pin keeps it from being freed.
+//! *Compare-and-swap.* A partial write reads n from the table, copies its other bytes and replaces n, all in one pass:
+//! n cannot come back with other bytes meanwhile, because the writer's own pin keeps it from being freed.
 //!
 //! *Progress.* Step 6 lets the next pass of every reader pin a higher epoch than the tag. A reader between passes
 //! and without loans pins nothing.
@@ -120,12 +121,12 @@ fn bits(mut set: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// A reader's account: its pin, and how many loans are out of which pass. Held by the handle and by each loan; the place is
-/// given up with the last of them.
+/// A reader's account: its pin, and how many loans are out of which pass. Held by the handle and by each loan; the
+/// place is given up with the last of them.
 ///
-/// Loans are counted per *ticket*: the epoch of a pass. The pass itself counts as one, so that its ticket is live while it
-/// lasts and lending is no more than an addition. There are as many tickets as bits in a word; if all are live, a new pass
-/// uses the newest. Its loans then pin an older epoch than they must, which is safe.
+/// Loans are counted per *ticket*: the epoch of a pass. The pass itself counts as one, so that its ticket is live
+/// while it lasts and lending is no more than an addition. There are as many tickets as bits in a word; if all are
+/// live, a new pass uses the newest. Its loans then pin an older epoch than they must, which is safe.
 pub(super) struct Ledger {
     map: Arc<SlotMap>,
     place: usize,
@@ -203,8 +204,8 @@ impl Ledger {
     /// Lends bytes of the memory.
     ///
     /// # Safety
-    /// The bytes lie in the memory of this ledger's map: in the zero area, or in slots whose numbers were loaded from the
-    /// table (step 3) in this pass, which is still open.
+    /// The bytes lie in the memory of this ledger's map: in the zero area, or in slots whose numbers were loaded from
+    /// the table (step 3) in this pass, which is still open.
     pub(super) unsafe fn lend(self: &Rc<Self>, start: NonNull<u8>, len: u32) -> Lent {
         let ticket = self.current.get();
         let loans = &self.tickets[ticket].loans;
@@ -263,8 +264,8 @@ impl Deref for Lent {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `Ledger::lend` was promised that the bytes were readable then. They stay mapped, as `ledger` holds the
-        // map, and unwritten, as the ticket's loan keeps the pin low: see the argument above.
+        // SAFETY: `Ledger::lend` was promised that the bytes were readable then. They stay mapped, as `ledger` holds
+        // the map, and unwritten, as the ticket's loan keeps the pin low: see the argument above.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len as usize) }
     }
 }

@@ -17,8 +17,8 @@ use super::stock::Retired;
 use super::{Full, Shape, SlotMap, UNMAPPED};
 use crate::limits::{SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_RETIRED};
 
-/// One reactor's way into a [`SlotMap`]. Everything but `spare` needs a pass to be open: between [`SlotHandle::begin`] and
-/// [`SlotHandle::end`].
+/// One reactor's way into a [`SlotMap`]. Everything but `spare` needs a pass to be open: between [`SlotHandle::begin`]
+/// and [`SlotHandle::end`].
 pub struct SlotHandle {
     shape: Shape,
     ledger: Rc<Ledger>,
@@ -76,9 +76,9 @@ impl SlotHandle {
         unsafe { self.ledger.lend(self.shape.at(number).add(within.start), within.len() as u32) }
     }
 
-    /// Lends a range of bytes that may span slots, counted from the start of slot `first`. Appends the pieces in order and
-    /// returns how many there are: slots that lie one behind the other are one piece. Each slot is as it is at some moment
-    /// of this call.
+    /// Lends a range of bytes that may span slots, counted from the start of slot `first`. Appends the pieces in order
+    /// and returns how many there are: slots that lie one behind the other are one piece. Each slot is as it is at
+    /// some moment of this call.
     ///
     /// # Panics
     /// If no pass is open, the bytes are not all on the disk, or are 4 GiB and more.
@@ -109,8 +109,8 @@ impl SlotHandle {
                 room += shape.slot_bytes();
             }
             let len = left.min(room - offset);
-            // SAFETY: all numbers come from the table, in this pass. `room` bytes from `number` on are those slots, or the
-            // zero area.
+            // SAFETY: all numbers come from the table, in this pass. `room` bytes from `number` on are those slots, or
+            // the zero area.
             out.push_back(unsafe { self.ledger.lend(shape.at(number).add(offset), len as u32) });
             left -= len;
             offset = 0;
@@ -199,8 +199,8 @@ impl SlotHandle {
         Ok(())
     }
 
-    /// Slots that could be written now, if no other handle took any. Exact when it is small; when there are plenty, only
-    /// those at hand are counted.
+    /// Slots that could be written now, if no other handle took any. Exact when it is small; when there are plenty,
+    /// only those at hand are counted.
     pub fn spare(&mut self) -> usize {
         if self.free.len() >= SLOT_BATCH {
             return self.free.len();
@@ -228,7 +228,8 @@ impl SlotHandle {
         start + within.start..start + within.end
     }
 
-    /// Puts a fresh slot, whose bytes `new` are filled in, into the table. The other bytes come from the slot before it.
+    /// Puts a fresh slot, whose bytes `new` are filled in, into the table. The other bytes come from the slot before
+    /// it.
     fn commit(&mut self, slot: usize, fresh: u32, new: Range<usize>) {
         let entry = self.shape.entry(slot);
         let old = if new.len() == self.shape.slot_bytes() {
@@ -240,15 +241,15 @@ impl SlotHandle {
         self.ledger.count_mapped(isize::from(old == UNMAPPED));
     }
 
-    /// Completes the fresh slot from `old`, which was found in the table in this pass, and puts it there. Once more, if the
-    /// table has a newer slot by now. Returns the one that it replaced.
+    /// Completes the fresh slot from `old`, which was found in the table in this pass, and puts it there. Once more,
+    /// if the table has a newer slot by now. Returns the one that it replaced.
     fn merge(&self, slot: usize, fresh: u32, new: Range<usize>, mut old: u32) -> u32 {
         let (entry, to) = (self.shape.entry(slot), self.shape.at(fresh).as_ptr());
         let tail = self.shape.slot_bytes() - new.end;
         loop {
             let from = self.shape.at(old).as_ptr();
-            // SAFETY: both are slots; `fresh` is ours alone, and `old`, found in the table in this pass, is only read by
-            // anybody until the pass ends. They differ, as a fresh slot is not in the table.
+            // SAFETY: both are slots; `fresh` is ours alone, and `old`, found in the table in this pass, is only read
+            // by anybody until the pass ends. They differ, as a fresh slot is not in the table.
             unsafe {
                 ptr::copy_nonoverlapping(from, to, new.start);
                 ptr::copy_nonoverlapping(from.add(new.end), to.add(new.end), tail);

@@ -132,8 +132,8 @@ impl fmt::Debug for SlotMap {
     }
 }
 
-/// Where table and memory lie. Every handle has a copy, so that the data path chases no pointers; a copy is valid as long
-/// as its owner holds the map.
+/// Where table and memory lie. Every handle has a copy, so that the data path chases no pointers; a copy is valid as
+/// long as its owner holds the map.
 #[derive(Clone, Copy)]
 struct Shape {
     table: NonNull<AtomicU32>,
@@ -158,14 +158,15 @@ impl Shape {
     /// The table's entry for a slot of the disk.
     fn entry(&self, slot: usize) -> &AtomicU32 {
         assert!(slot < self.slots, "slot {slot} of {}", self.slots);
-        // SAFETY: the table is a mapping of `slots` entries, page-aligned, zeroed at first and only used as atomics; the
-        // owner of this copy holds the map and with it the mapping.
+        // SAFETY: the table is a mapping of `slots` entries, page-aligned, zeroed at first and only used as atomics;
+        // the owner of this copy holds the map and with it the mapping.
         unsafe { self.table.add(slot).as_ref() }
     }
 
     /// The first byte of the slot with this number.
     fn at(&self, number: u32) -> NonNull<u8> {
-        // SAFETY: numbers come from the table or the stock, and all of these lie inside the memory (see `SlotMap::new`).
+        // SAFETY: numbers come from the table or the stock, and all of these lie inside the memory (see
+        // `SlotMap::new`).
         unsafe { self.memory.add((number as usize) << self.shift) }
     }
 

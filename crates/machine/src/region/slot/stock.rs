@@ -6,8 +6,8 @@
 //!     limbo   | 43/5 44/5 |       retired with their tags; free when their last readers are gone
 //! ```
 //!
-//! Neighbours stay neighbours: slots are handed out in the order in which they were retired, so that what was written as
-//! one run, and is overwritten as one, lies in one run again and is lent in one piece.
+//! Neighbours stay neighbours: slots are handed out in the order in which they were retired, so that what was written
+//! as one run, and is overwritten as one, lies in one run again and is lent in one piece.
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,7 +34,8 @@ impl Stock {
     /// A stock of the slots with these numbers, none of them used.
     ///
     /// # Errors
-    /// `OutOfMemory`. The lists never grow: they have room for all slots from the start (and touch it when they need it).
+    /// `OutOfMemory`. The lists never grow: they have room for all slots from the start (and touch it when they need
+    /// it).
     pub(super) fn new(fresh: Range<u32>) -> io::Result<Self> {
         let (mut free, mut limbo) = (Vec::new(), VecDeque::new());
         free.try_reserve_exact(fresh.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;

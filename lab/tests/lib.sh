@@ -81,13 +81,14 @@ refused() {
     grep -qiE "$pattern" "$TMP/refused" || die "$what: refused, but not with '$pattern'"
 }
 
-# json FILE EXPRESSION: a Python expression over the parsed document `d` must be true.
+# json FILE EXPRESSION...: Python expressions over the parsed document `d`, all of which must be true.
 json() {
     python3 -c '
 import json, sys
 d = json.load(open(sys.argv[1]))
-if not eval(sys.argv[2]):
-    sys.exit(json.dumps(d)[:2000] + "\nnot true: " + sys.argv[2])' "$1" "$2"
+for wanted in sys.argv[2:]:
+    if not eval(wanted):
+        sys.exit(json.dumps(d)[:2000] + "\nnot true: " + wanted)' "$@"
 }
 
 # connect [OPTIONS...]: connects to $NQN and sets CTRL (nvme0).

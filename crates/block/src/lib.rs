@@ -6,7 +6,7 @@
 //! | device | module | data |
 //! |---|---|---|
 //! | memory | [`ram`] | lent: reads point into the slot map |
-//! | file or block device | [`file`] | carried, aligned for direct I/O |
+//! | file or block device | [`mod@file`] | carried, aligned for direct I/O |
 //! | nothing | [`null`] | reads give zeros, writes vanish |
 //! | an NVMe/TCP namespace | [`nvme::tcp`] | carried |
 //!

@@ -27,8 +27,8 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    Serve(serve::Args),
-    Bench(bench::Args),
+    Serve(Box<serve::Args>),
+    Bench(Box<bench::Args>),
 }
 
 /// Sends log lines to standard error, from warnings up unless more is wanted.

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     cli::start_log(cli.verbose);
     let result = match cli.command {
         cli::Command::Serve(args) => serve::run(&args),
-        cli::Command::Bench(args) => bench::run(args),
+        cli::Command::Bench(args) => bench::run(*args),
     };
     match result {
         Ok(code) => code,

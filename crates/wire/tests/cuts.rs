@@ -3,6 +3,9 @@
 mod support;
 
 use proptest::prelude::*;
+use qpair_wire::nvme::Status;
+use qpair_wire::tcp::Slot;
+use qpair_wire::tcp::controller::RequestState;
 use qpair_wire::tcp::digest::Digests;
 use support::peers::{Initiator, Plan, Target, all_digests, run};
 use support::receive::{Entry, Machine, Way};
@@ -85,6 +88,27 @@ proptest! {
         let (plan, of_host, of_target) = record(Digests::from_bits(bits), no_flow_control);
         replay_target(&plan, way, pieces(&of_target.received, &lengths), &of_target);
         replay_host(&plan, way, pieces(&of_host.received, &lengths), &of_host);
+    }
+}
+
+#[test]
+fn closed_at_every_byte_every_slot_is_freed_once() {
+    for digests in all_digests() {
+        let (plan, _, of_target) = record(digests, false);
+        for cut in 0..=of_target.received.len() {
+            let mut target = Target::new(&plan, Way::Whole);
+            target.receive(&of_target.received[..cut]);
+            let (machine, sent) = (&mut target.machine, target.sent.len());
+            machine.close();
+            for slot in (0..plan.depth).map(Slot) {
+                if machine.state(slot) != RequestState::Free {
+                    machine.respond(slot, Status::INTERNAL_ERROR, 0, &mut target.sent);
+                }
+            }
+            assert_eq!((machine.in_flight(), target.sent.len()), (0, sent));
+            target.receive(&of_target.received[cut..]);
+            assert_eq!(target.sent.len(), sent, "nothing is accepted any more");
+        }
     }
 }
 

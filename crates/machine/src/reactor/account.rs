@@ -120,8 +120,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// `busy / (busy + idle)`: 1 means that the core is overloaded, not merely spinning; 0 if it has not run. To be shown
-    /// beside the share asleep.
+    /// `busy / (busy + idle)`: 1 means that the core is overloaded, not merely spinning; 0 if it has not run. To be
+    /// shown beside the share asleep.
     #[must_use]
     pub fn effective(&self) -> f64 {
         share(self.busy, self.busy + self.idle)

@@ -1,7 +1,7 @@
 //! Messages to a reactor: a bounded queue that wakes its reader only if the reader sleeps.
 //!
-//! A sender pushes, then asks the reader's sleep flag (`reactor/sleep.rs` has the argument why nothing is lost). The reader
-//! takes in its `poll` and answers [`Mailbox::arm`] from its own `arm`.
+//! A sender pushes, then asks the reader's sleep flag (`reactor/sleep.rs` has the argument why nothing is lost). The
+//! reader takes in its `poll` and answers [`Mailbox::arm`] from its own `arm`.
 
 use std::sync::Arc;
 

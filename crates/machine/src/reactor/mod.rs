@@ -1,7 +1,7 @@
 //! One thread that polls its queues, and sleeps when all of them are armed.
 //!
-//! A reactor shares nothing: its ring, its pollers and all they own stay on its thread; other threads reach it through a
-//! [`mailbox`]. One pass polls every [`Poller`] once. Then:
+//! A reactor shares nothing: its ring, its pollers and all they own stay on its thread; other threads reach it through
+//! a [`mailbox`]. One pass polls every [`Poller`] once. Then:
 //!
 //! ```text
 //!             +-----------------------------------------------+
@@ -15,8 +15,8 @@
 //!      ring.enter: the only place that blocks -- disarm ----->+
 //! ```
 //!
-//! The clock is read once per pass, and once more after a sleep. Every interval between two readings is counted as busy (the
-//! pass found work), idle (it found none) or asleep, so that the three add up to the time that went by.
+//! The clock is read once per pass, and once more after a sleep. Every interval between two readings is counted as busy
+//! (the pass found work), idle (it found none) or asleep, so that the three add up to the time that went by.
 
 mod account;
 mod mailbox;
@@ -73,8 +73,8 @@ pub struct Context<'a> {
     pub now: Fine,
     /// The reactor has been asked to stop: finish what is under way, take nothing new.
     pub stopping: bool,
-    /// The reactor does not sleep between two requests if it can help it: sockets that were busy lately are worth a direct
-    /// receive without a ready event. If false, drained sockets are better left to [`Ring::ready`].
+    /// The reactor does not sleep between two requests if it can help it: sockets that were busy lately are worth a
+    /// direct receive without a ready event. If false, drained sockets are better left to [`Ring::ready`].
     pub spinning: bool,
 }
 
@@ -83,8 +83,8 @@ pub trait Poller {
     /// What the statistics call it.
     fn name(&self) -> &'static str;
 
-    /// Does what there is to do, within reason, and tells how much that was in units of its own (requests, messages). Zero
-    /// only if there was nothing to do.
+    /// Does what there is to do, within reason, and tells how much that was in units of its own (requests, messages).
+    /// Zero only if there was nothing to do.
     fn poll(&mut self, cx: &mut Context<'_>) -> usize;
 
     /// The reactor wants to sleep: make whatever comes wake it, then look once more.
@@ -93,8 +93,8 @@ pub trait Poller {
     /// The reactor does not sleep, or not any more. Follows each [`Poller::arm`].
     fn disarm(&mut self, _cx: &mut Context<'_>) {}
 
-    /// Whether nothing is under way. Asked while stopping, after each pass; the reactor ends when all pollers say yes, or
-    /// after [`crate::limits::STOP_LIMIT`].
+    /// Whether nothing is under way. Asked while stopping, after each pass; the reactor ends when all pollers say yes,
+    /// or after [`crate::limits::STOP_LIMIT`].
     fn drained(&self) -> bool {
         true
     }

@@ -1,12 +1,13 @@
 //! When a reactor sleeps, and who decides that.
 //!
-//! Spinning for a moment before sleeping saves the wake-up, which is most of a request's latency at queue depth 1. On a core
-//! that others use too it takes their time and then, when the scheduler has had enough, the reactor's own. So:
+//! Spinning for a moment before sleeping saves the wake-up, which is most of a request's latency at queue depth 1. On a
+//! core that others use too it takes their time and then, when the scheduler has had enough, the reactor's own. So:
 //!
 //! 1. an operator's explicit wish wins, always;
 //! 2. without one, a process that has not more cores than reactors does not spin: something else has to run somewhere;
-//! 3. else each reactor spins for 50 us, and looks once a second how often the scheduler took its core away although there
-//!    was more to do. More than a few times: the core is not its own, and it does not spin for the next half minute.
+//! 3. else each reactor spins for 50 us, and looks once a second how often the scheduler took its core away although
+//!    there was more to do. More than a few times: the core is not its own, and it does not spin for the next half
+//!    minute.
 
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The mode for a process of so many reactors on so many cores ([`os::allowed_cpus`]): the operator's wish, else `Auto` if
-    /// a core is left over, else `Shared`.
+    /// The mode for a process of so many reactors on so many cores ([`os::allowed_cpus`]): the operator's wish, else
+    /// `Auto` if a core is left over, else `Shared`.
     #[must_use]
     pub fn choose(wish: Option<Self>, reactors: usize, cores: usize) -> Self {
         wish.unwrap_or(if cores > reactors { Self::Auto } else { Self::Shared })

@@ -12,9 +12,9 @@ use crate::os;
 use crate::ring::{Ring, Wait};
 
 impl Reactor {
-    /// Runs on the calling thread, for programs that have nothing else to do with it, and tells what it did. `until` is asked
-    /// once a pass and at least every [`UNTIL_INTERVAL`]; once it says yes the pollers see `stopping`, and it returns when
-    /// they are drained or after [`STOP_LIMIT`].
+    /// Runs on the calling thread, for programs that have nothing else to do with it, and tells what it did. `until` is
+    /// asked once a pass and at least every [`UNTIL_INTERVAL`]; once it says yes the pollers see `stopping`, and it
+    /// returns when they are drained or after [`STOP_LIMIT`].
     ///
     /// # Errors
     /// The thread cannot be pinned.
@@ -97,8 +97,8 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Enters the ring without waiting, now and then: a pass that is about to sleep enters it anyway, and sockets that are
-    /// busy are received from directly.
+    /// Enters the ring without waiting, now and then: a pass that is about to sleep enters it anyway, and sockets that
+    /// are busy are received from directly.
     fn collect(&mut self) -> io::Result<()> {
         self.passes_since_enter = self.passes_since_enter.saturating_add(1);
         if self.passes_since_enter > ENTER_PASSES && self.now.since(self.last_enter) >= ENTER_INTERVAL {

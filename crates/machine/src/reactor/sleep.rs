@@ -9,18 +9,18 @@
 //!   5  asleep = false
 //! ```
 //!
-//! No wake-up is lost. The two fences are in one total order. If b comes before 2, the look of 3 finds what was published.
-//! If 2 comes before b, the load of c sees the `true` of 1 or something later:
+//! No wake-up is lost. The two fences are in one total order. If b comes before 2, the look of 3 finds what was
+//! published. If 2 comes before b, the load of c sees the `true` of 1 or something later:
 //!
 //! - `true`: this sender signals. The kernel object keeps a signal that comes before 4, so that 4 returns at once.
 //! - the `false` of another sender, who passed c: that one signals.
-//! - the `false` of 5: the sleeper is awake, and b comes before the 2 of its next sleep, or else c would have seen the `true`
-//!   of that 1. So the look of that 3 finds it, if no pass has before.
+//! - the `false` of 5: the sleeper is awake, and b comes before the 2 of its next sleep, or else c would have seen the
+//!   `true` of that 1. So the look of that 3 finds it, if no pass has before.
 //!
 //! A signal left over from an earlier sleep makes 4 return for nothing, which is harmless.
 //!
-//! While the ring is awake a sender pays for a fence and a load, and nobody pays for a system call. Of many senders to a
-//! sleeping ring the first one signals.
+//! While the ring is awake a sender pays for a fence and a load, and nobody pays for a system call. Of many senders to
+//! a sleeping ring the first one signals.
 
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 

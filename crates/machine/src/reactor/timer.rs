@@ -1,8 +1,8 @@
 //! Deadlines of one poller: a heap of fixed size, earliest first.
 //!
-//! Nothing is ever cancelled: a key that is not wanted any more expires like the others and is ignored by its owner (put
-//! a generation into the key). A deadline that moves into the future all the time, like a keep-alive, is not inserted
-//! anew for each command: when it expires, its owner looks at what it should be by now and inserts that.
+//! Nothing is ever cancelled: a key that is not wanted any more expires like the others and is ignored by its owner
+//! (put a generation into the key). A deadline that moves into the future all the time, like a keep-alive, is not
+//! inserted anew for each command: when it expires, its owner looks at what it should be by now and inserts that.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;

@@ -28,7 +28,6 @@ use backing::Mapping;
 use persist::Persist;
 
 pub use persist::{Durability, Event, Recorder};
-#[allow(unused_imports, reason = "the ring hands buffers to its worker threads with it")]
 pub(crate) use pool::RawBytes;
 pub use pool::{Buf, Pool};
 pub use slot::{Full, Lent, SlotHandle, SlotMap};

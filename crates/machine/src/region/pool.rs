@@ -152,7 +152,6 @@ impl Buf {
 
     /// The bytes in use as a raw slice that may go to another thread or to the kernel. Safe, as it only points: see
     /// [`RawBytes`] for what must hold while somebody uses it.
-    #[allow(dead_code, reason = "the ring hands buffers to its worker threads with it")]
     pub(crate) fn raw(&mut self) -> RawBytes {
         RawBytes { start: self.start, len: self.len }
     }
@@ -196,7 +195,6 @@ impl fmt::Debug for Buf {
 /// The Buf is kept in a table from [`Buf::raw`] until the work is known to be over (a message from the worker, a
 /// completion from the kernel). Until then nobody derefs, drops or hands out that Buf. If the table must go earlier, it
 /// waits for the work or leaks the Buf.
-#[allow(dead_code, reason = "the ring hands buffers to its worker threads with it")]
 pub(crate) struct RawBytes {
     start: NonNull<u8>,
     len: usize,
@@ -205,7 +203,6 @@ pub(crate) struct RawBytes {
 // SAFETY: only an address and a length. Turning it into bytes is unsafe and asks for exclusiveness there.
 unsafe impl Send for RawBytes {}
 
-#[allow(dead_code, reason = "the ring hands buffers to its worker threads with it")]
 impl RawBytes {
     /// The bytes.
     ///

@@ -150,8 +150,8 @@ impl Files {
         }
     }
 
-    /// Reaps, and tells whether completions were put on a list since this was asked before. The list's owner may have looked
-    /// before that, so the ring must not sleep. An owner that is gone and never looks keeps it awake only once.
+    /// Reaps, and tells whether completions were put on a list since this was asked before. The list's owner may have
+    /// looked before that, so the ring must not sleep. An owner that is gone and never looks keeps it awake only once.
     pub(super) fn news(&mut self) -> bool {
         self.reap();
         let news = self.fresh > 0;

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A socket is registered once for life, edge-triggered, for both directions, so that arming costs nothing: the kernel
-//! signals every time bytes or room come after there were none. `drained` remembers that there were none: the socket gave
-//! "would block", or less than was asked for. An event clears it. Readiness is kept per owner until the owner takes it.
+//! signals every time bytes or room come after there were none. `drained` remembers that there were none: the socket
+//! gave "would block", or less than was asked for. An event clears it. Readiness is kept per owner until the owner
+//! takes it.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -9,12 +9,13 @@
 //!                                    enter(wait): once per pass, the only call that may block
 //! ```
 //!
-//! An [`Owner`] is whoever polls: a table of connections, a file queue. `enter` collects for everybody and keeps it on the
-//! lists of the owners until they take it; nothing is called back.
+//! An [`Owner`] is whoever polls: a table of connections, a file queue. `enter` collects for everybody and keeps it on
+//! the lists of the owners until they take it; nothing is called back.
 //!
-//! What stands behind the surface here is portable: epoll through mio, edge-triggered, each socket registered once, and a
-//! few worker threads for files. Another kind of ring (`io_uring`, completion ports) changes what is inside of [`Ring`], not
-//! what is outside. Other threads wake a sleeping ring with its [`Waker`]; `reactor/sleep.rs` says why that is never missed.
+//! What stands behind the surface here is portable: epoll through mio, edge-triggered, each socket registered once, and
+//! a few worker threads for files. Another kind of ring (`io_uring`, completion ports) changes what is inside of
+//! [`Ring`], not what is outside. Other threads wake a sleeping ring with its [`Waker`]; `reactor/sleep.rs` says why
+//! that is never missed.
 //!
 //! A program that owns its ring waits like this, with [`Ring::arm`] taking part in the decision to wait:
 //!
@@ -133,8 +134,8 @@ impl Ring {
         owner
     }
 
-    /// Takes a connected socket over: makes it non-blocking, without Nagle's delay, with large buffers, and registers it.
-    /// Its readiness comes to `owner` under `key`.
+    /// Takes a connected socket over: makes it non-blocking, without Nagle's delay, with large buffers, and registers
+    /// it. Its readiness comes to `owner` under `key`.
     ///
     /// # Errors
     /// The connection is gone already, or [`crate::limits::MAX_SOCKETS`] are registered (`QuotaExceeded`).
@@ -150,9 +151,9 @@ impl Ring {
         Listener::new(address, owner, key, &self.interests)
     }
 
-    /// Makes sure that bytes that come from now on wake [`Ring::enter`]. `Busy`: the socket was not drained when it was last
-    /// received from, so there may be bytes that no event will tell of. A socket that is not to be received from at the
-    /// moment (no buffers) must not be asked: what its owner waits for wakes it.
+    /// Makes sure that bytes that come from now on wake [`Ring::enter`]. `Busy`: the socket was not drained when it was
+    /// last received from, so there may be bytes that no event will tell of. A socket that is not to be received from
+    /// at the moment (no buffers) must not be asked: what its owner waits for wakes it.
     ///
     /// Room to send after a send that would have blocked wakes it too.
     #[must_use]

@@ -46,15 +46,15 @@ impl Socket {
         let received = unless_blocked(|| (&self.stream).read_vectored(bufs))?;
         match received {
             None | Some(0) => self.state.drained.set(true),
-            // epoll(7): a short read means the buffer was empty. Not so once the peer has closed: the edge for that may be
-            // gone, and the zero that tells it still has to be read.
+            // epoll(7): a short read means the buffer was empty. Not so once the peer has closed: the edge for that may
+            // be gone, and the zero that tells it still has to be read.
             Some(bytes) => self.state.drained.set(SHORT_IS_DRAINED && bytes < room && !self.state.closing.get()),
         }
         Ok(received)
     }
 
-    /// Sends from the buffers, in order; at most [`MAX_IOVECS`] of them. `None`: would block; [`super::Ready::writable`]
-    /// comes when there is room again.
+    /// Sends from the buffers, in order; at most [`MAX_IOVECS`] of them. `None`: would block;
+    /// [`super::Ready::writable`] comes when there is room again.
     ///
     /// # Errors
     /// The connection is broken.
@@ -62,8 +62,8 @@ impl Socket {
         unless_blocked(|| (&self.stream).write_vectored(&bufs[..bufs.len().min(MAX_IOVECS)]))
     }
 
-    /// Tells the peer that nothing more will come; receiving goes on. The peer sees the end of the stream after all that
-    /// was sent. Where that fails the connection is broken, which the next call tells.
+    /// Tells the peer that nothing more will come; receiving goes on. The peer sees the end of the stream after all
+    /// that was sent. Where that fails the connection is broken, which the next call tells.
     pub fn finish_sending(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
@@ -134,11 +134,12 @@ impl Listener {
         Ok(Self { listener, state, interests: Rc::clone(interests), local })
     }
 
-    /// The next connection and its peer; `None`: nobody waits. A connection that broke before it was accepted is skipped.
+    /// The next connection and its peer; `None`: nobody waits. A connection that broke before it was accepted is
+    /// skipped.
     ///
     /// # Errors
-    /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` pass with time: the connections stay in the backlog, no new event comes for
-    /// them, and the caller tries again a little later.
+    /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` pass with time: the connections stay in the backlog, no new event comes
+    /// for them, and the caller tries again a little later.
     pub fn try_accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         loop {
             match unless_blocked(|| self.listener.accept()) {
@@ -188,8 +189,8 @@ fn unless_blocked<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<Opti
     }
 }
 
-/// Large buffers, so that a burst of 128 KiB transfers fits. Setting a size ends the kernel's own tuning of it, so this is
-/// done only where the kernel would grant it. It is a hint: a refusal costs speed only.
+/// Large buffers, so that a burst of 128 KiB transfers fits. Setting a size ends the kernel's own tuning of it, so this
+/// is done only where the kernel would grant it. It is a hint: a refusal costs speed only.
 fn ask_for_buffers(socket: &SockRef<'_>) {
     let largest = os::largest_socket_buffers();
     if largest.send >= SOCKET_BUFFER_BYTES {

@@ -114,6 +114,23 @@ fn the_end_of_a_stream_is_seen_although_its_only_event_came_with_data() {
 }
 
 #[test]
+fn after_the_last_send_the_peer_sees_the_end_and_may_still_answer() {
+    let (near, mut far) = pair();
+    let mut ring = Ring::new().expect("a ring");
+    let owner = ring.owner();
+    let socket = ring.socket(near, owner, 0).expect("registered");
+    assert_eq!(socket.try_send(&[IoSlice::new(b"last")]).expect("fine"), Some(4));
+    socket.finish_sending();
+    let mut all = Vec::new();
+    far.read_to_end(&mut all).expect("ends");
+    assert_eq!(all, b"last");
+    far.write_all(b"answer").expect("sent");
+    wait_readable(&mut ring, owner);
+    assert_eq!(recv(&socket, 64).expect("fine").as_deref(), Some(&b"answer"[..]));
+    assert!(socket.try_send(&[IoSlice::new(b"more")]).is_err());
+}
+
+#[test]
 fn room_to_send_is_signalled_after_a_send_that_would_block() {
     let (near, mut far) = pair();
     let mut ring = Ring::new().expect("a ring");

@@ -2,8 +2,8 @@
 //!
 //! Jobs and completions go through two bounded queues without locks. A worker that finds no job sleeps on a condition
 //! variable; the lock is taken only by workers about to sleep and by a submit that finds one asleep. The argument that
-//! no job is left lying is that of `reactor/sleep.rs`: count oneself idle, fence, look once more - push, fence, look at the
-//! count - and the count and the waiting are one step to whoever takes the lock.
+//! no job is left lying is that of `reactor/sleep.rs`: count oneself idle, fence, look once more - push, fence, look at
+//! the count - and the count and the waiting are one step to whoever takes the lock.
 
 use std::fs::File;
 use std::io;
@@ -143,9 +143,9 @@ impl Shared {
 /// Does what the job asks. Takes it by value: the file and the bytes are let go before the completion is out.
 fn run(mut job: Job) -> io::Result<()> {
     let bytes: &mut [u8] = match &mut job.bytes {
-        // SAFETY: the Buf is in the ring's table of pending tasks, which neither uses nor drops it before this job's completion
-        // has been popped; the table outlives this thread (`Files::drop` joins it first); one job is run by one worker, and
-        // the slice is gone when this function returns.
+        // SAFETY: the Buf is in the ring's table of pending tasks, which neither uses nor drops it before this job's
+        // completion has been popped; the table outlives this thread (`Files::drop` joins it first); one job is run by
+        // one worker, and the slice is gone when this function returns.
         Some(raw) => unsafe { raw.as_mut_slice() },
         None => &mut [],
     };

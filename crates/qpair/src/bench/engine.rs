@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A run is a sequence of phases (fill, warm-up, measure, read back). A phase opens, submits until its goal is reached,
-//! closes, and has ended when nothing is in flight any more: every request belongs to exactly one phase, and the time of
-//! a phase goes from its first submission to its last completion.
+//! closes, and has ended when nothing is in flight any more: every request belongs to exactly one phase, and the time
+//! of a phase goes from its first submission to its last completion.
 //!
 //! A latency goes from just before the batch of submissions that the request was part of to just after the poll that
 //! brought its completion. It thus includes what the queue's own code costs, and waiting behind the batch; it is never

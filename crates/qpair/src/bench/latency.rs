@@ -1,7 +1,7 @@
 //! Latencies of one direction: how many, how long, how spread.
 //!
-//! A recording is one increment in a table that is allocated at the start: values below 2^8 ns are exact, larger ones are
-//! kept to 1/128 (0.8 %). Sum, smallest and largest are exact.
+//! A recording is one increment in a table that is allocated at the start: values below 2^8 ns are exact, larger ones
+//! are kept to 1/128 (0.8 %). Sum, smallest and largest are exact.
 
 use std::time::Duration;
 

@@ -118,10 +118,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) fill: bool,
 
-    /// Stamp every block with its address, a generation and a checksum, and check every read
+    /// Write blocks that carry address, generation and checksum, and check every read
     ///
-    /// Workloads that only read fill the range first. Others skip reads of blocks that they have not written yet, and
-    /// read back everything they wrote at the end. No two requests are in flight on the same block.
+    /// Workloads that only read fill the range first, which OVERWRITES it. Others skip reads of blocks that they have
+    /// not written yet, and read back everything they wrote at the end. No two requests are in flight on one block.
     #[arg(long)]
     pub(crate) verify: bool,
 
@@ -196,7 +196,11 @@ fn measure(
 ) -> io::Result<Report> {
     let shape = plan.shape;
     let mut ring = Ring::new()?;
-    let queues = (0..plan.queues).map(|_| device.open_queue(&mut ring)).collect::<io::Result<Vec<_>>>()?;
+    let open_queue = |index| {
+        let said = |error: io::Error| io::Error::new(error.kind(), format!("I/O queue {index} does not open: {error}"));
+        device.open_queue(&mut ring).map_err(said)
+    };
+    let queues = (1..=plan.queues).map(open_queue).collect::<io::Result<Vec<_>>>()?;
     let pool = Pool::anonymous(shape.unit_bytes, plan.queues * shape.depth * shape.buffers_per_slot())?;
     let stamper = Stamper { seed: shape.seed, block_bytes: shape.block_bytes as usize };
     let ledger = shape.verify.then(|| Ledger::new(stamper, shape.units));

@@ -1,7 +1,7 @@
 //! What a run found out, as text for people and as one JSON object for scripts. Pure: numbers in, characters out.
 //!
-//! The JSON object has all that the text says and `"schema": 1`; fields may be added under that number, but none changes
-//! its name, unit or meaning. Units are in the names.
+//! The JSON object has all that the text says and `"schema": 1`; fields may be added under that number, but none
+//! changes its name, unit or meaning. Units are in the names.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The [`Ledger`] knows the generation that each unit must have. A unit has at most one request in flight, so a read is
-//! never in flight together with a write of the same bytes, and exactly one generation is right. A write that failed leaves
-//! its unit uncertain (old, new or torn are all legal) until the next one succeeds; such reads are not checked.
+//! never in flight together with a write of the same bytes, and exactly one generation is right. A write that failed
+//! leaves its unit uncertain (old, new or torn are all legal) until the next one succeeds; such reads are not checked.
 
 use std::fmt;
 
@@ -97,8 +97,8 @@ impl Stamp {
     }
 }
 
-/// Four multiply-rotate lanes, folded. Each step is a bijection of its lane, so a change within one 8-byte word is always
-/// seen, and any other is missed once in 2^64. Not cryptographic: the device is careless, not malicious.
+/// Four multiply-rotate lanes, folded. Each step is a bijection of its lane, so a change within one 8-byte word is
+/// always seen, and any other is missed about once in 2^64. Not cryptographic: devices are careless, not malicious.
 fn checksum(block: &[u8]) -> u64 {
     const PRIME: u64 = 0x9fb2_1c65_1e98_df25;
     let step = |lane: u64, word: u64| (lane ^ word).wrapping_mul(PRIME).rotate_left(29);

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  offset                                                    offset + size
-//!  | unit 0 | unit 1 | unit 2 | ...                         | unit n-1 |      random: every queue draws from all of them
-//!  |------- queue 0 --------->|------- queue 1 ------------>|                 sequential: each queue walks its own share
+//!  | unit 0 | unit 1 | unit 2 | ...                         | unit n-1 |    random: every queue draws from all of them
+//!  |------- queue 0 --------->|------- queue 1 ------------>|               sequential: each queue walks its own share
 //! ```
 
 use std::ops::Range;
@@ -18,6 +18,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[value(rename_all = "lower")]
 #[serde(rename_all = "lowercase")]
+#[expect(clippy::enum_variant_names, reason = "the words of fio, which everybody knows")]
 pub(crate) enum Rw {
     /// Sequential reads.
     Read,

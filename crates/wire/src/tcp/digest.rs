@@ -80,7 +80,7 @@ impl Digests {
     /// The DGST byte. PDU flags have the same two bits: HDGSTF and DDGSTF.
     #[must_use]
     pub const fn bits(self) -> u8 {
-        self.header as u8 * Self::HEADER_BIT | self.data as u8 * Self::DATA_BIT
+        (if self.header { Self::HEADER_BIT } else { 0 }) | (if self.data { Self::DATA_BIT } else { 0 })
     }
 
     /// What both sides want.

@@ -46,20 +46,20 @@ pub(crate) trait States: Copy {
 
 /// Declares an enum of states, each with the states that may follow it.
 macro_rules! states {
-    ($(#[$meta:meta])* pub enum $machine:ident {
+    ($(#[$meta:meta])* $vis:vis enum $machine:ident {
         $($(#[$doc:meta])* $state:ident => [$($next:ident),*],)+
     }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $machine { $($(#[$doc])* $state,)+ }
+        $vis enum $machine { $($(#[$doc])* $state,)+ }
 
         impl $machine {
             /// Every state.
-            pub const ALL: [Self; [$(Self::$state),+].len()] = [$(Self::$state),+];
+            $vis const ALL: [Self; [$(Self::$state),+].len()] = [$(Self::$state),+];
 
             /// The state's name, as counters show it.
             #[must_use]
-            pub const fn name(self) -> &'static str {
+            $vis const fn name(self) -> &'static str {
                 match self { $(Self::$state => stringify!($state),)+ }
             }
         }
@@ -129,7 +129,7 @@ mod tests {
 
     states! {
         /// A lamp.
-        pub enum Lamp {
+        enum Lamp {
             /// Dark.
             Off => [On],
             /// Light.

@@ -22,7 +22,7 @@ use qpair_wire::tcp::host::{self, Direction, Host, HostConfig};
 use qpair_wire::tcp::limits::MAX_QUEUE_DEPTH;
 use qpair_wire::tcp::{Cause, Slot};
 
-use super::peers::{IN_CAPSULE, limits, put};
+use super::peers::{IN_CAPSULE, MAX_TRANSFER, limits, put};
 use super::receive::{Entry, Inbox, Machine, Way};
 
 pub const RAW: u8 = 0;
@@ -140,6 +140,8 @@ fn run_controller(mut script: Script<'_>, way: Way) -> (Vec<Entry>, Vec<u8>) {
     let mut inbox = Inbox::new(way);
     let mut out = Vec::new();
     let mut depth = 1;
+    // Of each slot, the bytes that were asked for.
+    let mut asked = vec![0; usize::from(MAX_QUEUE_DEPTH)];
     while !script.0.is_empty() {
         let op = script.byte() % OPS;
         if let Some(bytes) = script.received(op) {
@@ -155,7 +157,10 @@ fn run_controller(mut script: Script<'_>, way: Way) -> (Vec<Entry>, Vec<u8>) {
                 }
             }
             CLOSE => machine.close(),
-            _ => act(&mut machine, op, Slot(u16::from(script.byte()) % depth), script.word(), &mut out),
+            _ => {
+                let slot = Slot(u16::from(script.byte()) % depth);
+                act(&mut machine, op, slot, &mut asked[slot.index()], script.word(), &mut out);
+            }
         }
     }
     let slots: u32 = machine.states().iter().map(|(_, live)| live).sum();
@@ -168,20 +173,26 @@ fn run_controller(mut script: Script<'_>, way: Way) -> (Vec<Entry>, Vec<u8>) {
 }
 
 /// What a caller may do with a command in this state.
-fn act(machine: &mut Controller, op: u8, slot: Slot, value: u16, out: &mut Vec<u8>) {
+fn act(machine: &mut Controller, op: u8, slot: Slot, asked: &mut u32, value: u16, out: &mut Vec<u8>) {
     let closed = machine.phase() == controller::Phase::Closed;
     match (op, machine.state(slot)) {
         (RESPOND, RequestState::Executing | RequestState::Sending | RequestState::Sent) => {
             machine.respond(slot, Status::from_field(value & 0xfffe), u64::from(value), out);
+            *asked = 0;
         }
         (RESPOND, RequestState::AwaitingData | RequestState::Receiving) if closed => {
             machine.respond(slot, Status::INTERNAL_ERROR, 0, out);
+            *asked = 0;
         }
         (REQUEST, RequestState::Executing) => {
-            // What was received before counts: within the limit of a transfer for one request of a script.
-            machine.request_data(slot, u32::from(value) % 0x8000 + 1, out);
+            let bytes = u32::from(value) + 1;
+            if *asked + bytes <= MAX_TRANSFER {
+                *asked += bytes;
+                machine.request_data(slot, bytes, out);
+            }
         }
-        (SEND, RequestState::Executing) => {
+        // A command that receives data does not send any.
+        (SEND, RequestState::Executing) if *asked == 0 => {
             let (bytes, last) = (u32::from(value) % 0x4000 + 1, value & 0x8000 != 0);
             machine.send_data(slot, 0, bytes, last, out);
             if !closed {

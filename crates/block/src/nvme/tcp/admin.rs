@@ -74,8 +74,8 @@ impl Admin {
         let (mut line, cntlid) = connect_queue(uri, subnqn, 0, CNTLID_DYNAMIC, sqsize, ADMIN_DEPTH)?;
         line.set_queue(ADMIN_IN_CAPSULE_BYTES, false);
         let mut admin = Self { line, cntlid, cap: Cap::default(), vs: Vs::default(), cc: Cc::default() };
-        admin.cap = Cap(admin.get(CAP)?);
-        admin.vs = Vs(admin.get(VS)? as u32);
+        admin.cap = Cap(admin.get(CAP, ADMIN_TIMEOUT)?);
+        admin.vs = Vs(admin.get(VS, ADMIN_TIMEOUT)? as u32);
         admin.enable()?;
         Ok(admin)
     }
@@ -169,16 +169,16 @@ impl Admin {
     /// Tells the controller to shut down in good order, which writes its caches back, and waits for it.
     pub(super) fn shut_down(&mut self) -> Result<(), AdminError> {
         const STEP: &str = "shut the controller down";
-        self.set(STEP, CC, u64::from(self.cc.with_normal_shutdown().0))?;
+        self.set(STEP, self.cc.with_normal_shutdown(), SHUTDOWN_TIMEOUT)?;
         self.wait(STEP, SHUTDOWN_TIMEOUT, |csts| csts.shst() == Csts::SHST_COMPLETE)
     }
 
     fn enable(&mut self) -> Result<(), AdminError> {
         let limit = READY_UNIT * u32::from(self.cap.to()).max(1);
-        self.cc = Cc(self.get(CC)? as u32);
+        self.cc = Cc(self.get(CC, ADMIN_TIMEOUT)? as u32);
         if self.cc.en() {
             self.cc = self.cc.with_en(false);
-            self.set(STEP_ENABLE, CC, u64::from(self.cc.0))?;
+            self.set(STEP_ENABLE, self.cc, ADMIN_TIMEOUT)?;
             self.wait(STEP_ENABLE, limit, |csts| !csts.rdy())?;
         }
         if self.cap.mpsmin() > 0 {
@@ -188,7 +188,7 @@ impl Admin {
         let css =
             if self.cap.css() & Cap::CSS_NVM == 0 && self.cap.css() & Cap::CSS_IOCSS != 0 { Cc::CSS_ALL } else { 0 };
         self.cc = Cc::enable().with_css(css);
-        self.set(STEP_ENABLE, CC, u64::from(self.cc.0))?;
+        self.set(STEP_ENABLE, self.cc, ADMIN_TIMEOUT)?;
         self.wait(STEP_ENABLE, limit, Csts::rdy)
     }
 
@@ -196,7 +196,7 @@ impl Admin {
     fn wait(&mut self, step: &'static str, limit: Duration, wanted: impl Fn(Csts) -> bool) -> Result<(), AdminError> {
         let deadline = Instant::now() + limit;
         loop {
-            let csts = Csts(self.get(CSTS)? as u32);
+            let csts = Csts(self.get(CSTS, limit.min(ADMIN_TIMEOUT))? as u32);
             if wanted(csts) {
                 return Ok(());
             }
@@ -210,15 +210,15 @@ impl Admin {
         }
     }
 
-    fn get(&mut self, offset: u32) -> Result<u64, AdminError> {
+    fn get(&mut self, offset: u32, limit: Duration) -> Result<u64, AdminError> {
         let eight = wire::nvme::property::bytes(offset) == Some(8);
         let sqe = Sqe::property_get(offset, eight);
-        let cqe = self.command("Property Get", sqe, Transfer::None, ADMIN_TIMEOUT)?;
+        let cqe = self.command("Property Get", sqe, Transfer::None, limit)?;
         Ok(cqe.result())
     }
 
-    fn set(&mut self, step: &'static str, offset: u32, value: u64) -> Result<(), AdminError> {
-        self.command(step, Sqe::property_set(offset, false, value), Transfer::None, ADMIN_TIMEOUT)?;
+    fn set(&mut self, step: &'static str, cc: Cc, limit: Duration) -> Result<(), AdminError> {
+        self.command(step, Sqe::property_set(CC, false, u64::from(cc.0)), Transfer::None, limit)?;
         Ok(())
     }
 

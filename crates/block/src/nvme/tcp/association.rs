@@ -49,6 +49,9 @@ impl Link {
         transfer: Transfer<'_>,
         limit: Duration,
     ) -> Result<Cqe, AdminError> {
+        if self.lost.load(Ordering::Acquire) {
+            return Err(AdminError::Broken);
+        }
         lock(&self.admin).command(step, sqe, transfer, limit)
     }
 

@@ -1,14 +1,15 @@
 //! Discovery: which subsystems a target has, and where.
 //!
 //! A discovery controller is connected without keep-alive, its log page 70h is read, and it is shut down again. The log
-//! may change while it is read in pieces: its header is read once more at the end, and if GENCTR moved, all is read again.
+//! may change while it is read in pieces: its header is read once more at the end, and if GENCTR moved, all is read
+//! again.
+
+use std::time::Duration;
 
 use wire::nvme::discovery::{SUBTYPE_CURRENT_DISCOVERY, SUBTYPE_NVM, SUBTYPE_REFERRAL, TRTYPE_TCP};
 use wire::nvme::identify::text;
 use wire::nvme::{DiscoveryLogEntry, DiscoveryLogHeader, LogRequest, Nqn, Sqe, lid};
 use zerocopy::IntoBytes;
-
-use std::time::Duration;
 
 use super::admin::{Admin, zeroed};
 use super::error::AdminError;

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use wire::nvme::Status;
+use wire::nvme::{InvalidParameter, Status};
 
 use super::uri::Uri;
 use crate::OpenError;
@@ -79,9 +79,7 @@ impl AdminError {
         let (host, port, nqn) = (&uri.host, uri.port, &uri.subnqn);
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
-                format!(
-                    "Nothing listens on {host} port {port}: check that the target runs and that address and port are right."
-                )
+                format!("Nothing listens on {host} port {port}: check that the target runs, and the address.")
             }
             Self::Io { step: STEP_RESOLVE, .. } => format!("Check the name {host}, or write an address."),
             Self::Io { .. } => format!("Check that {host} can be reached from here."),
@@ -118,23 +116,22 @@ fn detail(result: u64) -> String {
     if result == 0 { String::new() } else { format!(" (result {result:#x})") }
 }
 
-/// Connect Invalid Parameters (command specific 82h) says where the bad field is: IPO in bits 15:0, IATTR in bit 16 (1 =
-/// in the data); NVMe over Fabrics, Connect Response.
+/// Connect Invalid Parameters says where the bad field is: see [`InvalidParameter`].
 fn status_hint(status: Status, result: u64, uri: &Uri) -> String {
-    const SUBNQN_OFFSET: u64 = 256;
-    const HOSTNQN_OFFSET: u64 = 512;
     if status.same_code(Status::CONNECT_INVALID_HOST) {
-        return format!(
-            "The target does not allow this host: add {} to its allowed hosts, or set hostnqn=.",
-            uri.hostnqn
-        );
+        let host = &uri.hostnqn;
+        return format!("The target does not allow this host: add {host} to its allowed hosts, or set hostnqn=.");
     }
     if status.same_code(Status::CONNECT_INVALID_PARAMETERS) {
-        return match (result >> 16 & 1, result & 0xffff) {
-            (1, SUBNQN_OFFSET) => format!("The target has no subsystem {}: check the NQN, or discover it.", uri.subnqn),
-            (1, HOSTNQN_OFFSET) => format!("The target does not accept the host NQN {}.", uri.hostnqn),
-            (1, at) => format!("The target does not accept byte {at} of the Connect data."),
-            (_, at) => format!("The target does not accept byte {at} of the Connect command."),
+        return match InvalidParameter::from_result(result) {
+            InvalidParameter::SUBNQN => {
+                format!("The target has no subsystem {}: check the NQN, or discover it.", uri.subnqn)
+            }
+            InvalidParameter::HOSTNQN => format!("The target does not accept the host NQN {}.", uri.hostnqn),
+            InvalidParameter { ipo, in_data: true } => {
+                format!("The target does not accept byte {ipo} of the Connect data.")
+            }
+            InvalidParameter { ipo, .. } => format!("The target does not accept byte {ipo} of the Connect command."),
         };
     }
     if status.same_code(Status::CONNECT_CONTROLLER_BUSY) {

@@ -11,7 +11,8 @@
 //! [`Device::open_queue`] connects one I/O queue. It works with any target: it asks for little and checks what Linux
 //! checks. [`discover`] reads a target's discovery log.
 //!
-//! What it does not do yet: reconnect, TLS, authentication, multi-path, more than one namespace per association, metadata.
+//! What it does not do yet: reconnect, TLS, authentication, multi-path, metadata, more than one namespace per
+//! association.
 
 mod admin;
 mod association;
@@ -106,6 +107,7 @@ impl TcpDevice {
     }
 
     /// Carries out an admin command and waits for its end. The transport fills in identifier and data pointer.
+    /// Keep-alives wait as well: a command that takes longer than KATO may cost the association.
     ///
     /// # Errors
     /// [`AdminError::Status`] is the target's answer; after any other error the device is lost.

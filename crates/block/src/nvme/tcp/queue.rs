@@ -110,7 +110,8 @@ impl TcpQueue {
     #[cold]
     fn lost(&mut self, why: &dyn std::fmt::Display) {
         let Some(mut pump) = self.pump.take() else { return };
-        warn!(target = %self.association.name(), qid = self.qid, in_flight = self.commands.live, "connection lost: {why}");
+        let (target, qid, in_flight) = (self.association.name(), self.qid, self.commands.live);
+        warn!(target, qid, in_flight, "connection lost: {why}");
         pump.out.clear();
         self.commands.take_back(&mut pump.out, &mut self.over);
         self.commands.abandon(&mut self.over);
@@ -397,4 +398,79 @@ fn key(slot: Slot, generation: u16) -> u32 {
 
 fn completion(tag: Tag, outcome: Outcome, buf: Option<Buf>) -> Completion {
     Completion { tag, outcome, data: buf.map_or(Returned::None, Returned::Carried) }
+}
+
+#[cfg(test)]
+mod tests {
+    use machine::region::Pool;
+    use wire::nvme::Sqe;
+    use wire::tcp::controller::{Controller, Limits};
+    use wire::tcp::host::HostConfig;
+    use wire::tcp::pdu::{CapsuleResp, CommonHeader, kind};
+    use zerocopy::IntoBytes;
+
+    use super::*;
+
+    const BYTES: u32 = 8192;
+    /// In a capsule: behind the common header, and opcode and flags of the command.
+    const CID_AT: usize = 8 + 2;
+
+    /// A connection of two commands, initialized and connected.
+    fn commands() -> Commands {
+        let mut host = Host::new(HostConfig { header_digest: false, data_digest: false, depth: 2 });
+        let mut target = Controller::new(Limits {
+            in_capsule_bytes: BYTES,
+            max_h2c_bytes: 4096,
+            allow_header_digest: false,
+            allow_data_digest: false,
+            max_transfer_bytes: BYTES,
+        });
+        let (mut sent, mut answer) = (Vec::new(), Vec::new());
+        host.start(&mut sent);
+        assert!(target.feed(&sent, &mut answer).event.is_some());
+        assert_eq!(host.feed(&answer, &mut sent).event, Some(HostEvent::Initialized));
+        host.set_queue(BYTES, true);
+        let pending = (0..2).map(|_| Pending::default()).collect();
+        Commands { host, pending, live: 0, parked: Vec::new() }
+    }
+
+    fn write(commands: &mut Commands, tag: Tag, pool: &Pool, outbox: &mut Outbox) -> (Slot, u16) {
+        let start = outbox.bytes().len();
+        let direction = Direction::WriteInCapsule { bytes: BYTES };
+        let slot = commands.host.submit(Sqe::write(1, 0, 16, false), direction, outbox.bytes()).expect("room");
+        let cid = u16::from_le_bytes([outbox.bytes()[start + CID_AT], outbox.bytes()[start + CID_AT + 1]]);
+        let mut buf = pool.take().expect("a buffer");
+        buf.set_len(BYTES as usize);
+        commands.start(slot, tag, Some(buf), direction, [0; RANGE_BYTES], outbox);
+        (slot, cid)
+    }
+
+    fn response(cid: u16) -> CapsuleResp {
+        let plen = (size_of::<CapsuleResp>() as u32).into();
+        let ch = CommonHeader { kind: kind::CAPSULE_RESP, flags: 0, hlen: 24, pdo: 0, plen };
+        CapsuleResp { ch, cqe: Cqe::new(cid, Status::SUCCESS, 0) }
+    }
+
+    #[test]
+    fn a_completion_that_overtakes_its_data_waits_for_the_buffer() {
+        let (mut commands, mut outbox, mut out) = (commands(), Outbox::default(), Completions::default());
+        let (pool, mut over) = (Pool::anonymous(BYTES as usize, 2).expect("memory"), Vec::new());
+        let (slot, cid) = write(&mut commands, 1, &pool, &mut outbox);
+        commands.parse(response(cid).as_bytes(), &mut outbox, &mut out).expect("a response that is in order");
+        assert!(out.list.is_empty() && commands.live == 0 && commands.parked.len() == 1);
+
+        let (again, _) = write(&mut commands, 2, &pool, &mut outbox);
+        assert_eq!(again, slot, "the slot is free, its buffer is not");
+        let sent = outbox.flush(|parts| Ok(Some(parts.iter().map(|part| part.len()).sum())));
+        assert!(matches!(sent, Ok(Sent::All)));
+        commands.take_back(&mut outbox, &mut over);
+        assert_eq!((over.len(), over[0].tag, over[0].outcome), (1, 1, Ok(())));
+        assert!(commands.parked.is_empty() && commands.live == 1);
+        assert!(commands.pending[slot.index()].buf.is_some() && !commands.pending[slot.index()].lent);
+        over.clear();
+        assert_eq!(pool.free(), 1);
+
+        commands.abandon(&mut over);
+        assert_eq!((over.len(), over[0].tag, over[0].outcome), (1, 2, Err(Failure::Disconnected)));
+    }
 }

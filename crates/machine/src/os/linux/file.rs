@@ -28,7 +28,8 @@ pub fn open_data(path: &Path, mode: OpenMode) -> io::Result<File> {
         .open(path)
 }
 
-/// What direct I/O on this file asks for: `STATX_DIOALIGN` (Linux 6.1), else a block device's logical block, else a page.
+/// What direct I/O on this file asks for: `STATX_DIOALIGN` (Linux 6.1), else a block device's logical block, else a
+/// page.
 ///
 /// # Errors
 /// Those of `statx`.

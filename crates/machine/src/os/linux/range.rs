@@ -1,5 +1,5 @@
-//! Reading, writing, zeroing and freeing a range of a file or block device: whole or not at all, as far as the caller is
-//! concerned. Errors keep the kernel's number.
+//! Reading, writing, zeroing and freeing a range of a file or block device: whole or not at all, as far as the caller
+//! is concerned. Errors keep the kernel's number.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -17,7 +17,8 @@ pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::R
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => done += read,
             Err(Errno::INTR) => {}
-            // With O_DIRECT a file whose end is not aligned gives a short read, and then the rest is not aligned either.
+            // With O_DIRECT a file whose end is not aligned gives a short read, and then the rest is not aligned
+            // either.
             Err(Errno::INVAL) if done > 0 && file.metadata()?.len() <= offset + done as u64 => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

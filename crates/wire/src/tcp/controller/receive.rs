@@ -45,6 +45,7 @@ impl Controller {
         Fed { consumed, needs: 0, event: None }
     }
 
+    #[inline(always)]
     fn header<'a>(&mut self, rest: &'a [u8], out: &mut Vec<u8>) -> Outcome<'a> {
         let Some(ch) = header::common(rest) else { return Ok(Step::Needs(size_of::<CommonHeader>())) };
         match (ch.kind, self.phase) {
@@ -87,7 +88,7 @@ impl Controller {
         Ok(Step::Event(layout.total, Event::Initialized))
     }
 
-    #[inline]
+    #[inline(always)]
     fn command<'a>(&mut self, rest: &'a [u8], ch: &CommonHeader) -> Outcome<'a> {
         const HLEN: usize = size_of::<CapsuleCmd>();
         const TOO_LONG: Violation = Violation::field(4, "more in-capsule data than the queue takes");

@@ -1,7 +1,7 @@
 //! A small target for the tests: blocking threads, a vector as its disk, and faults on request.
 //!
-//! It is the opposite peer of the host in the parent module, on the controller's state machine of the wire floor. It does what the tests
-//! need of a target and nothing more.
+//! The opposite peer of the host, on the controller's state machine of the wire floor. It does what the tests need of a
+//! target and nothing more.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -22,6 +22,7 @@ use wire::nvme::{
 use wire::tcp::Slot;
 use wire::tcp::controller::{Controller, Event, Limits};
 use wire::tcp::digest::Crc32c;
+use wire::tcp::limits::ADMIN_IN_CAPSULE_BYTES;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::nvme::tcp::Uri;
@@ -29,6 +30,8 @@ use crate::nvme::tcp::Uri;
 pub(super) const NQN: &str = "nqn.2026-01.org.example:test";
 pub(super) const UUID: [u8; 16] = *b"0123456789abcdef";
 const CNTLID: u16 = 7;
+/// Firmware Image Download: an admin command with data for the controller; here it goes to the start of the disk.
+pub(super) const DOWNLOAD: u8 = 0x11;
 
 /// What goes wrong with I/O commands, or with whole connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +49,7 @@ pub(super) enum Fault {
     Short,
     /// Does not answer I/O commands, nor Keep Alives.
     Hang,
-    /// Answers the first write before its data is asked for.
+    /// Answers I/O commands with bytes that are no PDU.
     Garbage,
 }
 
@@ -313,6 +316,11 @@ impl<'a> Connection<'a> {
                 if config.fault == Fault::Hang {
                     return Ok(());
                 }
+            }
+            (DOWNLOAD, _) => {
+                let len = sqe.data(ADMIN_IN_CAPSULE_BYTES).expect("a valid SGL").bytes();
+                self.write_or_ask(slot, *sqe, vec![0; len as usize], 0);
+                return Ok(());
             }
             _ => status = Status::INVALID_OPCODE.with_dnr(),
         }

@@ -69,6 +69,7 @@ ns_descs() {
 smart() {
     dd if=/dev/zero of="$(namespace 1)" bs=128k count=8 oflag=direct 2>/dev/null
     dd if="$(namespace 1)" of=/dev/null bs=128k count=8 iflag=direct 2>/dev/null
+    sleep 1 # a target may add its counters up once in a while
     check smart-log nvme smart-log /dev/"$CTRL" -o json >"$TMP/smart"
     # A data unit is 1000 blocks of 512 bytes, rounded up: the mebibyte above is three of them.
     json "$TMP/smart" \

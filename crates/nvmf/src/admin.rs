@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use wire::nvme::{Sqe, Status, opcode};
 
-use crate::connection::Pass;
+use crate::answer::Answer;
 use crate::controller::{Controller, Kind};
-use crate::session::{Answer, Session};
+use crate::engine::Pass;
+use crate::session::Session;
 use crate::{features, identify, logs};
 
 /// Decides about an admin command of an admin queue (asynchronous event requests and aborts are the session's).

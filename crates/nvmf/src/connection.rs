@@ -4,8 +4,6 @@
 //! [`crate::command`]. What it answers is collected in the outbox and leaves in one send at the end of the pass.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 
 use block::pump::{Pump, Received, Scratch, Sent};
@@ -15,66 +13,22 @@ use machine::region::Lent;
 use machine::ring::{Ring, Socket};
 use wire::nvme::dsm::MAX_RANGES;
 use wire::nvme::{DsmRange, Sgl, Sqe, Status};
+use wire::tcp::Slot;
 use wire::tcp::controller::{Controller as Wire, Event, Limits as WireLimits};
 use wire::tcp::digest::Crc32c;
-use wire::tcp::{Cause, Slot};
 
+use crate::answer::Answer;
 use crate::command::{About, Command, Stage};
-use crate::engine::{Engine, Owner, Wait};
+use crate::end::End;
+use crate::engine::{Owner, Pass, Wait};
 use crate::io::{Work, decode};
 use crate::limits::{H2C_BYTES, HANDSHAKE, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS, STALLED, TRANSFER_BYTES};
-use crate::session::{Answer, Role, Session};
+use crate::session::{Role, Session};
 use crate::status;
 use crate::target::Counters;
 
 /// Bytes of all the ranges that a Dataset Management command can have.
 const DSM_BYTES: u32 = (MAX_RANGES * size_of::<DsmRange>()) as u32;
-
-/// Why a connection ends.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The host closed it.
-    Closed,
-    /// The socket failed.
-    Socket(io::Error),
-    /// A side broke the protocol; the term request is in the outbox.
-    Protocol(Cause),
-    /// The association is over: reset, shut down, or the admin connection is gone.
-    Association,
-    /// The host asked for it (Disconnect).
-    Disconnect,
-    /// ICReq and Connect did not come in time.
-    Handshake,
-    /// Keep-alives stayed out.
-    KeepAlive,
-    /// The host does not read its answers, or does not send the data it was asked for.
-    Stalled,
-    /// The target stops.
-    Stopped,
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => write!(f, "closed by the host"),
-            Self::Socket(error) => write!(f, "the socket failed: {error}"),
-            Self::Protocol(cause) => write!(f, "protocol error: {cause}"),
-            Self::Association => write!(f, "the association has ended"),
-            Self::Disconnect => write!(f, "the host disconnected"),
-            Self::Handshake => write!(f, "no Connect within {} s", HANDSHAKE.as_secs()),
-            Self::KeepAlive => write!(f, "no keep-alive within the time-out"),
-            Self::Stopped => write!(f, "the target stops"),
-            Self::Stalled => write!(f, "the host did not read or send for {} s", STALLED.as_secs()),
-        }
-    }
-}
-
-/// What a connection needs of its reactor while it works.
-pub(crate) struct Pass<'a> {
-    pub(crate) engine: &'a mut Engine,
-    pub(crate) ring: &'a mut Ring,
-    pub(crate) now: Coarse,
-}
 
 /// See the module.
 pub(crate) struct Connection {

@@ -18,7 +18,6 @@ use std::time::Duration;
 use machine::clock::Coarse;
 
 use crate::limits::{ERROR_LOG_ENTRIES, IO_QUEUES, QUEUE_ENTRIES};
-use crate::target::NewController;
 use wire::nvme::property::{self, Shutdown};
 use wire::nvme::{Cap, Cc, Crto, Csts, ErrorEntry, Status, Vs};
 use zerocopy::FromZeros;
@@ -61,6 +60,15 @@ struct Registers {
 struct Errors {
     count: u64,
     entries: VecDeque<ErrorEntry>,
+}
+
+/// What a new controller is made from.
+pub(crate) struct NewController {
+    pub(crate) kind: Kind,
+    pub(crate) host_nqn: String,
+    pub(crate) host_id: [u8; 16],
+    pub(crate) kato_ms: u32,
+    pub(crate) now: Coarse,
 }
 
 /// One host's association.

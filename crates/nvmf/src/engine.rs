@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use block::{Completions, Data, Info, Op, Queue, Refused, Request, Tag};
+use machine::clock::Coarse;
 use machine::region::{Buf, Pool};
 use machine::ring::Ring;
 
@@ -52,6 +53,13 @@ pub(crate) struct Engine {
     pub(crate) usage: Usage,
     small: Pool,
     large: Pool,
+}
+
+/// What a connection needs of its reactor while it works.
+pub(crate) struct Pass<'a> {
+    pub(crate) engine: &'a mut Engine,
+    pub(crate) ring: &'a mut Ring,
+    pub(crate) now: Coarse,
 }
 
 /// Why a request could not be submitted now: what is needed comes back with completions.

@@ -7,10 +7,11 @@ use wire::nvme::fabrics::{CNTLID_DYNAMIC, PropertyCommand};
 use wire::nvme::{ConnectCommand, ConnectData, ConnectResult, InvalidParameter, Sgl, Sqe, Status, opcode, property};
 use zerocopy::FromBytes;
 
-use crate::controller::{ClaimError, Controller, Kind};
+use crate::answer::{Answer, QueueShape};
+use crate::controller::{ClaimError, Controller, Kind, NewController};
 use crate::limits::QUEUE_ENTRIES;
-use crate::session::{Answer, QueueShape, Role, Session};
-use crate::target::{Counters, NewController};
+use crate::session::{Role, Session};
+use crate::target::Counters;
 
 /// Decides about a fabrics command.
 pub(crate) fn execute(session: &mut Session, now: Coarse, sqe: &Sqe, data: &[u8]) -> Answer {

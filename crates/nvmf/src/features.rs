@@ -6,9 +6,9 @@ use wire::nvme::feature::{QueueCounts, capability, fid, select};
 use wire::nvme::identify::KAS_UNIT_MS;
 use wire::nvme::{Sqe, Status};
 
+use crate::answer::Answer;
 use crate::controller::Controller;
 use crate::limits::{IO_QUEUES, KAS};
-use crate::session::Answer;
 
 /// What Get Features and Set Features know about a feature.
 struct Feature {

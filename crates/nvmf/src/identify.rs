@@ -10,9 +10,10 @@ use wire::nvme::{
 };
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::answer::Answer;
 use crate::controller::{Controller, Kind, VERSION};
 use crate::limits::{ASYNC_EVENTS, ERROR_LOG_ENTRIES, KAS, MDTS, QUEUE_ENTRIES};
-use crate::session::{Answer, Session};
+use crate::session::Session;
 use crate::target::Target;
 
 /// The model number that Identify Controller states.

@@ -12,9 +12,11 @@
 
 mod acceptor;
 mod admin;
+mod answer;
 mod command;
 mod connection;
 mod controller;
+mod end;
 mod engine;
 mod fabrics;
 mod features;

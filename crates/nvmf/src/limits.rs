@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Entries of a submission queue (CAP.MQES + 1) and so the commands in flight on one connection.
-pub const QUEUE_ENTRIES: u16 = 128;
+pub const QUEUE_ENTRIES: u16 = 256;
 /// I/O queues of one controller.
 pub const IO_QUEUES: u16 = 128;
 /// Controllers of one target, discovery controllers included.

@@ -10,9 +10,10 @@ use wire::nvme::{
 };
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::answer::Answer;
 use crate::controller::{Controller, Kind};
 use crate::limits::TRANSFER_BYTES;
-use crate::session::{Answer, Session};
+use crate::session::Session;
 use crate::target::Target;
 
 /// The logs of each kind of controller.

@@ -20,8 +20,9 @@ use machine::region::Lent;
 use machine::ring::{Owner as RingOwner, Ready, Ring};
 use wire::tcp::Slot;
 
-use crate::connection::{Connection, End, Pass};
-use crate::engine::{Engine, Owner};
+use crate::connection::Connection;
+use crate::end::End;
+use crate::engine::{Engine, Owner, Pass};
 use crate::limits::{
     COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, LOG_LINES_PER_SECOND, RETRIES_PER_PASS, TICK,
     WAITING_POLL,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use block::Device;
 use machine::clock::{Coarse, Fine};
 
-use crate::controller::{Controller, Kind};
+use crate::controller::{Controller, NewController};
 use crate::limits::{CONTROLLERS, IN_CAPSULE_DEFAULT_BYTES, IN_CAPSULE_MAX_BYTES};
 use crate::usage::TotalUsage;
 
@@ -223,15 +223,6 @@ impl Target {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.controllers.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a new controller is made from.
-pub(crate) struct NewController {
-    pub(crate) kind: Kind,
-    pub(crate) host_nqn: String,
-    pub(crate) host_id: [u8; 16],
-    pub(crate) kato_ms: u32,
-    pub(crate) now: Coarse,
 }
 
 /// 20 characters that follow from the NQN (FNV-1a, 64 bits): two paths to one subsystem show the same serial number.

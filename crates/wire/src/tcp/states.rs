@@ -1,8 +1,8 @@
 //! Named states with declared transitions and live counts.
 //!
 //! A machine declares its states and what may follow each as a table, with [`states!`]. Every change of a state goes
-//! through [`enter`] or [`Live::step`], which look the change up; the latter moves the counts. An undeclared change is our own bug: tests
-//! see the typed [`Undeclared`], production stops with it ([`Live::go`]).
+//! through [`enter`] or [`Live::step`], which look it up; the latter moves the counts too. An undeclared change is our
+//! own bug: tests see the typed [`Undeclared`], production stops with it ([`enter`], [`Live::go`]).
 
 use std::fmt;
 

@@ -98,8 +98,8 @@ pub fn target(digests: Digests) -> Controller {
     machine
 }
 
-/// A host whose queue exists; SUCCESS is allowed. In flight: a read and a write, both of 8,192 bytes, and a flush. Their
-/// slots and identifiers are 0, 1 and 2.
+/// A host whose queue exists; SUCCESS is allowed. In flight: a read and a write, both of 8,192 bytes, and a flush.
+/// Their slots and identifiers are 0, 1 and 2.
 pub fn initiator(digests: Digests) -> Host {
     let Digests { header: header_digest, data: data_digest } = digests;
     let mut machine = Host::new(HostConfig { header_digest, data_digest, depth: 4 });

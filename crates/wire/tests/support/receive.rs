@@ -123,6 +123,8 @@ impl Inbox {
         mut act: impl FnMut(&mut M, &Entry, &mut Vec<u8>),
     ) {
         match self.way {
+            // Nothing new is a call as well: what is there may be judged by the limits of a queue made meanwhile.
+            _ if bytes.is_empty() => self.give(machine, bytes, out, &mut act),
             Way::Whole | Way::Direct => self.give(machine, bytes, out, &mut act),
             Way::Bytes => bytes.iter().for_each(|&byte| self.give(machine, &[byte], out, &mut act)),
         }

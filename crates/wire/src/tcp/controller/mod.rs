@@ -171,7 +171,7 @@ impl Controller {
         }
     }
 
-    /// Connect is accepted (its response is still due, or was just given): `depth` commands may be in flight (SQSIZE + 1),
+    /// Connect is accepted (its response is due, or was just given): `depth` commands may be in flight (SQSIZE + 1),
     /// each with up to `in_capsule_bytes` of in-capsule data (the Admin queue: always 8,192).
     ///
     /// # Panics

@@ -156,9 +156,9 @@ impl Host {
         }
     }
 
-    /// Connect has succeeded: more than one command may be in flight, I/O commands may have `in_capsule_bytes` of data
-    /// in their capsule (IOCCSZ x 16 - 64; the Admin queue: 8,192), and whether it disabled flow control decides whether
-    /// the controller may use SUCCESS.
+    /// Connect has succeeded: more than one command may be in flight, and each may have `in_capsule_bytes` of data in
+    /// its capsule (IOCCSZ x 16 - 64; the Admin queue: 8,192). If Connect disabled flow control, the controller may use
+    /// SUCCESS.
     ///
     /// # Panics
     /// If called twice or before the connection is initialized. After it closed it does nothing.

@@ -22,6 +22,7 @@ use std::io;
 use std::ops;
 use std::sync::Arc;
 
+use machine::os;
 use machine::reactor::Arm;
 use machine::region::{Full, Lent, SlotHandle, SlotMap};
 use machine::ring::Ring;
@@ -52,7 +53,7 @@ impl RamDevice {
     /// time, as its contents do not survive either.
     ///
     /// # Errors
-    /// A size that is not a whole number of blocks, or that this machine has no room for.
+    /// A size that is not a whole number of blocks, or that is more than this machine's memory.
     pub fn new(
         name: &str,
         bytes: u64,
@@ -66,6 +67,14 @@ impl RamDevice {
         let blocks = check_size(bytes, block_bytes).map_err(|why| {
             fail(format!("a size of {bytes} bytes {why}"), "Choose another size, for example ram:1GiB.", None)
         })?;
+        if let Some(total) = os::total_memory().filter(|total| bytes > *total) {
+            let why = format!("{} is more than this machine's memory of {}", format_size(bytes), format_size(total));
+            return Err(fail(why, "Choose a smaller size, or serve a sparse file.", None));
+        }
+        if let Some(available) = os::available_memory().filter(|available| bytes > *available) {
+            let (bytes, available) = (format_size(bytes), format_size(available));
+            tracing::warn!("{name}: once {bytes} are written, memory runs out: only {available} can be had now");
+        }
         let slots = bytes.div_ceil(RAM_SLOT_BYTES as u64);
         let spare = (slots / RAM_SPARE_SHARE).max(RAM_SPARE_SLOTS_MIN) + RAM_HELD_SLOTS;
         let map = to_usize(slots, spare).and_then(|(slots, spare)| SlotMap::new(slots, RAM_SLOT_BYTES, spare));

@@ -168,7 +168,7 @@ fn permissions() {
     permissions.set_readonly(true);
     fs::set_permissions(&path, permissions).expect("our own file");
     if File::options().write(true).open(&path).is_ok() {
-        eprintln!("SKIP: permissions (this user may write everything)");
+        eprintln!("SKIPPED permissions: this user may write everything");
         return;
     }
     assert!(error(&path, FileOptions::default()).contains("add ,ro"));
@@ -213,6 +213,19 @@ fn a_file_that_shrinks_gives_errors_and_no_zeros() {
         assert_eq!(rig.read(1024, 512, 1, Way::Carried), Err(Failure::Host(EIO)));
         assert_eq!(rig.read(1020, 4096, 8, Way::Carried), Err(Failure::Host(EIO)), "only its start is there");
         assert_eq!(rig.pool.free(), 300, "the buffers of failed reads came back");
+
+        // Zeros do not bring back what is lost, and a write does as on any file.
+        for deallocate in [false, true] {
+            let range = Range { lba: 1020, blocks: 100 };
+            assert_eq!(rig.run(Op::WriteZeroes { range, fua: true, deallocate }, Data::None).0, Ok(()));
+        }
+        assert_eq!(rig.run(Op::Deallocate(Range { lba: 0, blocks: 2048 }), Data::None).0, Ok(()));
+        let bytes = pattern(9, 4096);
+        assert_eq!(rig.write(1536, 8, &bytes, true, Way::Carried), Ok(()));
+        assert_eq!(rig.read(1536, 4096, 8, Way::Carried), Ok(bytes));
+        assert_eq!(rig.read(1024, 4096, 8, Way::Carried), Ok(vec![0; 4096]));
+        assert_eq!(rig.read(1544, 512, 1, Way::Carried), Err(Failure::Host(EIO)), "it ends with the last write");
+        assert_eq!(rig.run(Op::Flush, Data::None).0, Ok(()));
     }
 }
 
@@ -222,7 +235,7 @@ fn direct_where_the_file_system_can() {
     let path = image(&dir, "disk.img", 1 << 20);
     let options = FileOptions { block_bytes: Some(4096), ..FileOptions::default() };
     if !open(&path, options).expect("an image").is_direct() {
-        eprintln!("SKIP: direct I/O (not possible in {})", dir.path().display());
+        eprintln!("SKIPPED direct I/O: not possible in {}", dir.path().display());
     }
 }
 

@@ -67,6 +67,10 @@ fn sizes() {
         assert!(RamDevice::new("ram", bytes, Some(512), false, None).is_err(), "{bytes}");
         assert!(NullDevice::new("null", bytes, Some(512), false, None).is_err(), "{bytes}");
     }
+    if machine::os::total_memory().is_some() {
+        let error = RamDevice::new("ram", 1 << 60, None, false, None).err().expect("no machine has that much");
+        assert!(error.to_string().contains("1 EiB is more than this machine's memory of"), "{error}");
+    }
     let largest = null((1 << 63) - 4096, 4096);
     assert_eq!(largest.info().bytes(), (1 << 63) - 4096);
     let mut rig = Rig::new(&largest);

@@ -13,10 +13,22 @@
 //! | flush | `fdatasync`: covers every write that was completed before the flush was submitted |
 //! | write with FUA | a write with `RWF_DSYNC` |
 //! | write zeroes | `fallocate` zero range, else a hole, else zeros are written |
+//! | ... that may deallocate | `fallocate` punch hole, else zero range, else zeros are written |
 //! | deallocate | `fallocate` punch hole; nothing where there are no holes |
 //!
-//! Errors of the operating system come out as [`crate::Failure::Host`]. A read behind the end of a file that somebody
-//! has cut off is an error (`EIO`), not zeros: the blocks were promised.
+//! Whether there are holes is asked at opening. If so, deallocated blocks read as zeros, blocks of 512 bytes in larger
+//! ones of the file system included, and that is promised ([`crate::Features::zeros_after_deallocate`]).
+//!
+//! Errors of the operating system come out as [`crate::Failure::Host`]: a full file system as `ENOSPC` of the write
+//! that found it full. The device goes on, and so do writes once there is space again.
+//!
+//! A file that somebody cuts off while it is served has lost blocks that were promised. A read of them is an error
+//! (`EIO`), not zeros. A write behind the new end makes the file longer again, as on every file, and the blocks
+//! between read as zeros from then on: to know it sooner would take a question to the file system with every write.
+//! Write zeroes there may change nothing, so that reads go on to fail.
+//!
+//! A block device is claimed for writing as a mount claims it; one that is mounted is refused, and cannot be mounted
+//! while it is served.
 
 mod open;
 mod queue;

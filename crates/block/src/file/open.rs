@@ -20,7 +20,7 @@ const FILE_BLOCK_BYTES: u32 = 512;
 
 pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, OpenError> {
     let create = look(path, options)?;
-    let mode = OpenMode { read_only: options.read_only, direct: false, create };
+    let mode = OpenMode { read_only: options.read_only, direct: false, create, claim: !options.read_only };
     let base = os::open_data(path, mode).map_err(|error| cannot_open(path, options, error))?;
     lock(path, &base, options)?;
     let is_block = os::is_block_device(&base).map_err(|error| cannot_ask(path, error))?;
@@ -59,8 +59,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
             read_only,
             volatile_cache: !read_only,
             lends: false,
-            // The ring treats deallocation as the hint that it is: what cannot be freed stays as it was.
-            zeros_after_deallocate: false,
+            zeros_after_deallocate: !read_only && os::punches_holes(&base),
             thin: !is_block,
         },
         identity,
@@ -205,7 +204,8 @@ fn open_direct(path: &Path, base: &File, options: &FileOptions, block_bytes: u32
     if alignment.memory > PREFERRED_BYTES {
         return Err(format!("direct I/O here needs buffers aligned to {} bytes", alignment.memory));
     }
-    let mode = OpenMode { read_only: options.read_only, direct: true, create: false };
+    // Not claimed once more: the claim of `base` is the one that counts.
+    let mode = OpenMode { read_only: options.read_only, direct: true, ..OpenMode::default() };
     let mut file = os::open_data(path, mode).map_err(says)?;
     let same = os::file_key(base).and_then(|key| Ok(key == os::file_key(&file)?));
     if !same.map_err(says)? {
@@ -229,14 +229,17 @@ fn cannot_open(path: &Path, options: &FileOptions, error: io::Error) -> OpenErro
         }
         ErrorKind::PermissionDenied => "Change its permissions, or start qpair as a user who may open it.".to_owned(),
         ErrorKind::ReadOnlyFilesystem => "The file system is read-only: add ,ro to serve it so.".to_owned(),
-        ErrorKind::ResourceBusy => "Something else uses it: unmount it first.".to_owned(),
+        ErrorKind::ResourceBusy => {
+            "It is in use: mounted, a part of a RAID or a volume, or served by another qpair. Stop that first."
+                .to_owned()
+        }
         ErrorKind::NotADirectory => "A part of the path is a file, not a directory: check it.".to_owned(),
         _ => "Check the path.".to_owned(),
     };
     fail(path, format!("it cannot be opened: {error}"), hint, Some(error))
 }
 
-const READ: OpenMode = OpenMode { read_only: true, direct: false, create: false };
+const READ: OpenMode = OpenMode { read_only: true, direct: false, create: false, claim: false };
 
 fn cannot_ask(path: &Path, error: io::Error) -> OpenError {
     let hint = "The medium or its file system may be damaged: look into the system's log.".to_owned();

@@ -42,8 +42,11 @@ impl FileQueue {
             Op::Write { fua, .. } => Some(FileOp::Write { offset, dsync: fua }),
             // Whoever cannot write has nothing to make durable.
             Op::Flush => (!self.info.features.read_only).then_some(FileOp::Sync),
-            // Freeing the space is allowed here, not asked for: zeros that are sure come first.
-            Op::WriteZeroes { fua, .. } => Some(FileOp::Zero { offset, len, dsync: fua }),
+            Op::WriteZeroes { fua, deallocate, .. } => Some(FileOp::Zero { offset, len, dsync: fua, deallocate }),
+            // Where zeros are promised, a hint is not enough.
+            Op::Deallocate(_) if self.info.features.zeros_after_deallocate => {
+                Some(FileOp::Zero { offset, len, dsync: false, deallocate: true })
+            }
             Op::Deallocate(_) => Some(FileOp::Deallocate { offset, len }),
         }
     }
@@ -119,7 +122,7 @@ mod tests {
     fn a_full_medium_is_an_error_with_its_number() {
         const ENOSPC: i32 = 28;
         let Ok(full) = File::options().read(true).write(true).open("/dev/full") else {
-            eprintln!("SKIP: a full medium (there is no /dev/full)");
+            eprintln!("SKIPPED a full medium: there is no /dev/full");
             return;
         };
         let info = Info {

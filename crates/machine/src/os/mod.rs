@@ -16,8 +16,8 @@ use std::io;
 use std::time::Duration;
 
 pub use system::{
-    allocated_bytes, allowed_cpus, block_device_bytes, direct_alignment, file_key, get_xattr, is_block_device,
-    open_data, pin_to, rss_bytes, set_xattr, thread_usage, usage,
+    allocated_bytes, allowed_cpus, available_memory, block_device_bytes, direct_alignment, file_key, get_xattr,
+    is_block_device, open_data, pin_to, punches_holes, rss_bytes, set_xattr, thread_usage, total_memory, usage,
 };
 pub(crate) use system::{deallocate, largest_socket_buffers, read_exact_at, unpin, write_all_at, zero};
 
@@ -43,6 +43,9 @@ pub struct OpenMode {
     pub direct: bool,
     /// Makes an empty file if there is none.
     pub create: bool,
+    /// A block device is claimed (`O_EXCL`), as mounting it does: one that is mounted or claimed already gives
+    /// `ResourceBusy`, and nobody else can claim it as long as the file is open. Without effect on regular files.
+    pub claim: bool,
 }
 
 /// What direct I/O asks for, in bytes; both are powers of two.

@@ -1,3 +1,5 @@
+//! What the system says of threads, memory and files, against what a test can know of it.
+
 use std::os::unix::fs::FileExt;
 
 use super::*;
@@ -26,6 +28,8 @@ fn usage_says_something_plausible() {
     let rss = rss_bytes().expect("/proc is there");
     assert!(rss > 1 << 16 && rss < 1 << 40, "{rss}");
     assert!(process.max_rss_bytes > 1 << 16);
+    let (total, available) = (total_memory().expect("/proc"), available_memory().expect("/proc"));
+    assert!(rss < total && available <= total && total > 1 << 24, "{available} of {total}");
 }
 
 #[test]
@@ -59,6 +63,11 @@ fn files_are_opened_known_and_measured() {
     assert_eq!(file_key(&open_data(&path, OpenMode::default()).expect("there")).expect("statx"), key);
     assert_ne!(file_key(&copy).expect("statx"), key);
     assert!(copy.write_at(&[1], 0).is_err(), "read-only");
+    assert!(!punches_holes(&copy), "nor a hole");
+    // What is said of block devices has no effect on files, not even on new ones.
+    let claim = OpenMode { create: true, claim: true, ..OpenMode::default() };
+    assert!(open_data(&path, claim).and_then(|_| open_data(&path, claim)).is_ok());
+    assert!(open_data(&folder.path().join("new.img"), claim).is_ok());
 
     let alignment = direct_alignment(&file).expect("statx");
     assert!(alignment.memory.is_power_of_two() && alignment.offset.is_power_of_two(), "{alignment:?}");

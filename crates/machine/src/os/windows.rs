@@ -56,6 +56,18 @@ pub(crate) fn largest_socket_buffers() -> SocketBuffers {
     SocketBuffers { send: SOCKET_BUFFER_BYTES, receive: SOCKET_BUFFER_BYTES }
 }
 
+/// The machine's memory: not known yet.
+#[must_use]
+pub fn total_memory() -> Option<u64> {
+    None
+}
+
+/// Memory that can be had now: not known yet.
+#[must_use]
+pub fn available_memory() -> Option<u64> {
+    None
+}
+
 /// Opens a file for data.
 ///
 /// # Errors
@@ -97,6 +109,12 @@ pub fn block_device_bytes(_file: &File) -> io::Result<u64> {
 /// Not supported yet.
 pub fn allocated_bytes(_file: &File) -> io::Result<u64> {
     unsupported("the allocated size")
+}
+
+/// Files are not made sparse yet.
+#[must_use]
+pub fn punches_holes(_file: &File) -> bool {
+    false
 }
 
 /// Extended attributes do not exist.
@@ -147,8 +165,8 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64, dsync: bool) 
     if dsync { file.sync_data() } else { Ok(()) }
 }
 
-/// Writes zeros.
-pub(crate) fn zero(file: &File, offset: u64, len: u64, dsync: bool) -> io::Result<()> {
+/// Writes zeros; the space stays.
+pub(crate) fn zero(file: &File, offset: u64, len: u64, dsync: bool, _deallocate: bool) -> io::Result<()> {
     static ZEROS: [u8; ZERO_BLOCK_BYTES] = [0; ZERO_BLOCK_BYTES];
     let mut done = 0;
     while done < len {

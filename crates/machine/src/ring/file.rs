@@ -47,6 +47,8 @@ pub enum FileOp {
         len: u64,
         /// The zeros are durable when the task is done.
         dsync: bool,
+        /// Gives the space back where that can be done, rather than keeping it.
+        deallocate: bool,
     },
     /// A hint that the range is not needed any more; where it is followed, the range reads as zeros afterwards. Done
     /// without an error also where the file system cannot do it.

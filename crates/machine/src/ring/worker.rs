@@ -153,7 +153,7 @@ fn run(mut job: Job) -> io::Result<()> {
         FileOp::Read { offset } => os::read_exact_at(&job.file, bytes, offset),
         FileOp::Write { offset, dsync } => os::write_all_at(&job.file, bytes, offset, dsync),
         FileOp::Sync => job.file.sync_data(),
-        FileOp::Zero { offset, len, dsync } => os::zero(&job.file, offset, len, dsync),
+        FileOp::Zero { offset, len, dsync, deallocate } => os::zero(&job.file, offset, len, dsync, deallocate),
         FileOp::Deallocate { offset, len } => os::deallocate(&job.file, offset, len),
     }
 }

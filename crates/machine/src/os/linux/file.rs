@@ -1,13 +1,16 @@
 //! Opening files and block devices, and what can be told about them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{AtFlags, StatxFlags, XattrFlags, fgetxattr, fsetxattr, ioctl_blksszget, statx};
-use rustix::io::Errno;
+use rustix::fs::{
+    AtFlags, FallocateFlags, StatxFlags, XattrFlags, fallocate, fgetxattr, fsetxattr, ioctl_blksszget, major, minor,
+    statx,
+};
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::os::{Alignment, FileKey, OpenMode};
 
@@ -17,13 +20,19 @@ const CAUTIOUS: u32 = 4096;
 /// Opens a file or block device for data.
 ///
 /// # Errors
-/// Those of `open`; `InvalidInput` where direct I/O is not possible: it is worth another try without.
+/// Those of `open`; `InvalidInput` where direct I/O is not possible: it is worth another try without. `ResourceBusy`:
+/// a block device to be claimed is mounted, or claimed by somebody else.
 pub fn open_data(path: &Path, mode: OpenMode) -> io::Result<File> {
-    let flags = if mode.direct { libc::O_DIRECT } else { 0 };
+    let mut flags = if mode.direct { libc::O_DIRECT } else { 0 };
+    // Together with O_CREAT the flag means something else, and without it nothing but on a block device (open(2)).
+    let claim = mode.claim && fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device());
+    if claim {
+        flags |= libc::O_EXCL;
+    }
     OpenOptions::new()
         .read(true)
         .write(!mode.read_only)
-        .create(mode.create && !mode.read_only)
+        .create(mode.create && !mode.read_only && !claim)
         .custom_flags(flags)
         .open(path)
 }
@@ -72,6 +81,32 @@ pub fn block_device_bytes(mut file: &File) -> io::Result<u64> {
 pub fn allocated_bytes(file: &File) -> io::Result<u64> {
     // In units of 512 bytes whatever the file system's block is (stat(3type)).
     Ok(file.metadata()?.blocks() * 512)
+}
+
+/// Whether holes can be punched: a range gives its space back and reads as zeros from then on, also where it covers a
+/// file system's block only in part. To be asked of what is open for writing; a file that is not gives false.
+#[must_use]
+pub fn punches_holes(file: &File) -> bool {
+    let Ok(metadata) = file.metadata() else { return false };
+    if metadata.file_type().is_block_device() {
+        // There the kernel makes a write-zeroes command that may unmap out of it, and refuses it if the device has
+        // none (blkdev_fallocate); trying it would cost data.
+        return writes_zeroes(metadata.rdev());
+    }
+    // A hole behind the end is one already: this asks, and changes nothing.
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let end = metadata.len().next_multiple_of(CAUTIOUS.into());
+    retry_on_intr(|| fallocate(file, flags, end, CAUTIOUS.into())).is_ok()
+}
+
+/// Whether the kernel has a write-zeroes command for the block device with this number.
+fn writes_zeroes(device: u64) -> bool {
+    let device = format!("/sys/dev/block/{}:{}", major(device), minor(device));
+    // A partition has the queue of its disk, which is the directory above.
+    let limit = ["queue", "../queue"]
+        .iter()
+        .find_map(|queue| fs::read_to_string(format!("{device}/{queue}/write_zeroes_max_bytes")).ok());
+    limit.is_some_and(|bytes| bytes.trim().parse::<u64>().is_ok_and(|bytes| bytes > 0))
 }
 
 /// Reads an extended attribute, such as `user.qpair.uuid`, into `value` and gives its length. `None`: it is not set.

@@ -5,8 +5,9 @@ mod range;
 mod thread;
 
 pub use file::{
-    allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, is_block_device, open_data, set_xattr,
+    allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, is_block_device, open_data,
+    punches_holes, set_xattr,
 };
 pub(crate) use range::{deallocate, read_exact_at, write_all_at, zero};
-pub use thread::{allowed_cpus, pin_to, rss_bytes, thread_usage, usage};
+pub use thread::{allowed_cpus, available_memory, pin_to, rss_bytes, thread_usage, total_memory, usage};
 pub(crate) use thread::{largest_socket_buffers, unpin};

@@ -30,42 +30,45 @@ pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::R
 
 /// Writes all of `bytes`, over as many short writes as it takes. With `dsync` they are durable on return.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64, dsync: bool) -> io::Result<()> {
-    let mut done = 0;
-    let mut how = if dsync { Dsync::ByWrite } else { Dsync::No };
-    while done < bytes.len() {
+    let durable = write_all(bytes, dsync, |done, dsync| {
         let (rest, at) = (&bytes[done..], offset + done as u64);
-        let written = match how {
-            Dsync::ByWrite => pwritev2(file, &[IoSlice::new(rest)], at, ReadWriteFlags::DSYNC),
-            Dsync::No | Dsync::After => pwrite(file, rest, at),
-        };
-        match written {
+        if dsync { pwritev2(file, &[IoSlice::new(rest)], at, ReadWriteFlags::DSYNC) } else { pwrite(file, rest, at) }
+    })?;
+    if dsync && !durable { file.sync_data() } else { Ok(()) }
+}
+
+/// Calls `write(done, dsync)` until all is done: with `dsync` (`RWF_DSYNC`) if asked for, until it says that it knows
+/// no such thing, then without. Whether all of it was written with `dsync`.
+fn write_all(
+    bytes: &[u8],
+    mut dsync: bool,
+    mut write: impl FnMut(usize, bool) -> Result<usize, Errno>,
+) -> io::Result<bool> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match write(done, dsync) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => done += written,
             Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) if matches!(how, Dsync::ByWrite) => how = Dsync::After,
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if dsync => dsync = false,
             Err(error) => return Err(error.into()),
         }
     }
-    if matches!(how, Dsync::After) { file.sync_data() } else { Ok(()) }
+    Ok(dsync)
 }
 
-/// How a write is made durable.
-enum Dsync {
-    No,
-    /// `RWF_DSYNC`.
-    ByWrite,
-    /// `fdatasync` at the end, where there is no `RWF_DSYNC`.
-    After,
-}
-
-/// Makes a range read as zeros: without giving up its space if that can be done, by freeing it, or by writing zeros.
-/// On a block device the kernel turns the first two into write-zeroes commands. The file does not get longer by the
-/// first two; the range must lie within it.
-pub(crate) fn zero(file: &File, offset: u64, len: u64, dsync: bool) -> io::Result<()> {
+/// Makes a range read as zeros: in place or by freeing it, the one that `deallocate` wishes for first; where neither
+/// can be done, by writing zeros. On a block device the kernel turns the first two into write-zeroes commands. The file
+/// does not get longer by the first two; the range must lie within it.
+pub(crate) fn zero(file: &File, offset: u64, len: u64, dsync: bool, deallocate: bool) -> io::Result<()> {
     if len == 0 {
         return Ok(());
     }
-    for flags in [FallocateFlags::ZERO_RANGE, FallocateFlags::PUNCH_HOLE] {
+    let mut ways = [FallocateFlags::ZERO_RANGE, FallocateFlags::PUNCH_HOLE];
+    if deallocate {
+        ways.reverse();
+    }
+    for flags in ways {
         match retry_on_intr(|| fallocate(file, flags | FallocateFlags::KEEP_SIZE, offset, len)) {
             Ok(()) if dsync => return file.sync_data(),
             Ok(()) => return Ok(()),
@@ -124,6 +127,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+    use crate::os::punches_holes;
 
     /// Zeroes `range` of a patterned file in the given way and checks each byte.
     fn check(way: impl Fn(&File, u64, u64) -> io::Result<()>, zeros_expected: bool) {
@@ -145,20 +149,54 @@ mod tests {
 
     #[test]
     fn every_way_of_zeroing_zeroes_the_range_and_nothing_else() {
-        check(|file, offset, len| zero(file, offset, len, true), true);
-        check(|file, offset, len| zero(file, offset, len, false), true);
+        for (dsync, deallocate) in [(false, false), (false, true), (true, false), (true, true)] {
+            check(|file, offset, len| zero(file, offset, len, dsync, deallocate), true);
+        }
         check(write_zeros, true);
         check(deallocate, false);
-        check(|file, _, _| zero(file, 0, 0, false).and_then(|()| deallocate(file, 0, 0)), false);
+        check(|file, _, _| zero(file, 0, 0, false, false).and_then(|()| deallocate(file, 0, 0)), false);
     }
 
     #[test]
     fn deallocation_gives_space_back_where_the_file_system_can() {
+        const LEN: u64 = 1 << 20;
         let file = tempfile::tempfile().expect("a file");
-        write_all_at(&file, &vec![1; 1 << 20], 0, true).expect("write");
-        let before = file.metadata().expect("metadata").blocks();
-        deallocate(&file, 0, 1 << 20).expect("a hint never fails for want of support");
-        assert!(file.metadata().expect("metadata").blocks() <= before);
+        let blocks = || file.metadata().expect("metadata").blocks();
+        let free: [fn(&File) -> io::Result<()>; 2] =
+            [|file| deallocate(file, 0, LEN), |file| zero(file, 0, LEN, true, true)];
+        for free in free {
+            write_all_at(&file, &vec![1; LEN as usize], 0, true).expect("write");
+            let possible = punches_holes(&file);
+            let mut now = vec![0; LEN as usize];
+            read_exact_at(&file, &mut now, 0).expect("read");
+            assert!(now.iter().all(|&byte| byte == 1), "asking costs no data");
+            let before = blocks();
+            free(&file).expect("never fails for want of support");
+            assert!(!possible || blocks() + LEN / 512 <= before, "{before} blocks before, {} after", blocks());
+        }
+        assert_eq!(file.metadata().expect("metadata").len(), LEN);
+    }
+
+    #[test]
+    fn a_durable_write_without_rwf_dsync_is_synced_afterwards() {
+        // What each call gives, and whether it was asked to be durable.
+        let play = |dsync, script: &[Result<usize, Errno>]| {
+            let (mut script, mut asked) = (script.iter(), Vec::new());
+            let end = write_all(&[0; 10], dsync, |done, dsync| {
+                asked.push((done, dsync));
+                *script.next().expect("a call too many")
+            });
+            (end.map_err(|error| error.raw_os_error()), asked)
+        };
+        assert_eq!(play(true, &[Ok(4), Err(Errno::INTR), Ok(6)]), (Ok(true), vec![(0, true), (4, true), (4, true)]));
+        for refused in [Errno::OPNOTSUPP, Errno::NOSYS] {
+            assert_eq!(play(true, &[Err(refused), Ok(10)]), (Ok(false), vec![(0, true), (0, false)]));
+        }
+        // What was written with it before is durable, too; one sync covers the rest.
+        let late = [Ok(4), Err(Errno::OPNOTSUPP), Ok(6)];
+        assert_eq!(play(true, &late), (Ok(false), vec![(0, true), (4, true), (4, false)]));
+        let twice = [Err(Errno::OPNOTSUPP), Err(Errno::OPNOTSUPP)];
+        assert_eq!(play(true, &twice).0, Err(Some(Errno::OPNOTSUPP.raw_os_error())), "then it is an error");
     }
 
     #[test]
@@ -168,7 +206,7 @@ mod tests {
             let error = write_all_at(&full, &[0; 512], 0, dsync).expect_err("no space");
             assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
         }
-        let error = zero(&full, 0, 512, false).expect_err("no fallocate there, and no space for zeros");
+        let error = zero(&full, 0, 512, false, true).expect_err("no fallocate there, and no space for zeros");
         assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
     }
 }

@@ -1,4 +1,4 @@
-//! Threads, cores, and what the process uses.
+//! Threads, cores and memory: what there is, and what the process uses.
 
 use std::fs;
 use std::io;
@@ -81,11 +81,27 @@ fn rusage(who: libc::c_int) -> Usage {
 /// # Errors
 /// `/proc` is not there.
 pub fn rss_bytes() -> io::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    proc_bytes("/proc/self/status", "VmRSS:")
+}
+
+/// The machine's memory, in bytes. `None`: `/proc` is not there.
+#[must_use]
+pub fn total_memory() -> Option<u64> {
+    proc_bytes("/proc/meminfo", "MemTotal:").ok()
+}
+
+/// Memory that can be had now without swapping, in bytes. `None`: `/proc` is not there.
+#[must_use]
+pub fn available_memory() -> Option<u64> {
+    proc_bytes("/proc/meminfo", "MemAvailable:").ok()
+}
+
+/// The number of a line such as `VmRSS:  1234 kB`, in bytes.
+fn proc_bytes(file: &str, name: &str) -> io::Result<u64> {
+    let text = fs::read_to_string(file)?;
+    let kib = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse().ok());
     kib.map(|kib: u64| kib * 1024)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no VmRSS in /proc/self/status"))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no {name} in {file}")))
 }
 
 /// The limits of `SO_SNDBUF` and `SO_RCVBUF`; zero where they cannot be read.

@@ -1,4 +1,4 @@
-"""A host that connects its queues and then asks for nothing but to be kept alive: what idle connections cost a target."""
+"""A host that connects its queues and then only keeps itself alive: what idle connections cost a target."""
 
 import socket
 import struct

@@ -54,7 +54,7 @@ id_ns() {
     refused "a namespace that is not there" "invalid|namespace" nvme id-ns /dev/"$CTRL" -n 77
 }
 
-nguid() { nvme id-ns "$(namespace "$1")" -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)["nguid"])'; }
+nguid() { nvme id-ns "$(namespace "$1")" | sed -n 's/^nguid *: *//p'; }
 
 ns_descs() {
     check ns-descs nvme ns-descs "$(namespace 1)" -o json >"$TMP/descs"

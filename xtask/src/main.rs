@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask test [--full] [--only NAME]   everything that has to pass, fetching what it needs
-//! cargo xtask lab [-- COMMAND...]           run a command in the guest of lab/vmlab
+//! cargo xtask lab [-- COMMAND...]           the kernel tests; or a command in the guest of lab/vmlab
 //! cargo xtask fuzz TARGET [SECONDS]         run one fuzz target
 //! cargo xtask bench [OPTIONS...]            bench/run: the figures of the README
 //! ```
@@ -24,7 +24,7 @@ usage: cargo xtask VERB
   test [--full] [--only NAME]   run every test; NAME picks the steps whose name contains it
                                 (fmt, clippy, test, build, program, lab controller, lab data, lab kill, fuzz);
                                 --full adds long campaigns: 20 kills, larger fio runs, fuzzing
-  lab [-- COMMAND...]           run a command under a real Linux kernel (lab/README.md); by itself: a look around
+  lab [-- COMMAND...]           the tests against a real Linux kernel; or a command under it (lab/README.md)
   fuzz [TARGET [SECONDS]]       run a fuzz target (60 s unless told otherwise); by itself: list them
   bench [OPTIONS...]            measure against the limit of the wire: bench/run --help
 ";
@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words.split_first() {
         Some((&"test", rest)) => test::Selection::parse(rest).map(|selection| test::run(&selection)),
-        Some((&"lab", rest)) => lab::shell(rest),
+        Some((&"lab", [])) => test::Selection::parse(&["--only", "lab"]).map(|selection| test::run(&selection)),
+        Some((&"lab", ["--", words @ ..] | words)) => lab::shell(words),
         Some((&"fuzz", rest)) => fuzz::verb(rest),
         Some((&"bench", rest)) => succeeds(Command::new(root().join("bench/run")).args(rest)),
         Some((&("help" | "-h" | "--help"), _)) => {

@@ -61,6 +61,8 @@ pub(crate) fn run(selection: &Selection) -> bool {
                 lab::program(&mut report, &program);
             }
             lab::run(&mut report, &labs, &program, selection.full);
+        } else {
+            report.skip("lab", "qpair did not build");
         }
     }
     if selection.full && selection.wants("fuzz") {
@@ -90,8 +92,10 @@ fn stream_unit_tests(tests: &mut Tests) -> Result<(), String> {
     command.args(["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("cannot run cargo: {e}"))?;
     let output = child.stdout.take().expect("it was asked for");
+    let mut failed = Vec::new();
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         cargo_tests(tests, &line);
+        failed.extend(line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")).map(str::to_owned));
         let dull = line.is_empty()
             || line.starts_with("test ") && line.ends_with(" ... ok")
             || line.starts_with("running ")
@@ -104,7 +108,7 @@ fn stream_unit_tests(tests: &mut Tests) -> Result<(), String> {
     match (status.success(), tests.failed) {
         (true, _) => Ok(()),
         (false, 0) => Err("see above".to_owned()),
-        (false, failed) => Err(format!("{failed} tests failed")),
+        (false, _) => Err(failed.join(", ")),
     }
 }
 

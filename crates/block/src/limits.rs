@@ -15,6 +15,10 @@ pub const IOV_ENTRIES: usize = 1024;
 
 const _: () = assert!(DIRECT_LOOK_AHEAD_BYTES <= SCRATCH_BYTES && DIRECT_BYTES > DIRECT_LOOK_AHEAD_BYTES);
 
+/// Sizes of logical blocks that a device may have: those that NVMe hosts have drivers and file systems for.
+pub const BLOCK_BYTES: [u32; 2] = [512, 4096];
+/// The logical block of memory and of files, unless somebody wants another: disk images are made for it.
+pub const DEFAULT_BLOCK_BYTES: u32 = 512;
 /// Largest transfer of one request on the devices of this crate that set their own limit.
 pub const MAX_TRANSFER_BYTES: u32 = 128 << 10;
 /// Largest device: offsets are signed 64-bit numbers in every operating system's file calls.
@@ -31,13 +35,13 @@ pub const RAM_SPARE_SLOTS_MIN: u64 = 4096;
 /// written meanwhile. They are address space until they are needed.
 pub const RAM_HELD_SLOTS: u64 = (MAX_REACTORS * SLOT_HELD) as u64;
 /// Completions that a queue of a RAM disk holds until the next poll.
-pub const RAM_QUEUE_DEPTH: usize = 256;
+pub const RAM_QUEUE_DEPTH: usize = 1024;
 /// Lent pieces that such a queue holds until the next poll.
-pub const RAM_QUEUE_PIECES: usize = 4096;
+pub const RAM_QUEUE_PIECES: usize = 8192;
 /// Slots that one poll clears for write zeroes and deallocation; the rest of a long range is done in later passes.
 pub const RAM_CLEAR_SLOTS: u64 = 2048;
 /// Completions that a queue of a null device holds until the next poll.
-pub const NULL_QUEUE_DEPTH: usize = 256;
+pub const NULL_QUEUE_DEPTH: usize = 1024;
 
 /// Requests that one queue of a file has in flight.
 pub const FILE_QUEUE_DEPTH: usize = 256;

@@ -13,8 +13,7 @@ use machine::ring::Ring;
 use uuid::Uuid;
 
 use crate::admit::{admit, bytes_of, check_size};
-use crate::limits::{MAX_TRANSFER_BYTES, NULL_QUEUE_DEPTH, PREFERRED_BYTES};
-use crate::ram::DEFAULT_BLOCK_BYTES;
+use crate::limits::{DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, NULL_QUEUE_DEPTH, PREFERRED_BYTES};
 use crate::{
     Completion, Completions, Data, Device, Features, Identity, Info, Op, OpenError, Queue, Refused, Request, Returned,
 };

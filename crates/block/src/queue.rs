@@ -1,7 +1,7 @@
 //! The asking end of a queue pair: requests in, completions out, in any order, matched by a tag.
 //!
-//! A pass of a reactor submits what it has, kicks once, and polls. A request owns its buffer until its completion gives it
-//! back; what a device could not take is given back at once ([`Refused`]).
+//! A pass of a reactor submits what it has, kicks once, and polls. A request owns its buffer until its completion gives
+//! it back; what a device could not take is given back at once ([`Refused`]).
 
 use std::collections::VecDeque;
 

@@ -30,17 +30,14 @@ use uuid::Uuid;
 
 use crate::admit::{admit, bytes_of, check_size};
 use crate::limits::{
-    MAX_TRANSFER_BYTES, PREFERRED_BYTES, RAM_CLEAR_SLOTS, RAM_HELD_SLOTS, RAM_QUEUE_DEPTH, RAM_QUEUE_PIECES,
-    RAM_SLOT_BYTES, RAM_SPARE_SHARE, RAM_SPARE_SLOTS_MIN,
+    DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES, RAM_CLEAR_SLOTS, RAM_HELD_SLOTS, RAM_QUEUE_DEPTH,
+    RAM_QUEUE_PIECES, RAM_SLOT_BYTES, RAM_SPARE_SHARE, RAM_SPARE_SLOTS_MIN,
 };
-use crate::spec::format_size;
+use crate::size::format_size;
 use crate::{
     Completion, Completions, Data, Device, Failure, Features, Identity, Info, Op, OpenError, Outcome, Queue, Refused,
     Request, Returned, Tag,
 };
-
-/// Bytes of a logical block of a RAM disk or a null device, unless the user says otherwise: what every host can use.
-pub const DEFAULT_BLOCK_BYTES: u32 = 512;
 
 /// A disk in memory.
 pub struct RamDevice {

@@ -17,23 +17,18 @@
 //!
 //! A new kind of device gets a [`Target`], a word in `Target::parse` and an arm in [`Spec::open`].
 
-mod size;
-
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub use size::{format_size, parse_size};
-
 use crate::file::{FileDevice, FileOptions};
+use crate::limits::BLOCK_BYTES;
 use crate::null::NullDevice;
 use crate::ram::RamDevice;
+use crate::size::parse_size;
 use crate::{Device, OpenError};
-
-/// Sizes of logical blocks that a device may have: those that NVMe hosts have drivers and file systems for.
-pub const BLOCK_BYTES: [u32; 2] = [512, 4096];
 
 /// A device as a person named it: not opened yet, and nothing is known about it but the words.
 #[derive(Clone, Debug, PartialEq, Eq)]

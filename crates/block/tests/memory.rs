@@ -57,8 +57,8 @@ fn wrong_requests() {
 
 #[test]
 fn queues_are_bounded() {
-    bounded(&ram(1 << 20, 512), 1000);
-    bounded(&null(1 << 20, 512), 1000);
+    bounded(&ram(1 << 20, 512), 4000);
+    bounded(&null(1 << 20, 512), 4000);
 }
 
 #[test]

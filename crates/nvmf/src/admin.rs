@@ -23,9 +23,6 @@ pub(crate) fn execute(
     sqe: &Sqe,
 ) -> Result<Answer, Status> {
     use opcode::admin::{GET_FEATURES, GET_LOG_PAGE, IDENTIFY, KEEP_ALIVE, SET_FEATURES};
-    if !controller.is_ready() {
-        return Err(Status::COMMAND_SEQUENCE_ERROR);
-    }
     match (sqe.opcode, controller.kind) {
         (IDENTIFY, _) => identify::answer(session, controller, sqe),
         (GET_LOG_PAGE, _) => logs::answer(session, controller, pass.now, sqe),

@@ -178,21 +178,26 @@ impl Connection {
     fn handle(&mut self, pass: &mut Pass<'_>, event: Event<'_>) -> Result<(), End> {
         match event {
             Event::Initialized => Ok(()),
-            Event::Command { slot, digest_ok: false, .. } => {
-                self.respond(pass, slot, Status::TRANSIENT_TRANSPORT_ERROR, 0);
+            Event::Command { slot, sqe, data, digest_ok, duplicate } => {
+                let (cid, nsid) = (sqe.cid.get(), sqe.nsid.get());
+                self.commands[slot.index()].about = About { cid, opcode: sqe.opcode, nsid, lba: sqe.slba() };
+                if !digest_ok {
+                    self.respond(pass, slot, Status::TRANSIENT_TRANSPORT_ERROR, 0);
+                } else if duplicate {
+                    self.respond(pass, slot, Status::COMMAND_ID_CONFLICT.with_dnr(), 0);
+                } else {
+                    self.command(pass, slot, &sqe, data)?;
+                }
                 Ok(())
             }
-            Event::Command { slot, duplicate: true, .. } => {
-                self.respond(pass, slot, Status::COMMAND_ID_CONFLICT.with_dnr(), 0);
-                Ok(())
-            }
-            Event::Command { slot, sqe, data, .. } => self.command(pass, slot, &sqe, data),
             Event::Data { slot, offset, bytes } => {
                 let buf = self.commands[slot.index()].buf.as_mut().expect("it was there when the R2T went out");
                 buf[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
                 Ok(())
             }
             Event::Received { slot, digest_ok } => {
+                // After a reset the host may have written these blocks anew, on another connection.
+                self.session.check(pass.now)?;
                 if digest_ok {
                     self.step(slot, Stage::Ready, pass);
                     self.drive(pass, slot);
@@ -207,8 +212,6 @@ impl Connection {
 
     /// A command has arrived.
     fn command(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, data: &[u8]) -> Result<(), End> {
-        let (cid, nsid) = (sqe.cid.get(), sqe.nsid.get());
-        self.commands[slot.index()].about = About { cid, opcode: sqe.opcode, nsid, lba: sqe.slba() };
         if let (false, Role::Io(queue)) = (sqe.is_fabrics(), self.session.role()) {
             if queue.is_over() {
                 return Err(End::Association);
@@ -263,7 +266,8 @@ impl Connection {
             }
             Err(status) => return self.respond(pass, slot, status, 0),
         };
-        if wanted < bytes.len() {
+        // SGLS does not say that the SGL may be longer than the data.
+        if wanted != bytes.len() {
             return self.respond(pass, slot, Status::INVALID_SGL_DATA_LENGTH.with_dnr(), 0);
         }
         let out = self.pump.out.bytes();
@@ -287,7 +291,7 @@ impl Connection {
         (command.outstanding, command.failure) = (0, None);
         if decoded.to_host > 0 {
             match sqe.data(0)? {
-                Sgl::Transport { len } if len >= decoded.to_host => command.bytes = decoded.to_host,
+                Sgl::Transport { len } if len == decoded.to_host => command.bytes = len,
                 _ => return Err(Status::INVALID_SGL_DATA_LENGTH.with_dnr()),
             }
             self.reading += decoded.to_host as usize;

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use machine::clock::Coarse;
 
-use crate::limits::{ERROR_LOG_ENTRIES, IO_QUEUES, QUEUE_ENTRIES};
+use crate::limits::{ERROR_LOG_ENTRIES, IO_QUEUES, KAS, KEEP_ALIVE_SLACK, QUEUE_ENTRIES};
+use wire::nvme::identify::KAS_UNIT_MS;
 use wire::nvme::property::{self, Shutdown};
 use wire::nvme::{Cap, Cc, Crto, Csts, ErrorEntry, Status, Vs};
 use zerocopy::FromZeros;
@@ -60,6 +61,11 @@ struct Registers {
 struct Errors {
     count: u64,
     entries: VecDeque<ErrorEntry>,
+}
+
+/// A keep-alive time-out in milliseconds, rounded up to what KAS can tell apart; `None` if it is too long for that.
+pub(crate) fn keep_alive_timer(millis: u32) -> Option<u32> {
+    millis.checked_next_multiple_of(u32::from(KAS) * KAS_UNIT_MS)
 }
 
 /// What a new controller is made from.
@@ -153,9 +159,9 @@ impl Controller {
 
     /// Whether keep-alives have stayed out for longer than the host promised.
     pub(crate) fn is_overdue(&self, now: Coarse) -> bool {
-        let kato = self.kato_ms.load(Ordering::Relaxed);
-        let silent = now.millis().saturating_sub(self.seen.load(Ordering::Relaxed));
-        kato != 0 && silent > u64::from(kato)
+        let kato = self.kato();
+        let silent = now.since(Coarse::from_millis(self.seen.load(Ordering::Relaxed)));
+        !kato.is_zero() && silent > kato + KEEP_ALIVE_SLACK
     }
 
     /// The keep-alive time-out; zero: none.
@@ -359,10 +365,12 @@ mod tests {
     #[test]
     fn keep_alive_counts_from_the_last_command() {
         let c = controller(500);
-        assert!(!c.is_overdue(Coarse::from_millis(1500)));
-        assert!(c.is_overdue(Coarse::from_millis(1501)));
-        c.touch(Coarse::from_millis(1501));
-        assert!(!c.is_overdue(Coarse::from_millis(2000)));
+        let last = Coarse::from_millis(1500).plus(KEEP_ALIVE_SLACK);
+        let late = last.plus(Duration::from_millis(1));
+        assert!(!c.is_overdue(last));
+        assert!(c.is_overdue(late));
+        c.touch(late);
+        assert!(!c.is_overdue(late.plus(Duration::from_millis(500))));
         assert!(!controller(0).is_overdue(Coarse::from_millis(u64::MAX)), "0 means no time-out");
     }
 }

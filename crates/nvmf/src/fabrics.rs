@@ -8,7 +8,7 @@ use wire::nvme::{ConnectCommand, ConnectData, ConnectResult, InvalidParameter, S
 use zerocopy::FromBytes;
 
 use crate::answer::{Answer, QueueShape};
-use crate::controller::{ClaimError, Controller, Kind, NewController};
+use crate::controller::{ClaimError, Controller, Kind, NewController, keep_alive_timer};
 use crate::limits::QUEUE_ENTRIES;
 use crate::session::{Role, Session};
 use crate::target::Counters;
@@ -20,7 +20,7 @@ pub(crate) fn execute(session: &mut Session, now: Coarse, sqe: &Sqe, data: &[u8]
         (CONNECT, Role::New) => connect(session, now, sqe, data).unwrap_or_else(|refused| {
             Counters::bump(&session.target.counters.refused_connects);
             tracing::debug!(status = %refused.status, why = refused.why, "a Connect was refused");
-            Answer::Done { status: refused.status.with_dnr(), result: refused.result }
+            Answer::Done { status: refused.status, result: refused.result }
         }),
         // Also a second Connect on one connection.
         (_, Role::New) | (CONNECT, _) => Status::COMMAND_SEQUENCE_ERROR.with_dnr().into(),
@@ -45,12 +45,18 @@ struct Refused {
 }
 
 impl Refused {
+    /// The same Connect will be refused again.
     fn new(status: Status, why: &'static str) -> Self {
-        Self { status, result: 0, why }
+        Self { status: status.with_dnr(), result: 0, why }
     }
 
     fn parameter(parameter: InvalidParameter, why: &'static str) -> Self {
-        Self { status: Status::CONNECT_INVALID_PARAMETERS, result: parameter.to_result(), why }
+        Self { result: parameter.to_result(), ..Self::new(Status::CONNECT_INVALID_PARAMETERS, why) }
+    }
+
+    /// A controller may be free later: the host is to try again.
+    fn busy() -> Self {
+        Self { status: Status::CONNECT_CONTROLLER_BUSY, result: 0, why: "there are too many controllers" }
     }
 }
 
@@ -59,7 +65,10 @@ fn connect(session: &mut Session, now: Coarse, sqe: &Sqe, data: &[u8]) -> Result
     let command = ConnectCommand::view(sqe);
     let data = match command.dptr.check(u32::try_from(data.len()).unwrap_or(u32::MAX)) {
         Ok(Sgl::InCapsule { offset, len }) => data.get(offset as usize..(offset + len) as usize).unwrap_or(&[]),
-        _ => return Err(Refused::new(Status::SGL_DESCRIPTOR_TYPE_INVALID, "its data is not in the capsule")),
+        Ok(Sgl::Transport { .. }) => {
+            return Err(Refused::new(Status::SGL_DESCRIPTOR_TYPE_INVALID, "its data is not in the capsule"));
+        }
+        Err(status) => return Err(Refused::new(status, "its SGL is wrong")),
     };
     let data = ConnectData::ref_from_bytes(data)
         .map_err(|_| Refused::new(Status::INVALID_SGL_DATA_LENGTH, "its data is not 1,024 bytes"))?;
@@ -88,7 +97,8 @@ fn connect(session: &mut Session, now: Coarse, sqe: &Sqe, data: &[u8]) -> Result
         kind,
         host_nqn: host.as_str().to_owned(),
         host_id: data.hostid,
-        kato_ms: command.kato.get(),
+        kato_ms: keep_alive_timer(command.kato.get())
+            .ok_or(Refused::parameter(InvalidParameter::KATO, "KATO is too long"))?,
         now,
     };
     let controller = match command.qid.get() {
@@ -112,10 +122,7 @@ fn connect_admin(session: &mut Session, data: &ConnectData, new: NewController) 
             "the controller model is dynamic: CNTLID must be FFFFh",
         ));
     }
-    let controller = session
-        .target
-        .create_controller(new)
-        .ok_or(Refused::new(Status::CONNECT_CONTROLLER_BUSY, "there are too many controllers"))?;
+    let controller = session.target.create_controller(new).ok_or_else(Refused::busy)?;
     session.become_admin(controller.clone());
     Ok(controller)
 }

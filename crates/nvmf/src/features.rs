@@ -3,12 +3,11 @@
 //! No feature is saveable or changes per namespace.
 
 use wire::nvme::feature::{QueueCounts, capability, fid, select};
-use wire::nvme::identify::KAS_UNIT_MS;
 use wire::nvme::{Sqe, Status};
 
 use crate::answer::Answer;
-use crate::controller::Controller;
-use crate::limits::{IO_QUEUES, KAS};
+use crate::controller::{Controller, keep_alive_timer};
+use crate::limits::IO_QUEUES;
 
 /// What Get Features and Set Features know about a feature.
 struct Feature {
@@ -90,10 +89,8 @@ pub(crate) fn of_discovery(controller: &Controller, sqe: &Sqe) -> Result<Answer,
     }
 }
 
-/// The timer in milliseconds, rounded up to what KAS can tell apart; zero stops it.
+/// The keep-alive timer; zero stops it.
 fn set_keep_alive(controller: &Controller, millis: u32) -> Result<Answer, Status> {
-    let unit = u32::from(KAS) * KAS_UNIT_MS;
-    let rounded = millis.checked_next_multiple_of(unit).ok_or(Status::KEEP_ALIVE_TIMEOUT_INVALID.with_dnr())?;
-    controller.set_kato(rounded);
+    controller.set_kato(keep_alive_timer(millis).ok_or(Status::KEEP_ALIVE_TIMEOUT_INVALID.with_dnr())?);
     Ok(Answer::ok())
 }

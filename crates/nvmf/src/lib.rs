@@ -3,7 +3,7 @@
 //! ```text
 //!   Acceptor ──▶ Shard (one a reactor) ──▶ Connection ──▶ Session: fabrics, admin (identify, logs, features)
 //!                  │                           └──────▶ io ──▶ Engine ──▶ a Queue of every device
-//!                  └── Target: the subsystem, its hosts, its Controllers (shared, looked at when something comes or goes)
+//!                  └── Target: the subsystem, its hosts, its Controllers (shared; looked at when one comes or goes)
 //! ```
 //!
 //! A connection is bound to one reactor for life. Its requests go to that reactor's own queues into the devices; what

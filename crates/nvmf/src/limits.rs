@@ -60,9 +60,13 @@ pub const ACCEPTS_PER_PASS: usize = 64;
 pub const HANDED_OVER: usize = 1024;
 /// Keep-alive granularity that KAS states, in units of 100 ms.
 pub const KAS: u16 = 1;
+/// A keep-alive may be so much later than promised: what a host sends is noted once a [`TICK`], on whichever reactor it
+/// came, and looked at once a tick on the reactor of the admin queue.
+pub const KEEP_ALIVE_SLACK: Duration = Duration::from_millis(200);
 /// Records of the error log (ELPE + 1).
 pub const ERROR_LOG_ENTRIES: usize = 16;
 
+const _: () = assert!(KEEP_ALIVE_SLACK.as_millis() == 2 * TICK.as_millis());
 const _: () = assert!(IN_CAPSULE_MAX_BYTES as usize + 80 <= block::limits::TAIL_BYTES);
 const _: () = assert!(H2C_BYTES >= 4096 && H2C_BYTES.is_multiple_of(4));
 const _: () = assert!(SMALL_BUFFER.0 >= IN_CAPSULE_DEFAULT_BYTES as usize);

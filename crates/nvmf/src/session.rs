@@ -81,6 +81,9 @@ impl Session {
             return fabrics::execute(self, pass.now, sqe, data);
         }
         let Role::Admin(controller) = &self.role else { return Status::COMMAND_SEQUENCE_ERROR.with_dnr().into() };
+        if !controller.is_ready() {
+            return Status::COMMAND_SEQUENCE_ERROR.into();
+        }
         let controller = controller.clone();
         match sqe.opcode {
             opcode::admin::ASYNC_EVENT_REQUEST => self.hold(slot, sqe),

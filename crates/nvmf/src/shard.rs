@@ -5,7 +5,7 @@
 //! ```
 //!
 //! *Hot* connections are asked in every pass while the reactor spins; a connection that stays silent turns cold and is
-//! only listened to through the ring. A reactor that sleeps between requests has no hot ones: it goes by wake-ups alone.
+//! only listened to through the ring. A reactor that sleeps between requests has no hot ones: it goes by wake-ups.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;

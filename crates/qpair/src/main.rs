@@ -1,4 +1,5 @@
 //! The qpair program: one file or folder a command.
+#![forbid(unsafe_code)]
 
 mod bench;
 mod cli;

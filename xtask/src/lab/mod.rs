@@ -65,16 +65,12 @@ pub(crate) fn run(report: &mut Report, scenarios: &[Scenario], program: &Path, f
     }
 }
 
-/// `cargo xtask lab`: the guest for a person.
+/// `cargo xtask lab -- COMMAND...`: the guest for a person.
 pub(crate) fn shell(words: &[&str]) -> Result<bool, String> {
     match set_up() {
-        Ok(()) => {}
-        Err(Unready::Unsuited(why) | Unready::Broken(why)) => return Err(format!("no lab here: {why}")),
+        Ok(()) => succeeds(vmlab().args(["run", "--module", "nvme_tcp", "--timeout", "3600", "--"]).args(words)),
+        Err(Unready::Unsuited(why) | Unready::Broken(why)) => Err(format!("no lab here: {why}")),
     }
-    let words = words.strip_prefix(&["--"]).unwrap_or(words);
-    let look_around = ["sh", "-c", "uname -a; nvme version; fio --version"];
-    let words = if words.is_empty() { &look_around } else { words };
-    succeeds(vmlab().args(["run", "--module", "nvme_tcp", "--timeout", "3600", "--"]).args(words))
 }
 
 /// What the scripts expect: 1 a file, 2 memory with another block size, 3 read-only. The image of 3 is returned too.

@@ -3,7 +3,7 @@
 //! | file | rule |
 //! |---|---|
 //! | `length.rs` | lines of 120 columns, functions of 70 lines (exceptions in `ratchet.txt`), files of 800 |
-//! | `words.rs` | where `unsafe` and `cfg(target_os)` may stand, macros that must not stay, a first line that explains |
+//! | `words.rs` | where `unsafe` and `cfg(target_os)` may stand, macros that must not stay, how a file begins |
 //! | `reach.rs` | every source file is compiled, every fuzz target is built and has a corpus |
 //! | `floors.rs` | imports point downwards only |
 //!

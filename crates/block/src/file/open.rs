@@ -11,12 +11,9 @@ use machine::region::Pool;
 use super::{FileDevice, FileOptions};
 use crate::admit::check_size;
 use crate::identity::{self, Subject};
-use crate::limits::{MAX_TRANSFER_BYTES, PREFERRED_BYTES};
-use crate::spec::{BLOCK_BYTES, format_size};
+use crate::limits::{BLOCK_BYTES, DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES};
+use crate::size::format_size;
 use crate::{Features, Info, OpenError};
-
-/// Bytes of a logical block of a file, unless the user says otherwise: what existing images are made for.
-const FILE_BLOCK_BYTES: u32 = 512;
 
 pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, OpenError> {
     let create = look(path, options)?;
@@ -96,7 +93,7 @@ fn may_create(path: &Path, options: &FileOptions, error: io::Error) -> Result<bo
             Err(fail(path, why, format!("Create it first: mkdir -p {}", parent.display()), Some(error)))
         }
         _ => {
-            let block_bytes = options.block_bytes.unwrap_or(FILE_BLOCK_BYTES);
+            let block_bytes = options.block_bytes.unwrap_or(DEFAULT_BLOCK_BYTES);
             check_size(size, block_bytes).map_err(|why| {
                 let why = format!("a size of {size} bytes {why}");
                 fail(path, why, "Choose another size, for example --size 1GiB.".to_owned(), None)
@@ -129,7 +126,7 @@ fn lock(path: &Path, file: &File, options: &FileOptions) -> Result<(), OpenError
 
 fn block_size(path: &Path, file: &File, options: &FileOptions, is_block: bool) -> Result<u32, OpenError> {
     if !is_block {
-        return Ok(options.block_bytes.unwrap_or(FILE_BLOCK_BYTES));
+        return Ok(options.block_bytes.unwrap_or(DEFAULT_BLOCK_BYTES));
     }
     // A block device takes direct I/O in its logical blocks.
     let own = os::direct_alignment(file).map_err(|error| cannot_ask(path, error))?.offset;

@@ -78,8 +78,8 @@ impl Pump {
         &self.socket
     }
 
-    /// Receives once. With `direct` (the rest of a payload, of which the state machine says where it belongs) of at least
-    /// [`DIRECT_BYTES`], its bytes come to their place without a detour.
+    /// Receives once. With `direct` (the rest of a payload, of which the state machine says where it belongs) of at
+    /// least [`DIRECT_BYTES`], its bytes come to their place without a detour.
     ///
     /// After [`Received::Bytes`] the caller must parse `rest` and call [`Pump::keep`] with what it left over.
     ///

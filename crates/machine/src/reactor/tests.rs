@@ -1,3 +1,5 @@
+//! Accounting, sleeping and stopping of the loop.
+
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};

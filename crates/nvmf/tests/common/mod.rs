@@ -10,6 +10,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test program has this folder of its own and uses a part of it")]
 
+pub mod bystander;
 pub mod host;
 pub mod pdu;
 pub mod raw;
@@ -137,6 +138,8 @@ pub struct Association {
     pub cntlid: u16,
     pub addr: SocketAddr,
     pub digests: Digests,
+    /// In-capsule data of the I/O queues, in bytes.
+    pub in_capsule_bytes: u32,
 }
 
 impl Association {
@@ -160,7 +163,7 @@ impl Association {
         assert!(done.status().is_success(), "Connect: {}", done.status());
         admin.queue_is_there(8192, false);
         let cntlid = ConnectResult::from_result(done.result()).cntlid;
-        Self { admin, cntlid, addr: rig.addr, digests }
+        Self { admin, cntlid, addr: rig.addr, digests, in_capsule_bytes: rig.target.in_capsule_bytes() }
     }
 
     /// What a kernel does: CC.EN = 1, then CSTS.RDY = 1.
@@ -195,10 +198,16 @@ impl Association {
         let data = connect_data(self.cntlid);
         let done = host.run(Sqe::connect(qid, depth - 1, 0, cattr), Data::Capsule(data.as_bytes()));
         if done.status().is_success() {
-            host.queue_is_there(8192, flow_control_disabled);
+            host.queue_is_there(self.in_capsule_bytes, flow_control_disabled);
         }
         (host, done)
     }
+}
+
+/// Compares data without printing it.
+pub fn same(left: &[u8], right: &[u8], what: &str) {
+    let at = left.iter().zip(right).position(|(l, r)| l != r);
+    assert!(at.is_none() && left.len() == right.len(), "{what}: the first difference is at {at:?}");
 }
 
 /// Bytes that tell their place and who wrote them.

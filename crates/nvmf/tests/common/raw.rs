@@ -168,6 +168,15 @@ impl Raw {
         Some(Pdu { ch, header, data })
     }
 
+    /// Takes one R2T, if it comes within the socket's time-out.
+    pub fn has_pdu(&mut self) -> bool {
+        let mut bytes = [0; 24];
+        match self.stream.read_exact(&mut bytes) {
+            Ok(()) => bytes[0] == kind::R2T,
+            Err(_) => false,
+        }
+    }
+
     /// The target ends the connection with a term request of this status, then closes. What it said before is skipped.
     pub fn is_terminated(&mut self, fes: Fes, what: &str) {
         let term = loop {

@@ -30,7 +30,8 @@ use std::time::Duration;
 
 use block::nvme::tcp::limits::MAX_DEPTH;
 use block::nvme::tcp::{SCHEME, TcpDevice, Uri, UriError};
-use block::spec::{Defaults, Spec, parse_size};
+use block::size::parse_size;
+use block::spec::{Defaults, Spec};
 use block::{Device, OpenError};
 use machine::os;
 use machine::reactor::Reactor;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use block::spec::format_size;
+use block::size::format_size;
 use block::{Info, Range};
 use machine::os;
 use machine::reactor::{Mode, ReactorConfig};

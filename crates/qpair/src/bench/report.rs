@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use block::spec::format_size as human;
+use block::size::format_size as human;
 use machine::os::Usage;
 use machine::reactor::Snapshot;
 use serde::Serialize;

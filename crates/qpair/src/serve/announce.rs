@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use block::Info;
-use block::spec::format_size;
+use block::size::format_size;
 use machine::reactor::Snapshot;
 use nvmf::{Options, Server, Target};
 use serde::Serialize;

@@ -11,7 +11,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use block::Device;
-use block::spec::{Defaults, Spec, parse_size};
+use block::size::parse_size;
+use block::spec::{Defaults, Spec};
 use machine::os;
 use machine::reactor::Mode;
 use nvmf::limits::{IN_CAPSULE_DEFAULT_BYTES, IN_CAPSULE_MAX_BYTES};
@@ -198,7 +199,8 @@ fn explain(error: StartError) -> String {
         StartError::Listen(address, source) => {
             let hint = match source.kind() {
                 io::ErrorKind::AddrInUse => format!(
-                    "Another program uses the port, perhaps another qpair: stop it, or choose a port with --listen {}:0.",
+                    "Another program uses the port, perhaps another qpair: stop it, or take any free port with \
+                     --listen {}:0.",
                     address.ip()
                 ),
                 io::ErrorKind::AddrNotAvailable => "No interface of this machine has the address.".to_owned(),

@@ -115,6 +115,8 @@ impl Device for RamDevice {
             handle: self.map.handle(),
             done: VecDeque::with_capacity(RAM_QUEUE_DEPTH),
             lent: VecDeque::with_capacity(RAM_QUEUE_PIECES),
+            reads: Vec::with_capacity(RAM_QUEUE_DEPTH),
+            pieces: 0,
             clears: VecDeque::with_capacity(RAM_QUEUE_DEPTH),
         }))
     }
@@ -133,8 +135,22 @@ struct RamQueue {
     done: VecDeque<Completion>,
     /// The pieces of those that lend, in their order.
     lent: VecDeque<Lent>,
+    /// Reads that the poll will lend: when many are at hand, finding their slots overlaps.
+    reads: Vec<Read>,
+    /// The most pieces that those can have.
+    pieces: usize,
     /// Ranges that are being cleared.
     clears: VecDeque<Clear>,
+}
+
+/// Pieces of the largest read: its slots, and one more because it may begin inside one.
+const MAX_PIECES: usize = MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES + 1;
+
+/// A read that is to be lent.
+struct Read {
+    tag: Tag,
+    offset: u64,
+    len: u64,
 }
 
 /// Write zeroes or deallocation on its way: the bytes still to be cleared.
@@ -154,6 +170,17 @@ impl RamQueue {
         let slot_bytes = RAM_SLOT_BYTES as u64;
         let from = (offset % slot_bytes) as usize;
         self.handle.lend_run((offset / slot_bytes) as usize, from..from + len as usize, &mut self.lent)
+    }
+
+    /// Lends what was asked for since the last poll.
+    fn lend_all(&mut self) {
+        let mut reads = std::mem::take(&mut self.reads);
+        for Read { tag, offset, len } in reads.drain(..) {
+            let pieces = self.lend(offset, len);
+            self.finish(tag, Ok(()), Returned::Lent(pieces));
+        }
+        self.reads = reads;
+        self.pieces = 0;
     }
 
     fn copy_out(&mut self, offset: u64, out: &mut [u8]) {
@@ -197,8 +224,7 @@ impl Queue for RamQueue {
     }
 
     fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
-        let room = self.lent.len() + MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES < RAM_QUEUE_PIECES;
-        if self.in_flight() == RAM_QUEUE_DEPTH || !room {
+        if self.in_flight() == RAM_QUEUE_DEPTH || self.pieces + MAX_PIECES > RAM_QUEUE_PIECES {
             return Err(Refused(request));
         }
         let admitted = admit(&self.info, &request);
@@ -218,8 +244,9 @@ impl Queue for RamQueue {
                 self.finish(tag, Ok(()), Returned::Carried(buf));
             }
             (Op::Read(_), _) => {
-                let pieces = self.lend(offset, len);
-                self.finish(tag, Ok(()), Returned::Lent(pieces));
+                self.handle.prefetch(offset as usize);
+                self.reads.push(Read { tag, offset, len });
+                self.pieces += MAX_PIECES.min(len as usize / RAM_SLOT_BYTES + 2);
             }
             (Op::Write { .. }, Data::Inline(bytes)) => match self.handle.write_run(offset as usize, bytes) {
                 Ok(()) => self.finish(tag, Ok(()), Returned::None),
@@ -245,6 +272,7 @@ impl Queue for RamQueue {
 
     fn poll(&mut self, _ring: &mut Ring, out: &mut Completions) {
         self.clear_some();
+        self.lend_all();
         out.list.extend(self.done.drain(..));
         out.lent.append(&mut self.lent);
     }
@@ -260,7 +288,7 @@ impl Queue for RamQueue {
     }
 
     fn in_flight(&self) -> usize {
-        self.done.len() + self.clears.len()
+        self.done.len() + self.reads.len() + self.clears.len()
     }
 
     fn arm(&mut self, _ring: &mut Ring) -> Arm {

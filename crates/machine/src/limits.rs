@@ -30,7 +30,7 @@ pub const ZERO_BLOCKS_PER_WRITE: usize = 16;
 /// A reactor that found work in this many passes since it last entered its ring ...
 pub const ENTER_PASSES: u32 = 2;
 /// ... and that long ago enters it again. Sockets that are busy are received from directly meanwhile.
-pub const ENTER_INTERVAL: Duration = Duration::from_micros(10);
+pub const ENTER_INTERVAL: Duration = Duration::from_micros(50);
 /// How long a reactor that was asked to stop waits for its pollers to drain.
 pub const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// A reactor on the calling thread looks at its end condition at least this often, also when nothing happens.
@@ -69,6 +69,8 @@ pub const SLOT_KEPT: usize = 2 * SLOT_BATCH;
 pub const SLOT_RETIRED: usize = 2 * SLOT_BATCH;
 /// Slots that an idle handle holds on to at most: a slot map needs so many spare ones for each handle.
 pub const SLOT_HELD: usize = SLOT_KEPT + SLOT_RETIRED;
+/// Bytes at the beginning of each lent piece that are fetched into the cache when it is lent.
+pub const LENT_PREFETCH_BYTES: usize = 512;
 /// Passes of one handle that can have loans out and be told apart. With more, the loans of a new pass count for an old
 /// one and hold up the reuse of slots for longer.
 pub const MAX_LOAN_PASSES: usize = 64;

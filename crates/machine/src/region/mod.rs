@@ -15,6 +15,7 @@
 mod backing;
 mod persist;
 mod pool;
+mod prefetch;
 mod slot;
 
 use std::fmt;

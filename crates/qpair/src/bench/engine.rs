@@ -261,8 +261,8 @@ impl Poller for Engine {
         let mut work = 0;
         for lane in &mut self.lanes {
             lane.queue.begin();
-            work += lane.reap(&mut self.run, cx.ring);
-            work += lane.fill(&mut self.run, cx.ring);
+            let (reaped, now) = lane.reap(&mut self.run, cx.ring);
+            work += reaped + lane.fill(&mut self.run, cx.ring, now);
             lane.queue.end();
         }
         if work > 0 {
@@ -336,11 +336,11 @@ impl Lane {
         if self.split { direction as usize } else { 0 }
     }
 
-    /// Handles what has completed; returns how many that were.
-    fn reap(&mut self, run: &mut Run, ring: &mut Ring) -> usize {
+    /// Handles what has completed; returns how many that were, and when, if there were any.
+    fn reap(&mut self, run: &mut Run, ring: &mut Ring) -> (usize, Option<Fine>) {
         self.queue.poll(ring, &mut self.completions);
         if self.completions.list.is_empty() {
-            return 0;
+            return (0, None);
         }
         let now = Fine::now();
         run.last_completion = Some(now);
@@ -355,15 +355,16 @@ impl Lane {
             self.buffers[stack].push(buf);
             self.free.push(completion.tag as u32);
         }
-        count
+        (count, Some(now))
     }
 
-    /// Submits until the queue is full or nothing more is wanted; returns how many were submitted.
-    fn fill(&mut self, run: &mut Run, ring: &mut Ring) -> usize {
+    /// Submits until the queue is full or nothing more is wanted; returns how many were submitted. `now` is when this
+    /// pass found completions: what is submitted counts from there, handling them included.
+    fn fill(&mut self, run: &mut Run, ring: &mut Ring, now: Option<Fine>) -> usize {
         if !run.open || self.free.is_empty() {
             return 0;
         }
-        let now = Fine::now();
+        let now = now.unwrap_or_else(Fine::now);
         let mut submitted = 0;
         while run.remaining > 0
             && let Some(&index) = self.free.last()

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering;
 use super::epoch::{Epochs, Ledger, Lent};
 use super::stock::Retired;
 use super::{Full, Shape, SlotMap, UNMAPPED};
-use crate::limits::{SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_RETIRED};
+use crate::limits::{LENT_PREFETCH_BYTES, SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_RETIRED};
+use crate::region::prefetch::prefetch;
 
 /// One reactor's way into a [`SlotMap`]. Everything but `spare` needs a pass to be open: between [`SlotHandle::begin`]
 /// and [`SlotHandle::end`].
@@ -61,6 +62,16 @@ impl SlotHandle {
             let surplus = self.free.len() - SLOT_KEPT;
             self.ledger.map().stock.open().give(self.free.drain(..surplus));
         }
+    }
+
+    /// Hints that the bytes at this offset of the disk will be lent or written soon: with many requests at hand, hint
+    /// for all of them first, so that finding one slot overlaps with finding the others.
+    ///
+    /// # Panics
+    /// If the offset is not on the disk.
+    #[inline]
+    pub fn prefetch(&self, offset: usize) {
+        prefetch(NonNull::from(self.shape.entry(offset >> self.shape.shift)).cast(), 1);
     }
 
     /// Lends bytes of one slot, as they are at this moment. Zeros if the slot has no data.
@@ -109,6 +120,8 @@ impl SlotHandle {
                 room += shape.slot_bytes();
             }
             let len = left.min(room - offset);
+            // Whoever borrows it reads it after the other loans of this pass: fetch its beginning meanwhile.
+            prefetch(shape.at(number), len.min(LENT_PREFETCH_BYTES));
             // SAFETY: all numbers come from the table, in this pass. `room` bytes from `number` on are those slots, or
             // the zero area.
             out.push_back(unsafe { self.ledger.lend(shape.at(number).add(offset), len as u32) });

@@ -42,11 +42,11 @@ impl Selection {
 pub(crate) fn run(selection: &Selection) -> bool {
     let mut report = Report::new();
     if selection.wants("fmt") {
-        report.step("fmt", || passes(cargo().args(["fmt", "--all", "--check"])));
+        component(&mut report, "fmt", "rustfmt", &["fmt", "--all", "--check"]);
     }
     if selection.wants("clippy") {
         let words = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
-        report.step("clippy", || passes(cargo().args(words)));
+        component(&mut report, "clippy", "clippy", &words);
     }
     if selection.wants("test") {
         report.counted("test", unit_tests);
@@ -74,6 +74,17 @@ pub(crate) fn run(selection: &Selection) -> bool {
         eprintln!("nothing was run: no step has that name");
     }
     failed == 0 && passed > 0
+}
+
+/// Runs a cargo command that a toolchain may lack: a component of rustup's.
+fn component(report: &mut Report, step: &str, component: &str, words: &[&str]) {
+    let mut version = cargo();
+    version.args([words[0], "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    if version.status().is_ok_and(|status| status.success()) {
+        report.step(step, || passes(cargo().args(words)));
+    } else {
+        report.skip(step, &format!("{component} is not installed: rustup component add {component}"));
+    }
 }
 
 fn passes(command: &mut Command) -> Result<(), String> {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use block::pump::{Pump, Received, Scratch, Sent};
 use block::{Completion, Data, Op, Range, Request, Returned};
@@ -22,7 +23,10 @@ use crate::command::{About, Command, Stage};
 use crate::end::End;
 use crate::engine::{Owner, Pass, Wait};
 use crate::io::{Work, decode};
-use crate::limits::{H2C_BYTES, HANDSHAKE, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS, STALLED, TRANSFER_BYTES};
+use crate::limits::{
+    H2C_BYTES, HANDSHAKE, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS, STALLED, STALLED_WHILE_SHORT,
+    TRANSFER_BYTES,
+};
 use crate::session::{Role, Session};
 use crate::status;
 use crate::target::Counters;
@@ -45,7 +49,9 @@ pub(crate) struct Connection {
     opened: Coarse,
     /// Since when the socket has taken nothing.
     blocked: Option<Coarse>,
-    heard_at: Coarse,
+    /// Commands whose data the host was asked for, and since when it has completed none of them.
+    asked: u32,
+    asked_since: Coarse,
     heard: bool,
     /// Passes in a row that brought nothing.
     pub(crate) quiet: u32,
@@ -76,7 +82,8 @@ impl Connection {
             reading: 0,
             opened: pass.now,
             blocked: None,
-            heard_at: pass.now,
+            asked: 0,
+            asked_since: pass.now,
             heard: false,
             quiet: 0,
             hot: true,
@@ -92,9 +99,12 @@ impl Connection {
         self.in_flight
     }
 
-    /// Whether nothing is under way: no command at a device, nothing to send.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.pump.out.is_empty()
+    /// Whether the target, which stops, may close it: nothing is under way (no command at a device, nothing to send),
+    /// or the host does not read its answers. An admin connection takes the others along, and so is the last.
+    pub(crate) fn may_stop(&self, now: Coarse) -> bool {
+        let idle = self.in_flight == 0 && self.pump.out.is_empty();
+        let deaf = self.blocked.is_some_and(|since| now.since(since) >= LAST_WORD);
+        deaf || idle && !self.session.has_queues()
     }
 
     pub(crate) fn has_output(&self) -> bool {
@@ -198,6 +208,8 @@ impl Connection {
             Event::Received { slot, digest_ok } => {
                 // After a reset the host may have written these blocks anew, on another connection.
                 self.session.check(pass.now)?;
+                self.asked -= 1;
+                self.asked_since = pass.now;
                 if digest_ok {
                     self.step(slot, Stage::Ready, pass);
                     self.drive(pass, slot);
@@ -358,8 +370,15 @@ impl Connection {
         self.drive(pass, slot);
     }
 
+    /// Takes a command that waited further, if the association still stands: else the connection is about to end.
+    pub(crate) fn retry(&mut self, pass: &mut Pass<'_>, slot: Slot) {
+        if self.session.check(pass.now).is_ok() {
+            self.drive(pass, slot);
+        }
+    }
+
     /// Takes a command as far as it gets now; where it has to wait, it is put among those that wait.
-    pub(crate) fn drive(&mut self, pass: &mut Pass<'_>, slot: Slot) {
+    fn drive(&mut self, pass: &mut Pass<'_>, slot: Slot) {
         let tag = self.tag(slot);
         let command = &mut self.commands[slot.index()];
         let waits = match (command.stage(), command.work) {
@@ -373,6 +392,10 @@ impl Connection {
                 Some(buf) => {
                     command.buf = Some(buf);
                     self.wire.request_data(slot, self.commands[slot.index()].bytes, self.pump.out.bytes());
+                    if self.asked == 0 {
+                        self.asked_since = pass.now;
+                    }
+                    self.asked += 1;
                     self.step(slot, Stage::Receiving, pass);
                     false
                 }
@@ -541,23 +564,25 @@ impl Connection {
     pub(crate) fn tick(&mut self, pass: &mut Pass<'_>) -> Result<(), End> {
         let now = pass.now;
         if std::mem::take(&mut self.heard) {
-            self.heard_at = now;
             self.session.touch(now);
         }
         self.session.check(now)?;
         if matches!(self.session.role(), Role::New) && now.since(self.opened) >= HANDSHAKE {
             return Err(End::Handshake);
         }
-        let awaits_data = self.commands.iter().any(|command| command.stage() == Stage::Receiving);
-        if awaits_data && now.since(self.heard_at) >= STALLED {
+        // Others wait for the buffers that a slow peer holds: there is less patience with it.
+        let patience = if pass.engine.is_short_of_buffers() { STALLED_WHILE_SHORT } else { STALLED };
+        if self.asked > 0 && now.since(self.asked_since) >= patience {
             return Err(End::Stalled);
         }
-        if let Some(since) = self.blocked {
-            if now.since(since) >= STALLED {
+        let blocked = self.blocked.map_or(Duration::ZERO, |since| now.since(since));
+        if blocked >= patience {
+            return Err(End::Stalled);
+        }
+        if blocked >= LOAN && self.pump.out.has_loans() {
+            let left = self.pump.out.copy_out(|bytes| pass.engine.spare_buffer(bytes));
+            if left > 0 && blocked >= STALLED_WHILE_SHORT {
                 return Err(End::Stalled);
-            }
-            if now.since(since) >= LOAN && self.pump.out.has_loans() {
-                self.pump.out.copy_out(|bytes| pass.engine.buffer(bytes));
             }
         }
         Ok(())

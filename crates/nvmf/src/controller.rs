@@ -210,6 +210,11 @@ impl Controller {
         Ok(self.resets())
     }
 
+    /// Whether an I/O queue is connected.
+    pub(crate) fn has_queues(&self) -> bool {
+        !self.registers().io_queues.is_empty()
+    }
+
     /// The connection of an I/O queue has closed. `resets` is what [`Controller::claim_queue`] gave.
     pub(crate) fn release_queue(&self, qid: u16, resets: u32) {
         let mut registers = self.registers();

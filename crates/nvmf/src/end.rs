@@ -5,7 +5,7 @@ use std::io;
 
 use wire::tcp::Cause;
 
-use crate::limits::{HANDSHAKE, STALLED};
+use crate::limits::HANDSHAKE;
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl fmt::Display for End {
             Self::Handshake => write!(f, "no Connect within {} s", HANDSHAKE.as_secs()),
             Self::KeepAlive => write!(f, "no keep-alive within the time-out"),
             Self::Stopped => write!(f, "the target stops"),
-            Self::Stalled => write!(f, "the host did not read or send for {} s", STALLED.as_secs()),
+            Self::Stalled => write!(f, "the host did not read or send in time"),
         }
     }
 }

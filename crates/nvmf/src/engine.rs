@@ -107,6 +107,16 @@ impl Engine {
         self.take(bytes, RESERVED_BUFFERS)
     }
 
+    /// A buffer that others are not short of: at least half of the large ones stay free.
+    pub(crate) fn spare_buffer(&self, bytes: usize) -> Option<Buf> {
+        self.take(bytes, LARGE_BUFFER.1 / 2)
+    }
+
+    /// Whether no large buffer is left for transfers whose pace the peer decides.
+    pub(crate) fn is_short_of_buffers(&self) -> bool {
+        self.large.free() <= RESERVED_BUFFERS
+    }
+
     /// Whether a buffer for in-capsule data is certain to be had: asked before a capsule is taken. What holds the
     /// reserve is with a device and comes back by itself, so that this cannot stay false.
     pub(crate) fn has_buffer(&self) -> bool {

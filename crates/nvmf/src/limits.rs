@@ -40,6 +40,9 @@ pub const HANDSHAKE: Duration = Duration::from_secs(10);
 pub const LOAN: Duration = Duration::from_millis(200);
 /// A peer that has not read its answers, or not sent the data it was asked for, for so long is disconnected.
 pub const STALLED: Duration = Duration::from_secs(30);
+/// The same while buffers are short, for then such a peer keeps others waiting: for one with loans that cannot be
+/// copied out, and for all when no buffer is left.
+pub const STALLED_WHILE_SHORT: Duration = Duration::from_secs(1);
 /// How often time-outs are looked at.
 pub const TICK: Duration = Duration::from_millis(100);
 /// After a failed accept (no file descriptors left) the listener pauses so long.
@@ -48,7 +51,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const LOG_LINES_PER_SECOND: u32 = 5;
 /// Connections that are over and only wait for the peer to read their last word.
 pub const LINGERING: usize = 64;
-/// How long those may take.
+/// How long those may take, and how long a target that stops waits for a host that does not read.
 pub const LAST_WORD: Duration = Duration::from_secs(1);
 /// Commands that wait for a buffer or a queue and are tried again in one pass.
 pub const RETRIES_PER_PASS: usize = 32;
@@ -66,6 +69,7 @@ pub const KEEP_ALIVE_SLACK: Duration = Duration::from_millis(200);
 /// Records of the error log (ELPE + 1).
 pub const ERROR_LOG_ENTRIES: usize = 16;
 
+const _: () = assert!(LOAN.as_millis() < STALLED_WHILE_SHORT.as_millis());
 const _: () = assert!(KEEP_ALIVE_SLACK.as_millis() == 2 * TICK.as_millis());
 const _: () = assert!(IN_CAPSULE_MAX_BYTES as usize + 80 <= block::limits::TAIL_BYTES);
 const _: () = assert!(H2C_BYTES >= 4096 && H2C_BYTES.is_multiple_of(4));

@@ -159,6 +159,11 @@ impl Session {
         }
     }
 
+    /// Whether it is the admin queue of a controller that has I/O queues.
+    pub(crate) fn has_queues(&self) -> bool {
+        matches!(&self.role, Role::Admin(controller) if controller.has_queues())
+    }
+
     /// The connection is over: with the admin queue the association ends, with an I/O queue only its claim.
     pub(crate) fn end(&self, end: &End) {
         let counters = &self.target.counters;

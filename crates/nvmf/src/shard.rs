@@ -214,7 +214,7 @@ impl Shard {
             let Some(entry) = self.entries.get_mut(owner.connection as usize) else { continue };
             if let (true, Place::Open(connection)) = (entry.generation == owner.generation, &mut entry.place) {
                 let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
-                connection.drive(&mut pass, Slot(owner.slot));
+                connection.retry(&mut pass, Slot(owner.slot));
                 mark(&mut connection.dirty, &mut self.dirty, owner.connection);
             }
             units += usize::from(self.engine.waiting.len() == waiting);
@@ -268,7 +268,13 @@ impl Shard {
     /// Ends the connections that have nothing under way: the target stops.
     fn sweep(&mut self, cx: &mut Context<'_>) {
         for index in 0..self.entries.len() as u32 {
-            self.with(cx, index, |connection, _, _| if connection.is_idle() { Err(End::Stopped) } else { Ok(()) });
+            self.with(
+                cx,
+                index,
+                |connection, pass, _| {
+                    if connection.may_stop(pass.now) { Err(End::Stopped) } else { Ok(()) }
+                },
+            );
         }
         self.lingering.clear();
     }

@@ -124,6 +124,21 @@ impl Host {
         }
     }
 
+    /// Waits for any command to end; `None` if the connection ends before.
+    pub fn try_wait(&mut self) -> Option<Done> {
+        while self.done.is_empty() {
+            if !self.receive() {
+                break;
+            }
+        }
+        self.done.pop_front()
+    }
+
+    /// Whether a command has ended that was not waited for.
+    pub fn has_done(&self) -> bool {
+        !self.done.is_empty()
+    }
+
     /// A command that has ended already or ends within `millis`.
     pub fn wait_for(&mut self, millis: u64) -> Option<Done> {
         if self.done.is_empty() {

@@ -42,7 +42,7 @@ fn ic_resp_is_what_linux_accepts() {
         let pdu = raw.pdu();
         let response = pdu.ic_resp();
         assert_eq!((response.pfv.get(), response.cpda, response.dgst), (0, 0, digests.bits()));
-        assert!(response.maxh2cdata.get() >= 4096 && response.maxh2cdata.get() % 4 == 0);
+        assert!(response.maxh2cdata.get() >= 4096 && response.maxh2cdata.get().is_multiple_of(4));
         assert_eq!((pdu.ch.hlen, pdu.ch.pdo, pdu.ch.flags, pdu.ch.plen.get()), (128, 0, 0, 128));
         assert_eq!(response.reserved, [0; 112]);
     }

@@ -1,0 +1,8 @@
+//! A target's life as a whole: what it has answered is there, whatever comes, and after it has stopped.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod model;
+mod slow;
+mod stop;

@@ -1,0 +1,124 @@
+//! A device that takes its time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use block::{Completion, Completions, Data, Device, Features, Identity, Info, Queue, Refused, Request, Returned};
+use machine::reactor::{Arm, Mode};
+use machine::ring::Ring;
+use qpair_nvmf::Config;
+use wire::nvme::{Sqe, Status};
+
+use crate::common::{self, Association, NQN, Raw, Rig, pdu};
+
+const DELAY: Duration = Duration::from_millis(300);
+
+struct Slow(Info);
+
+impl Slow {
+    fn device() -> Arc<dyn Device> {
+        Arc::new(Self(Info {
+            name: "slow".to_owned(),
+            kind: "slow",
+            block_bytes: 512,
+            blocks: 2048,
+            preferred_blocks: 1,
+            max_transfer_bytes: 128 << 10,
+            features: Features::default(),
+            identity: Identity::from_uuid("6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a UUID")),
+        }))
+    }
+}
+
+impl Device for Slow {
+    fn info(&self) -> &Info {
+        &self.0
+    }
+
+    fn open_queue(&self, _ring: &mut Ring) -> std::io::Result<Box<dyn Queue>> {
+        Ok(Box::new(SlowQueue(VecDeque::new())))
+    }
+}
+
+/// What waits, and until when.
+struct SlowQueue(VecDeque<(Instant, Completion)>);
+
+impl Queue for SlowQueue {
+    fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
+        let data = match request.data {
+            Data::Carried(buf) => Returned::Carried(buf),
+            Data::None | Data::Inline(_) | Data::Lend => Returned::None,
+        };
+        self.0.push_back((Instant::now() + DELAY, Completion { tag: request.tag, outcome: Ok(()), data }));
+        Ok(())
+    }
+
+    fn poll(&mut self, _ring: &mut Ring, out: &mut Completions) {
+        while self.0.front().is_some_and(|entry| entry.0 <= Instant::now()) {
+            out.list.extend(self.0.pop_front().map(|entry| entry.1));
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.len()
+    }
+
+    fn arm(&mut self, _ring: &mut Ring) -> Arm {
+        if self.0.is_empty() { Arm::Armed } else { Arm::PollEvery(Duration::from_millis(5)) }
+    }
+}
+
+fn rig() -> Rig {
+    Rig::with(Config::new(NQN, vec![Slow::device()]), 2, Mode::Shared)
+}
+
+/// Writes of both ways, all at the device.
+fn submitted(association: &Association, qid: u16) -> Raw {
+    let mut io = Raw::io(association.addr, association.cntlid, qid, 32, 4, common::NO_DIGESTS);
+    io.command(Sqe::write(1, 8, 8, false).with_data_by_transport(4096).with_cid(1), &[]);
+    let ttag = io.pdu().r2t().ttag.get();
+    io.send(&pdu::h2c(1, ttag, 0, &[1; 4096], true, common::NO_DIGESTS));
+    for cid in 2..10 {
+        io.command(Sqe::write(1, 0, 8, false).with_data_in_capsule(4096).with_cid(cid), &[2; 4096]);
+    }
+    std::thread::sleep(DELAY / 3);
+    io
+}
+
+#[test]
+fn a_target_that_stops_answers_what_the_device_has() {
+    let mut rig = rig();
+    let association = Association::new(&rig);
+    let mut io = [submitted(&association, 1), submitted(&association, 2)];
+    rig.stop();
+    for io in &mut io {
+        let mut answered: Vec<u16> = std::iter::from_fn(|| io.try_pdu())
+            .map(|pdu| {
+                assert_eq!(pdu.cqe().status(), Status::SUCCESS);
+                pdu.cqe().cid.get()
+            })
+            .collect();
+        answered.sort_unstable();
+        assert!(answered.iter().copied().eq(1..10), "{answered:?}");
+    }
+}
+
+/// Completions that come after their connection has gone find their buffers' way home, and nobody else's command.
+#[test]
+fn late_completions_hit_nobody() {
+    let rig = rig();
+    let before = common::bystander::large_buffers(&rig);
+    let association = Association::new(&rig);
+    for round in 0..6 {
+        drop(submitted(&association, round * 2 + 1));
+        let mut next = submitted(&association, round * 2 + 2);
+        for cid in 1..10 {
+            assert_eq!(next.pdu().cqe().cid.get(), cid);
+        }
+    }
+    drop(association);
+    rig.await_controllers(0);
+    std::thread::sleep(DELAY);
+    assert_eq!(common::bystander::large_buffers(&rig), before);
+}

@@ -248,11 +248,11 @@ impl Queue for RamQueue {
                 self.reads.push(Read { tag, offset, len });
                 self.pieces += MAX_PIECES.min(len as usize / RAM_SLOT_BYTES + 2);
             }
-            (Op::Write { .. }, Data::Inline(bytes)) => match self.handle.write_run(offset as usize, bytes) {
+            (Op::Write { .. }, Data::Inline(bytes)) => match self.handle.stage_run(offset as usize, bytes) {
                 Ok(()) => self.finish(tag, Ok(()), Returned::None),
                 Err(Full) => return Err(Refused(Request { tag, op, data: Data::Inline(bytes) })),
             },
-            (Op::Write { .. }, Data::Carried(buf)) => match self.handle.write_run(offset as usize, &buf) {
+            (Op::Write { .. }, Data::Carried(buf)) => match self.handle.stage_run(offset as usize, &buf) {
                 Ok(()) => self.finish(tag, Ok(()), Returned::Carried(buf)),
                 Err(Full) => return Err(Refused(Request { tag, op, data: Data::Carried(buf) })),
             },
@@ -271,6 +271,8 @@ impl Queue for RamQueue {
     }
 
     fn poll(&mut self, _ring: &mut Ring, out: &mut Completions) {
+        // A write that is about to complete takes effect before the reads that come back with it.
+        self.handle.commit_staged();
         self.clear_some();
         self.lend_all();
         out.list.extend(self.done.drain(..));

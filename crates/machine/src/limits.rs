@@ -39,10 +39,11 @@ pub const UNTIL_INTERVAL: Duration = Duration::from_millis(100);
 pub const AUTO_SPIN: Duration = Duration::from_micros(50);
 /// How often it looks whether the core is its own.
 pub const AUTO_INTERVAL: Duration = Duration::from_secs(1);
-/// The core is not its own if the scheduler took it away more often than this in one interval.
-pub const AUTO_SWITCHES: u64 = 20;
+/// The core is not its own if the scheduler took it away more often than this in one interval. A busy neighbour shows as
+/// several hundred, the threads of an idle kernel as some dozens.
+pub const AUTO_SWITCHES: u64 = 200;
 /// How long it does not spin then.
-pub const AUTO_BACK_OFF: Duration = Duration::from_secs(30);
+pub const AUTO_BACK_OFF: Duration = Duration::from_secs(10);
 
 const _: () = assert!(MAX_FILE_TASKS >= FILE_WORKERS && MAX_OWNERS <= u32::MAX as usize);
 const _: () = assert!(AUTO_BACK_OFF.as_nanos() > AUTO_INTERVAL.as_nanos());
@@ -69,6 +70,11 @@ pub const SLOT_KEPT: usize = 2 * SLOT_BATCH;
 pub const SLOT_RETIRED: usize = 2 * SLOT_BATCH;
 /// Slots that an idle handle holds on to at most: a slot map needs so many spare ones for each handle.
 pub const SLOT_HELD: usize = SLOT_KEPT + SLOT_RETIRED;
+/// Slots that a handle has written and not yet put into the table; with more it does so at once. A single run may have
+/// more of them.
+pub const SLOT_STAGED: usize = 1024;
+/// A free slot is fetched into the cache so many writes before it is filled.
+pub const FRESH_PREFETCH_SLOTS: usize = 4;
 /// Bytes at the beginning of each lent piece that are fetched into the cache when it is lent.
 pub const LENT_PREFETCH_BYTES: usize = 512;
 /// Passes of one handle that can have loans out and be told apart. With more, the loans of a new pass count for an old

@@ -6,8 +6,7 @@
 //! 1. an operator's explicit wish wins, always;
 //! 2. without one, a process that has not more cores than reactors does not spin: something else has to run somewhere;
 //! 3. else each reactor spins for 50 us, and looks once a second how often the scheduler took its core away although
-//!    there was more to do. More than a few times: the core is not its own, and it does not spin for the next half
-//!    minute.
+//!    there was more to do. More than a few hundred times: the core is not its own, and it does not spin for 10 s.
 
 use std::time::Duration;
 

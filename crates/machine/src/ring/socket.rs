@@ -43,7 +43,11 @@ impl Socket {
         let bufs = &mut bufs[..used];
         let room: usize = bufs.iter().map(|buf| buf.len()).sum();
         debug_assert!(room > 0, "without room the end of the stream cannot be told from nothing");
-        let received = unless_blocked(|| (&self.stream).read_vectored(bufs))?;
+        // One buffer is the usual case, and for that recv is shorter than readv.
+        let received = unless_blocked(|| match bufs {
+            [one] => (&self.stream).read(one),
+            _ => (&self.stream).read_vectored(bufs),
+        })?;
         match received {
             None | Some(0) => self.state.drained.set(true),
             // epoll(7): a short read means the buffer was empty. Not so once the peer has closed: the edge for that may
@@ -59,7 +63,11 @@ impl Socket {
     /// # Errors
     /// The connection is broken.
     pub fn try_send(&self, bufs: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
-        unless_blocked(|| (&self.stream).write_vectored(&bufs[..bufs.len().min(MAX_IOVECS)]))
+        // As above; and sendmsg is shorter than writev, which first takes care of a file position.
+        unless_blocked(|| match bufs {
+            [one] => (&self.stream).write(one),
+            _ => SockRef::from(&self.stream).send_vectored(&bufs[..bufs.len().min(MAX_IOVECS)]),
+        })
     }
 
     /// Tells the peer that nothing more will come; receiving goes on. The peer sees the end of the stream after all

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
@@ -15,7 +16,9 @@ use std::sync::atomic::Ordering;
 use super::epoch::{Epochs, Ledger, Lent};
 use super::stock::Retired;
 use super::{Full, Shape, SlotMap, UNMAPPED};
-use crate::limits::{LENT_PREFETCH_BYTES, SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_RETIRED};
+use crate::limits::{
+    FRESH_PREFETCH_SLOTS, LENT_PREFETCH_BYTES, SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_RETIRED, SLOT_STAGED,
+};
 use crate::region::prefetch::prefetch;
 
 /// One reactor's way into a [`SlotMap`]. Everything but `spare` needs a pass to be open: between [`SlotHandle::begin`]
@@ -27,6 +30,15 @@ pub struct SlotHandle {
     free: Vec<u32>,
     /// In the order of their tags.
     retired: VecDeque<Retired>,
+    /// Written, and not in the table yet.
+    staged: Vec<Staged>,
+}
+
+/// A fresh slot with the bytes `new` of a slot of the disk; the others are still to come from the slot before it.
+struct Staged {
+    slot: usize,
+    fresh: u32,
+    new: Range<usize>,
 }
 
 impl SlotHandle {
@@ -36,6 +48,7 @@ impl SlotHandle {
             ledger: Ledger::new(map),
             free: Vec::with_capacity(SLOT_HELD + SLOT_BATCH),
             retired: VecDeque::with_capacity(SLOT_RETIRED),
+            staged: Vec::with_capacity(SLOT_STAGED),
         }
     }
 
@@ -150,22 +163,56 @@ impl SlotHandle {
     /// # Panics
     /// If no pass is open, or the bytes are not all on the disk.
     pub fn write_run(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Full> {
+        self.stage_run(offset, bytes)?;
+        self.commit_staged();
+        Ok(())
+    }
+
+    /// The first half of [`SlotHandle::write_run`]: the bytes are in fresh slots, and nobody finds them there before
+    /// [`SlotHandle::commit_staged`], in this pass or in a later one. With many writes at hand, stage all of them
+    /// first: a commit waits until the bytes before it have left the core, and so it is waited for once.
+    ///
+    /// # Errors
+    /// [`Full`] if not enough slots are free for all of it; nothing was written.
+    ///
+    /// # Panics
+    /// If no pass is open, or the bytes are not all on the disk.
+    pub fn stage_run(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Full> {
         self.assert_pass();
         let range = offset..offset.saturating_add(bytes.len());
         self.shape.check(&range);
         let slots = self.shape.touched(&range);
         self.stock_up(slots.len())?;
+        if self.staged.len() + slots.len() > SLOT_STAGED {
+            self.commit_staged();
+        }
         let (mut bytes, mut within) = (bytes, offset & (self.shape.slot_bytes() - 1));
         for slot in slots {
             let (here, rest) = bytes.split_at(bytes.len().min(self.shape.slot_bytes() - within));
             let fresh = self.free.pop().expect("stocked up for all slots");
+            // The table's entry is far away, and the commit waits for it: it can come while the bytes are copied.
+            self.prefetch(slot << self.shape.shift);
             // SAFETY: `here` fits into the slot after `within`. The slot is fresh: nobody else reads or writes it, and
             // `here` does not lie in it, as a caller can only have lent slots of this memory.
             unsafe { ptr::copy_nonoverlapping(here.as_ptr(), self.shape.at(fresh).as_ptr().add(within), here.len()) };
-            self.commit(slot, fresh, within..within + here.len());
+            self.prefetch_fresh();
+            self.staged.push(Staged { slot, fresh, new: within..within + here.len() });
             (bytes, within) = (rest, 0);
         }
         Ok(())
+    }
+
+    /// Puts what was staged into the table, in the order in which it was staged.
+    ///
+    /// # Panics
+    /// If no pass is open.
+    pub fn commit_staged(&mut self) {
+        self.assert_pass();
+        let mut staged = mem::take(&mut self.staged);
+        for Staged { slot, fresh, new } in staged.drain(..) {
+            self.commit(slot, fresh, new);
+        }
+        self.staged = staged;
     }
 
     /// Makes bytes of one slot zeros; the whole slot gives up its data.
@@ -274,6 +321,13 @@ impl SlotHandle {
         }
     }
 
+    /// A free slot is cold, as it was overwritten long ago: those that the next writes fill are fetched meanwhile.
+    fn prefetch_fresh(&self) {
+        if let Some(&soon) = self.free.len().checked_sub(FRESH_PREFETCH_SLOTS).and_then(|at| self.free.get(at)) {
+            prefetch(self.shape.at(soon), self.shape.slot_bytes());
+        }
+    }
+
     /// Keeps a slot that was just taken out of the table until its last reader is gone.
     fn retire(&mut self, number: u32) {
         if number == UNMAPPED {
@@ -324,6 +378,7 @@ impl Drop for SlotHandle {
             self.ledger.end();
         }
         self.spill();
+        self.free.extend(self.staged.drain(..).map(|staged| staged.fresh));
         self.ledger.map().stock.open().give(self.free.drain(..));
     }
 }

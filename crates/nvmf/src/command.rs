@@ -9,6 +9,8 @@
 //!
 //! Each stage has a live count per reactor ([`Stages`]). A step that is not in the picture is a bug and asserts.
 
+use std::fmt;
+
 use block::Failure;
 use machine::region::Buf;
 
@@ -68,6 +70,15 @@ impl Stages {
         if to != Stage::Free {
             self.0[to as usize] += 1;
         }
+    }
+}
+
+impl fmt::Display for Stages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (stage, count) in Stage::ALL.into_iter().zip(self.0).filter(|(stage, _)| *stage != Stage::Free) {
+            write!(f, "{stage:?} {count}  ")?;
+        }
+        Ok(())
     }
 }
 

@@ -45,6 +45,8 @@ pub const STALLED: Duration = Duration::from_secs(30);
 pub const STALLED_WHILE_SHORT: Duration = Duration::from_secs(1);
 /// How often time-outs are looked at.
 pub const TICK: Duration = Duration::from_millis(100);
+/// How often a reactor with connections logs what its commands are doing (at the debug level).
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// After a failed accept (no file descriptors left) the listener pauses so long.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Log lines about peers' mistakes in one second, of each reactor.

@@ -24,8 +24,8 @@ use crate::connection::Connection;
 use crate::end::End;
 use crate::engine::{Engine, Owner, Pass};
 use crate::limits::{
-    COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, LOG_LINES_PER_SECOND, RETRIES_PER_PASS, TICK,
-    WAITING_POLL,
+    COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, LOG_LINES_PER_SECOND, RETRIES_PER_PASS,
+    STATUS_INTERVAL, TICK, WAITING_POLL,
 };
 use crate::target::{Counters, Target};
 
@@ -65,6 +65,7 @@ pub(crate) struct Shard {
     completions: Completions,
     ready: Vec<Ready>,
     ticked: Coarse,
+    reported: Coarse,
     log: LogLimit,
 }
 
@@ -87,6 +88,7 @@ impl Shard {
             completions: Completions::default(),
             ready: Vec::new(),
             ticked: Coarse::from_millis(0),
+            reported: Coarse::from_millis(0),
             log: LogLimit::default(),
         })
     }
@@ -263,6 +265,10 @@ impl Shard {
         self.lingering.retain_mut(|lingering| now < lingering.until && is_open(&mut lingering.pump, scratch));
         let target = self.engine.target.clone();
         target.usage.add(&mut self.engine.usage);
+        if now.since(self.reported) >= STATUS_INTERVAL && self.open_connections() > 0 {
+            self.reported = now;
+            tracing::debug!(connections = self.open_connections(), "commands: {}", self.engine.stages);
+        }
     }
 
     /// Ends the connections that have nothing under way: the target stops.

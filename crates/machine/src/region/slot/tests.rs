@@ -86,6 +86,27 @@ fn runs_are_lent_in_as_few_pieces_as_they_lie_in() {
 }
 
 #[test]
+fn staged_bytes_are_found_after_the_commit_in_the_order_of_staging() {
+    let map = SlotMap::new(4, 512, 2 * SLOT_HELD).unwrap();
+    let (mut handle, mut reader) = (map.handle(), map.handle());
+    in_pass(&mut handle, |handle| {
+        handle.stage_run(100, &[1; 600]).unwrap();
+        handle.stage_run(500, &[2; 20]).unwrap();
+    });
+    let bytes = |reader: &mut SlotHandle| in_pass(reader, |reader| reader.lend(0, 0..512).to_vec());
+    assert_eq!(bytes(&mut reader), [0; 512], "not before the commit, which may be in a later pass");
+    in_pass(&mut handle, SlotHandle::commit_staged);
+    assert_eq!(bytes(&mut reader), [[0; 100].as_slice(), &[1; 400], &[2; 12]].concat());
+    let second = in_pass(&mut reader, |reader| reader.lend(1, 0..512).to_vec());
+    assert_eq!(second, [[2; 8].as_slice(), &[1; 180], &[0; 324]].concat());
+    in_pass(&mut handle, |handle| handle.stage_run(0, &[9; 512]).unwrap());
+    drop(handle);
+    assert_eq!(bytes(&mut reader)[511], 2, "what is never committed is never found");
+    drop(reader);
+    assert_no_slot_is_lost(&map, 4 + 2 * SLOT_HELD);
+}
+
+#[test]
 fn full_until_loans_are_back_and_nothing_is_half_written() {
     let map = SlotMap::new(4, 512, 2).unwrap();
     let mut handle = map.handle();

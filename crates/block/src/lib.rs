@@ -10,8 +10,8 @@
 //! | nothing | [`null`] | reads give zeros, writes vanish |
 //! | an NVMe/TCP namespace | [`nvme::tcp`] | carried |
 //!
-//! [`pump`] moves bytes between a socket and a protocol's state machine; the NVMe/TCP host here and the target above use
-//! it.
+//! [`pump`] moves bytes between a socket and a protocol's state machine; the NVMe/TCP host here and the target above
+//! use it.
 #![forbid(unsafe_code)]
 
 mod admit;

@@ -39,8 +39,8 @@ pub const UNTIL_INTERVAL: Duration = Duration::from_millis(100);
 pub const AUTO_SPIN: Duration = Duration::from_micros(50);
 /// How often it looks whether the core is its own.
 pub const AUTO_INTERVAL: Duration = Duration::from_secs(1);
-/// The core is not its own if the scheduler took it away more often than this in one interval. A busy neighbour shows as
-/// several hundred, the threads of an idle kernel as some dozens.
+/// The core is not its own if the scheduler took it away more often than this in one interval. A busy neighbour shows
+/// as several hundred, the threads of an idle kernel as some dozens.
 pub const AUTO_SWITCHES: u64 = 200;
 /// How long it does not spin then.
 pub const AUTO_BACK_OFF: Duration = Duration::from_secs(10);

@@ -14,6 +14,8 @@ pub const MAX_IOVECS: usize = 1024;
 pub const MAX_EVENTS: usize = 1024;
 /// Connections that a listener keeps until they are accepted.
 pub const LISTEN_BACKLOG: i32 = 1024;
+/// A connection that is silent for so long is probed by TCP; how often and how soon it is given up, the system knows.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// Size asked for each socket buffer, in bytes.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// File tasks of one ring that are queued, running, or done and not yet reaped.

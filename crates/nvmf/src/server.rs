@@ -1,6 +1,5 @@
 //! Starts a target on reactors of its own and stops it again.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,29 +26,14 @@ pub struct Options {
 }
 
 /// Why a target could not be started.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
-    Listen(SocketAddr, io::Error),
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
     /// A reactor could not be set up.
-    Reactor(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            Self::Reactor(error) => write!(f, "cannot start a reactor: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Listen(_, error) | Self::Reactor(error) => Some(error),
-        }
-    }
+    #[error("cannot start a reactor: {0}")]
+    Reactor(#[source] io::Error),
 }
 
 /// A target that runs.

@@ -5,11 +5,11 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 
-use socket2::{Domain, Protocol, SockRef, Type};
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 
 use super::Owner;
 use super::interest::{Interests, State};
-use crate::limits::{LISTEN_BACKLOG, MAX_IOVECS, SOCKET_BUFFER_BYTES};
+use crate::limits::{KEEPALIVE_IDLE, LISTEN_BACKLOG, MAX_IOVECS, SOCKET_BUFFER_BYTES};
 use crate::os;
 use crate::reactor::Arm;
 
@@ -27,6 +27,8 @@ impl Socket {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         ask_for_buffers(&SockRef::from(&stream));
+        // A peer that is gone without a word is found out by the operating system, if by nobody else.
+        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
         let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
         let mut stream = mio::net::TcpStream::from_std(stream);
         let state = interests.register(&mut stream, owner, key)?;

@@ -47,8 +47,10 @@ Examples:
 const DEDICATED_SPIN: Duration = Duration::from_millis(20);
 /// How often `serve` looks whether a reactor has died.
 const WATCH: Duration = Duration::from_millis(500);
-/// Most namespaces of one command line.
-const MAX_DEVICES: usize = 1024;
+/// Most namespaces of one command line. Each has an owner in every reactor's ring (`machine::limits::MAX_OWNERS`).
+const MAX_DEVICES: usize = 256;
+
+const _: () = assert!(MAX_DEVICES < machine::limits::MAX_OWNERS / 2);
 
 /// Serve devices as NVMe/TCP disks
 #[derive(clap::Args, Clone, Debug)]

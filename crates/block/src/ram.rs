@@ -11,8 +11,9 @@
 //! reader, never torn. The old slot is freed when its last loan is back. Slots that were never written read as zeros
 //! and take no memory; write zeroes and deallocation make them so again.
 //!
-//! Reads and writes are done in `submit`, and their completions wait for `poll`. Write zeroes and deallocation may
-//! cover the whole disk: they are worked off a share per poll.
+//! `submit` stages a write's bytes in fresh slots and notes which reads are to be lent; `poll` commits all writes, then
+//! lends for all reads, so that cache misses overlap. Write zeroes and deallocation may cover the whole disk: they are
+//! worked off a share per poll.
 //!
 //! With the power everything is lost, flushed or not. A flush has nothing to do, and hosts are told that there is no
 //! volatile cache, so that they do not send any.

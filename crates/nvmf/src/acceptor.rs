@@ -8,6 +8,7 @@ use machine::reactor::{Arm, Context, Poller, Sender};
 use machine::ring::{Listener, Owner, Ready, Ring};
 
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_PASS};
+use crate::log_limit::LogLimit;
 
 /// See the module.
 pub(crate) struct Acceptor {
@@ -19,6 +20,7 @@ pub(crate) struct Acceptor {
     /// Whether a listener may have more connections than were taken.
     pending: bool,
     paused: Option<Coarse>,
+    log: LogLimit,
 }
 
 impl Acceptor {
@@ -36,7 +38,16 @@ impl Acceptor {
             .zip(addresses)
             .map(|(key, &address)| ring.listener(address, owner, key).map_err(|error| (address, error)))
             .collect::<Result<_, _>>()?;
-        Ok(Self { listeners, owner, shards, next: 0, ready: Vec::new(), pending: true, paused: None })
+        Ok(Self {
+            listeners,
+            owner,
+            shards,
+            next: 0,
+            ready: Vec::new(),
+            pending: true,
+            paused: None,
+            log: LogLimit::default(),
+        })
     }
 
     /// The addresses with the ports that were really bound.
@@ -59,12 +70,14 @@ impl Acceptor {
                         accepted += 1;
                         let shard = &self.shards[self.next];
                         self.next = (self.next + 1) % self.shards.len();
-                        if shard.send(stream).is_err() {
+                        if shard.send(stream).is_err() && self.log.allows(now) {
                             tracing::warn!(%peer, "refused a connection: its reactor has too many to take over");
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept connections, pausing");
+                        if self.log.allows(now) {
+                            tracing::warn!(%error, "cannot accept connections, pausing");
+                        }
                         self.paused = Some(now);
                         return accepted;
                     }

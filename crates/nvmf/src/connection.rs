@@ -271,16 +271,11 @@ impl Connection {
 
     /// Answers with data that was made here: identify, logs.
     fn respond_data(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, bytes: &[u8], result: u64) {
-        let wanted = match sqe.data(0) {
-            Ok(Sgl::Transport { len }) => len as usize,
-            Ok(Sgl::InCapsule { .. }) => {
-                return self.respond(pass, slot, Status::SGL_DESCRIPTOR_TYPE_INVALID.with_dnr(), 0);
-            }
+        match sqe.data(0) {
+            // SGLS does not say that the SGL may be longer than the data.
+            Ok(Sgl::Transport { len }) if len as usize == bytes.len() => {}
+            Ok(_) => return self.respond(pass, slot, Status::INVALID_SGL_DATA_LENGTH.with_dnr(), 0),
             Err(status) => return self.respond(pass, slot, status, 0),
-        };
-        // SGLS does not say that the SGL may be longer than the data.
-        if wanted != bytes.len() {
-            return self.respond(pass, slot, Status::INVALID_SGL_DATA_LENGTH.with_dnr(), 0);
         }
         let out = self.pump.out.bytes();
         let sent = self.wire.send_data(slot, 0, bytes.len() as u32, true, out);
@@ -599,8 +594,8 @@ impl Connection {
     }
 }
 
-/// Drops what a failed read brought back.
-fn discard(data: Returned, lent: &mut VecDeque<Lent>) {
+/// Drops what a request brought back that nobody waits for.
+pub(crate) fn discard(data: Returned, lent: &mut VecDeque<Lent>) {
     if let Returned::Lent(pieces) = data {
         lent.drain(..pieces);
     }

@@ -23,6 +23,7 @@ mod features;
 mod identify;
 mod io;
 pub mod limits;
+mod log_limit;
 mod logs;
 mod server;
 mod session;

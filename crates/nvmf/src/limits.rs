@@ -9,7 +9,7 @@ pub const IO_QUEUES: u16 = 128;
 /// Controllers of one target, discovery controllers included.
 pub const CONTROLLERS: usize = 1024;
 /// Connections of one reactor.
-pub const CONNECTIONS_PER_REACTOR: usize = 4096;
+pub const CONNECTIONS_PER_REACTOR: usize = 4000;
 /// Asynchronous event requests that a controller holds (AERL + 1).
 pub const ASYNC_EVENTS: usize = 4;
 /// Largest transfer of one command in bytes: MDTS 5 in units of 4 KiB.
@@ -74,6 +74,8 @@ pub const ERROR_LOG_ENTRIES: usize = 16;
 const _: () = assert!(LOAN.as_millis() < STALLED_WHILE_SHORT.as_millis());
 const _: () = assert!(KEEP_ALIVE_SLACK.as_millis() == 2 * TICK.as_millis());
 const _: () = assert!(IN_CAPSULE_MAX_BYTES as usize + 80 <= block::limits::TAIL_BYTES);
+// A ring looks after the listeners and those who say their last word, too.
+const _: () = assert!(CONNECTIONS_PER_REACTOR + LINGERING < machine::limits::MAX_SOCKETS);
 const _: () = assert!(H2C_BYTES >= 4096 && H2C_BYTES.is_multiple_of(4));
 const _: () = assert!(SMALL_BUFFER.0 >= IN_CAPSULE_DEFAULT_BYTES as usize);
 const _: () = assert!(LARGE_BUFFER.0 >= IN_CAPSULE_MAX_BYTES as usize);

@@ -7,26 +7,23 @@
 //! *Hot* connections are asked in every pass while the reactor spins; a connection that stays silent turns cold and is
 //! only listened to through the ring. A reactor that sleeps between requests has no hot ones: it goes by wake-ups.
 
-use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
 
+use block::Completions;
 use block::pump::{Pump, Received, Scratch, Sent};
-use block::{Completion, Completions, Returned};
 use machine::clock::Coarse;
 use machine::reactor::{Arm, Context, Mailbox, Poller};
-use machine::region::Lent;
 use machine::ring::{Owner as RingOwner, Ready, Ring};
 use wire::tcp::Slot;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, discard};
 use crate::end::End;
 use crate::engine::{Engine, Owner, Pass};
 use crate::limits::{
-    COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, LOG_LINES_PER_SECOND, RETRIES_PER_PASS,
-    STATUS_INTERVAL, TICK, WAITING_POLL,
+    COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, RETRIES_PER_PASS, STATUS_INTERVAL, TICK, WAITING_POLL,
 };
+use crate::log_limit::LogLimit;
 use crate::target::{Counters, Target};
 
 /// The place of a connection on its reactor.
@@ -103,14 +100,18 @@ impl Shard {
         while let Some(stream) = self.inbox.take() {
             accepted += 1;
             if self.open_connections() == CONNECTIONS_PER_REACTOR {
-                tracing::warn!("refused a connection: {CONNECTIONS_PER_REACTOR} are open on this reactor");
+                if self.log.allows(cx.now.coarse()) {
+                    tracing::warn!("refused a connection: {CONNECTIONS_PER_REACTOR} are open on this reactor");
+                }
                 continue;
             }
             let index = self.free.last().copied().unwrap_or(self.entries.len() as u32);
             let socket = match cx.ring.socket(stream, self.owner, index) {
                 Ok(socket) => socket,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot use an accepted connection");
+                    if self.log.allows(cx.now.coarse()) {
+                        tracing::warn!(%error, "cannot use an accepted connection");
+                    }
                     continue;
                 }
             };
@@ -194,7 +195,7 @@ impl Shard {
                 Place::Leaving { in_flight } => {
                     *in_flight -= 1;
                     let left = *in_flight;
-                    drop_data(completion, lent);
+                    discard(completion.data, lent);
                     if left == 0 {
                         entry.place = Place::Free;
                         self.free.push(owner.connection);
@@ -390,13 +391,6 @@ fn mark(flag: &mut bool, list: &mut Vec<u32>, index: u32) {
     }
 }
 
-/// Gives up the data of a completion that nobody waits for any more.
-fn drop_data(completion: Completion, lent: &mut VecDeque<Lent>) {
-    if let Returned::Lent(pieces) = completion.data {
-        lent.drain(..pieces);
-    }
-}
-
 /// Whether the peer of a connection that is over has not closed yet. What it still sends is thrown away: a socket
 /// closed over unread bytes would reset the connection, and the last word could be lost.
 fn is_open(pump: &mut Pump, scratch: &mut Scratch) -> bool {
@@ -406,41 +400,5 @@ fn is_open(pump: &mut Pump, scratch: &mut Scratch) -> bool {
             Ok(Received::Bytes { .. }) => {}
             Ok(Received::Closed) | Err(_) => return false,
         }
-    }
-}
-
-/// Keeps hostile peers from filling the log.
-#[derive(Default)]
-struct LogLimit {
-    second: Option<Coarse>,
-    lines: u32,
-    dropped: u64,
-}
-
-impl LogLimit {
-    fn allows(&mut self, now: Coarse) -> bool {
-        if self.second.is_none_or(|second| now.since(second) >= Duration::from_secs(1)) {
-            if self.dropped > 0 {
-                tracing::warn!("{} more connections ended with an error", self.dropped);
-            }
-            *self = Self { second: Some(now), lines: 0, dropped: 0 };
-        }
-        self.lines += 1;
-        self.dropped += u64::from(self.lines > LOG_LINES_PER_SECOND);
-        self.lines <= LOG_LINES_PER_SECOND
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_is_limited() {
-        let mut limit = LogLimit::default();
-        let at = Coarse::from_millis;
-        let allowed = |limit: &mut LogLimit, from| (from..from + 900).filter(|&ms| limit.allows(at(ms))).count();
-        assert_eq!(allowed(&mut limit, 0), LOG_LINES_PER_SECOND as usize);
-        assert_eq!(allowed(&mut limit, 2000), LOG_LINES_PER_SECOND as usize);
     }
 }

@@ -75,6 +75,8 @@ pub const SLOT_HELD: usize = SLOT_KEPT + SLOT_RETIRED;
 /// Slots that a handle has written and not yet put into the table; with more it does so at once. A single run may have
 /// more of them.
 pub const SLOT_STAGED: usize = 1024;
+/// Slots that a handle has in landings: so many wait for data that peers were asked for. 8 MiB of 4 KiB slots.
+pub const SLOT_LANDED: usize = 2048;
 /// A free slot is fetched into the cache so many writes before it is filled.
 pub const FRESH_PREFETCH_SLOTS: usize = 4;
 /// Bytes at the beginning of each lent piece that are fetched into the cache when it is lent.

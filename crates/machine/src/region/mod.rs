@@ -31,7 +31,7 @@ use persist::Persist;
 pub use persist::{Durability, Event, Recorder};
 pub(crate) use pool::RawBytes;
 pub use pool::{Buf, Pool};
-pub use slot::{Full, Lent, SlotHandle, SlotMap};
+pub use slot::{Full, Landing, Lent, PiecesMut, SlotHandle, SlotMap};
 
 /// Whether the system was asked to back a region with huge pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,6 +137,8 @@ pub(super) struct Ledger {
     live: Cell<u64>,
     /// The lowest epoch of a live ticket, or IDLE.
     oldest: Cell<u64>,
+    /// Slots of landings that are out.
+    landed: Cell<usize>,
     tickets: [Ticket; MAX_LOAN_PASSES],
 }
 
@@ -155,6 +157,7 @@ impl Ledger {
             current: Cell::new(0),
             live: Cell::new(0),
             oldest: Cell::new(IDLE),
+            landed: Cell::new(0),
             tickets: array::from_fn(|_| Ticket::default()),
         })
     }
@@ -232,6 +235,16 @@ impl Ledger {
                 self.pin(self.oldest.get());
             }
         }
+    }
+
+    /// Slots of landings that are out.
+    pub(super) fn landed(&self) -> usize {
+        self.landed.get()
+    }
+
+    /// Notes that so many more (or fewer) slots are in landings.
+    pub(super) fn count_landed(&self, change: isize) {
+        self.landed.set(self.landed.get().strict_add_signed(change));
     }
 
     /// Notes that a slot got its first data (1), or lost its data (-1).

@@ -15,14 +15,14 @@ use std::sync::atomic::Ordering;
 
 use super::epoch::{Epochs, Ledger, Lent};
 use super::stock::Retired;
-use super::{Full, Shape, SlotMap, UNMAPPED};
+use super::{Full, Landing, Shape, SlotMap, UNMAPPED};
 use crate::limits::{
-    FRESH_PREFETCH_SLOTS, LENT_PREFETCH_BYTES, SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_RETIRED, SLOT_STAGED,
+    FRESH_PREFETCH_SLOTS, LENT_PREFETCH_BYTES, SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_LANDED, SLOT_RETIRED, SLOT_STAGED,
 };
 use crate::region::prefetch::prefetch;
 
-/// One reactor's way into a [`SlotMap`]. Everything but `spare` needs a pass to be open: between [`SlotHandle::begin`]
-/// and [`SlotHandle::end`].
+/// One reactor's way into a [`SlotMap`]. Everything but `spare` and `land` needs a pass to be open: between
+/// [`SlotHandle::begin`] and [`SlotHandle::end`].
 pub struct SlotHandle {
     shape: Shape,
     ledger: Rc<Ledger>,
@@ -32,6 +32,8 @@ pub struct SlotHandle {
     retired: VecDeque<Retired>,
     /// Written, and not in the table yet.
     staged: Vec<Staged>,
+    /// Lists of landings that are through, kept for their room.
+    lists: Vec<Vec<u32>>,
 }
 
 /// A fresh slot with the bytes `new` of a slot of the disk; the others are still to come from the slot before it.
@@ -49,6 +51,7 @@ impl SlotHandle {
             free: Vec::with_capacity(SLOT_HELD + SLOT_BATCH),
             retired: VecDeque::with_capacity(SLOT_RETIRED),
             staged: Vec::with_capacity(SLOT_STAGED),
+            lists: Vec::new(),
         }
     }
 
@@ -200,6 +203,43 @@ impl SlotHandle {
             (bytes, within) = (rest, 0);
         }
         Ok(())
+    }
+
+    /// Fresh slots that a write of so many whole slots can be received into.
+    ///
+    /// # Errors
+    /// [`Full`] if not enough slots are free, or the landings of this handle would have more than [`SLOT_LANDED`]: how
+    /// long they are out is up to a peer, and others need slots too.
+    pub fn land(&mut self, slots: usize) -> Result<Landing, Full> {
+        if self.ledger.landed() + slots > SLOT_LANDED {
+            return Err(Full);
+        }
+        self.stock_up(slots)?;
+        let mut numbers = self.lists.pop().unwrap_or_default();
+        numbers.extend(self.free.drain(self.free.len() - slots..).rev());
+        Ok(Landing::new(Rc::clone(&self.ledger), numbers))
+    }
+
+    /// Stages a landing that is filled, for the slots of the disk from `first` on: as [`SlotHandle::stage_run`] does,
+    /// but nothing is copied.
+    ///
+    /// # Panics
+    /// If no pass is open, the slots are not all on the disk, or the landing is another handle's.
+    pub fn stage_landed(&mut self, first: usize, mut landing: Landing) {
+        self.assert_pass();
+        assert!(landing.belongs_to(&self.ledger), "the landing is another handle's");
+        let mut numbers = landing.take();
+        assert!(first + numbers.len() <= self.shape.slots, "{} slots from {first} on", numbers.len());
+        if self.staged.len() + numbers.len() > SLOT_STAGED {
+            self.commit_staged();
+        }
+        let whole = 0..self.shape.slot_bytes();
+        self.staged.extend((first..).zip(numbers.drain(..)).map(|(slot, fresh)| Staged {
+            slot,
+            fresh,
+            new: whole.clone(),
+        }));
+        self.lists.push(numbers);
     }
 
     /// Puts what was staged into the table, in the order in which it was staged.

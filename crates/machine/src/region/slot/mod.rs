@@ -9,7 +9,8 @@
 //! A read takes the number and lends the bytes where they lie. A write copies into a slot that no reader can reach and
 //! then swaps the number: each slot of the disk is old or new, never torn. The old slot is *retired*: it is written
 //! again only when the last loan that may point into it is back. How that is known without a lock or a count per slot
-//! is told, and argued, in [`epoch`].
+//! is told, and argued, in [`epoch`]. A large write need not be copied: it is received into a [`landing`] of fresh
+//! slots.
 //!
 //! ```text
 //!     a slot:   free --(write copies in)--> mapped --(overwritten, cleared)--> retired --(last reader gone)--> free
@@ -20,6 +21,7 @@
 
 mod epoch;
 mod handle;
+mod landing;
 mod stock;
 
 #[cfg(test)]
@@ -34,6 +36,7 @@ use std::sync::atomic::AtomicU32;
 
 pub use epoch::Lent;
 pub use handle::SlotHandle;
+pub use landing::{Landing, PiecesMut};
 
 use super::Region;
 use crate::limits::SLOT_ZERO_BYTES;

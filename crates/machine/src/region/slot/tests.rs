@@ -234,6 +234,10 @@ enum Step {
     Return(prop::sample::Index),
     Write(Range<usize>, u8),
     Clear(Range<usize>),
+    /// Of whole slots.
+    Land(Range<usize>, u8),
+    /// Stages a landing of this handle, or drops it.
+    Touchdown(prop::sample::Index, bool),
     Renew,
 }
 
@@ -243,12 +247,15 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
     // Ranges begin and end at slots as often as not.
     let place = || prop_oneof![(0..=DISK / 512).prop_map(|slot| slot * 512), 0..=DISK];
     let range = move || (place(), place()).prop_map(|(a, b)| a.min(b)..a.max(b));
+    let slots = (0..DISK / 512, 1..=DISK / 512).prop_map(|(first, count)| first..(first + count).min(DISK / 512));
     let step = prop_oneof![
         6 => Just(Step::Pass),
         6 => range().prop_map(Step::Lend),
         5 => any::<prop::sample::Index>().prop_map(Step::Return),
         8 => (range(), 1..=u8::MAX).prop_map(|(range, byte)| Step::Write(range, byte)),
         3 => range().prop_map(Step::Clear),
+        3 => (slots, 1..=u8::MAX).prop_map(|(range, byte)| Step::Land(range, byte)),
+        3 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(index, all)| Step::Touchdown(index, all)),
         1 => Just(Step::Renew),
     ];
     prop::collection::vec((0..3_usize, step), 1..120)
@@ -261,6 +268,7 @@ fn check_against_model(steps: Vec<(usize, Step)>, spare: usize) {
     handles.iter_mut().for_each(SlotHandle::begin);
     let mut model = vec![0; DISK];
     let mut loans: Vec<(VecDeque<Lent>, Vec<u8>)> = Vec::new();
+    let mut landings: [Vec<(Range<usize>, u8, Landing)>; 3] = Default::default();
     for (who, step) in steps {
         let handle = &mut handles[who];
         match step {
@@ -287,9 +295,26 @@ fn check_against_model(steps: Vec<(usize, Step)>, spare: usize) {
                     model[range].fill(0);
                 }
             }
+            Step::Land(slots, byte) => {
+                if let Ok(mut landing) = handle.land(slots.len()) {
+                    landing.pieces_mut(0..slots.len() * 512).for_each(|piece| piece.fill(byte));
+                    landings[who].push((slots, byte, landing));
+                }
+            }
+            Step::Touchdown(index, all) if !landings[who].is_empty() => {
+                let index = index.index(landings[who].len());
+                let (slots, byte, landing) = landings[who].swap_remove(index);
+                if all {
+                    handle.stage_landed(slots.start, landing);
+                    handle.commit_staged();
+                    model[slots.start * 512..slots.end * 512].fill(byte);
+                }
+            }
+            Step::Touchdown(..) => {}
             Step::Renew => {
                 *handle = map.handle();
                 handle.begin();
+                landings[who].clear();
             }
         }
         for (lent, want) in &loans {
@@ -299,6 +324,7 @@ fn check_against_model(steps: Vec<(usize, Step)>, spare: usize) {
     for slot in 0..map.slots() {
         assert_eq!(*handles[0].lend(slot, 0..512), model[slot * 512..][..512]);
     }
+    drop(landings);
     drop(handles);
     drop(loans);
     assert_no_slot_is_lost(&map, DISK / 512 + spare);

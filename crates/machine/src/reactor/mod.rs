@@ -1,7 +1,7 @@
 //! One thread that polls its queues, and sleeps when all of them are armed.
 //!
 //! A reactor shares nothing: its ring, its pollers and all they own stay on its thread; other threads reach it through
-//! a [`mailbox`]. One pass polls every [`Poller`] once. Then:
+//! a [`mailbox`], other reactors through a [`mesh`]. One pass polls every [`Poller`] once. Then:
 //!
 //! ```text
 //!             +-----------------------------------------------+
@@ -19,7 +19,9 @@
 //! (the pass found work), idle (it found none) or asleep, so that the three add up to the time that went by.
 
 mod account;
+mod bells;
 mod mailbox;
+mod mesh;
 mod mode;
 mod run;
 mod sleep;
@@ -33,6 +35,7 @@ use std::time::Duration;
 
 pub use account::{PollerStats, Snapshot};
 pub use mailbox::{Mailbox, Sender, mailbox};
+pub use mesh::{Ports, mesh};
 pub use mode::Mode;
 pub(crate) use sleep::SleepFlag;
 pub use thread::{Handle, Panicked};

@@ -45,6 +45,11 @@ impl SleepFlag {
     /// Steps b and c: whether the caller, who has published, must signal. True for one caller of many.
     pub(crate) fn must_signal(&self) -> bool {
         fence(Ordering::SeqCst);
+        self.must_signal_after_fence()
+    }
+
+    /// Step c: the caller has had its fence, perhaps one for several flags.
+    pub(crate) fn must_signal_after_fence(&self) -> bool {
         self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel)
     }
 }

@@ -25,15 +25,26 @@ impl Waker {
     /// Makes a sleeping [`crate::ring::Ring::enter`] return. To be called after what the sleeper shall find has been
     /// published; costs a fence and a load while the ring is awake.
     pub fn wake(&self) {
-        if self.shared.flag.must_signal()
-            && let Err(error) = self.shared.signal.wake()
-        {
+        if self.shared.flag.must_signal() {
+            self.signal();
+        }
+    }
+
+    /// The same without the fence: the caller has had one, after all that it has published for this sleeper.
+    pub(crate) fn wake_after_fence(&self) {
+        if self.shared.flag.must_signal_after_fence() {
+            self.signal();
+        }
+    }
+
+    fn signal(&self) {
+        if let Err(error) = self.shared.signal.wake() {
             // Writing to one's own eventfd does not fail; if it does, the sleeper's timeout is what is left.
             tracing::error!(%error, "cannot wake a ring");
         }
     }
 
-    pub(super) fn flag(&self) -> &SleepFlag {
+    pub(crate) fn flag(&self) -> &SleepFlag {
         &self.shared.flag
     }
 }

@@ -1,0 +1,64 @@
+//! One bell for each reader of a mesh: how a sender wakes readers that sleep, or that are not there yet.
+//!
+//! ```text
+//!      sender                                      reader
+//!   a  push to the rings of some readers        1  attach: here is my waker
+//!   b  one fence SeqCst for all of them         2  announce, fence SeqCst, look at every ring, sleep  (sleep.rs)
+//!   c  no waker there? nothing to do
+//!      there is one: wake it if it sleeps
+//! ```
+//!
+//! No message is left lying. With a waker there, this is the argument of `sleep.rs`, with one fence in the place of
+//! many. Without one: the two fences are in one total order. If b comes before 2, the look of 2 finds what was pushed.
+//! If 2 comes before b, then so does 1, and c finds the waker.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{Ordering, fence};
+
+use crate::limits::MAX_REACTORS;
+use crate::ring::Waker;
+
+/// A reader's side of the sleep flag.
+pub(super) trait Wake {
+    /// Wakes it if it sleeps. A `SeqCst` fence lies between what was published for it and this call.
+    fn wake_after_fence(&self);
+}
+
+impl Wake for Waker {
+    fn wake_after_fence(&self) {
+        Waker::wake_after_fence(self);
+    }
+}
+
+/// The bells of all readers, by number.
+pub(super) struct Bells<W> {
+    wakers: Box<[OnceLock<W>]>,
+}
+
+impl<W: Wake> Bells<W> {
+    pub(super) fn new(readers: usize) -> Self {
+        assert!((1..=MAX_REACTORS).contains(&readers), "a mesh of {readers} reactors, and {MAX_REACTORS} at most");
+        Self { wakers: (0..readers).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// Step 1.
+    pub(super) fn attach(&self, reader: usize, waker: W) {
+        assert!(self.wakers[reader].set(waker).is_ok(), "reader {reader} is attached once");
+    }
+
+    /// Steps b and c, for the readers whose bits are set.
+    pub(super) fn ring(&self, mut readers: u64) {
+        if readers == 0 {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        while readers != 0 {
+            if let Some(waker) = self.wakers[readers.trailing_zeros() as usize].get() {
+                waker.wake_after_fence();
+            }
+            readers &= readers - 1;
+        }
+    }
+}
+
+const _: () = assert!(MAX_REACTORS <= u64::BITS as usize);

@@ -32,6 +32,7 @@ pub(crate) fn admit(info: &Info, request: &Request<'_>) -> Result<(), Failure> {
         (Op::Read(_), Data::Lend) => info.features.lends,
         (Op::Read(_) | Op::Write { .. }, Data::Carried(buf)) => buf.len() as u64 == bytes,
         (Op::Write { .. }, Data::Inline(data)) => info.features.lends && data.len() as u64 == bytes,
+        (Op::Write { .. }, Data::Landed(landing)) => info.features.lends && landing.len() as u64 == bytes,
         _ => false,
     };
     if fits && bytes <= u64::from(info.max_transfer_bytes) { Ok(()) } else { Err(Failure::BadTransfer) }

@@ -1,7 +1,5 @@
 //! Every limit of this floor, in one place. Reaching one is back-pressure or a clear error, never growth.
 
-use machine::limits::{MAX_REACTORS, SLOT_HELD};
-
 /// Bytes that one receive takes at most: enough for many requests, small enough to stay in a core's cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
 /// Longest cut unit that a state machine may leave over: a capsule with in-capsule data of 64 KiB and its digests.
@@ -28,12 +26,10 @@ pub const MAX_DEVICE_BYTES: u64 = i64::MAX as u64;
 pub const RAM_SLOT_BYTES: usize = 4096;
 /// A RAM disk has one spare slot for so many slots of its size ...
 pub const RAM_SPARE_SHARE: u64 = 64;
-/// ... but never fewer than these ...
+/// ... but never fewer than these, beside those that each reactor brings for itself. Spare slots take new data while
+/// the old ones are still lent, or wait for the end of a pass to be freed; so they bound the bytes that can be written
+/// meanwhile. They are address space until they are needed.
 pub const RAM_SPARE_SLOTS_MIN: u64 = 4096;
-/// ... and on top of them those that reactors may hold on to while they have nothing to do. Spare slots take new data
-/// while the old ones are still lent, or wait for the end of a pass to be freed; so they bound the bytes that can be
-/// written meanwhile. They are address space until they are needed.
-pub const RAM_HELD_SLOTS: u64 = (MAX_REACTORS * SLOT_HELD) as u64;
 /// Completions that a queue of a RAM disk holds until the next poll.
 pub const RAM_QUEUE_DEPTH: usize = 1024;
 /// Lent pieces that such a queue holds until the next poll.

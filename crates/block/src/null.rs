@@ -116,7 +116,7 @@ impl Queue for NullQueue {
                 Returned::Carried(buf)
             }
             (_, Data::Carried(buf)) => Returned::Carried(buf),
-            (_, Data::None | Data::Inline(_) | Data::Lend) => Returned::None,
+            (_, Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend) => Returned::None,
         };
         self.done.push_back(Completion { tag, outcome, data });
         Ok(())

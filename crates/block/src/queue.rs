@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use machine::reactor::Arm;
-use machine::region::{Buf, Lent};
+use machine::region::{Buf, Landing, Lent};
 use machine::ring::Ring;
 use wire::nvme::Status;
 
@@ -69,6 +69,8 @@ pub enum Data<'a> {
     Carried(Buf),
     /// A write's bytes as they lie in a receive buffer; valid during `submit` only. For devices with `features.lends`.
     Inline(&'a [u8]),
+    /// A write whose bytes are in slots that [`Queue::land`] gave for the same blocks: they become the device's.
+    Landed(Landing),
     /// A read whose bytes the device lends: the completion points into its memory. For devices with `features.lends`.
     Lend,
 }
@@ -110,7 +112,7 @@ pub type Outcome = Result<(), Failure>;
 
 /// What a completion gives back.
 pub enum Returned {
-    /// Nothing: there was no buffer, or it was [`Data::Inline`].
+    /// Nothing: there was no buffer, or it was [`Data::Inline`] or [`Data::Landed`].
     None,
     /// The buffer that the request carried.
     Carried(Buf),
@@ -141,6 +143,12 @@ pub struct Completions {
 pub trait Queue {
     /// Called at the start of a reactor's pass, before any `submit`. Loans taken in this pass live in its epoch.
     fn begin(&mut self) {}
+
+    /// A place in the device's own memory to receive the bytes of a write into, which then comes as [`Data::Landed`].
+    /// `None` if there is none at the moment, or never: the bytes are to be carried.
+    fn land(&mut self, _range: Range) -> Option<Landing> {
+        None
+    }
 
     /// Takes a request, or gives it back if the queue is full. Its completion comes through [`Queue::poll`], also if it
     /// failed at once. The range must be non-empty; a range outside the device completes with [`Failure::OutOfRange`].

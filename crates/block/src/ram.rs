@@ -25,19 +25,19 @@ use std::sync::Arc;
 
 use machine::os;
 use machine::reactor::Arm;
-use machine::region::{Full, Lent, SlotHandle, SlotMap};
+use machine::region::{Full, Landing, Lent, SlotHandle, SlotMap};
 use machine::ring::Ring;
 use uuid::Uuid;
 
 use crate::admit::{admit, bytes_of, check_size};
 use crate::limits::{
-    DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES, RAM_CLEAR_SLOTS, RAM_HELD_SLOTS, RAM_QUEUE_DEPTH,
-    RAM_QUEUE_PIECES, RAM_SLOT_BYTES, RAM_SPARE_SHARE, RAM_SPARE_SLOTS_MIN,
+    DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES, RAM_CLEAR_SLOTS, RAM_QUEUE_DEPTH, RAM_QUEUE_PIECES,
+    RAM_SLOT_BYTES, RAM_SPARE_SHARE, RAM_SPARE_SLOTS_MIN,
 };
 use crate::size::format_size;
 use crate::{
-    Completion, Completions, Data, Device, Failure, Features, Identity, Info, Op, OpenError, Outcome, Queue, Refused,
-    Request, Returned, Tag,
+    Completion, Completions, Data, Device, Failure, Features, Identity, Info, Op, OpenError, Outcome, Queue, Range,
+    Refused, Request, Returned, Tag,
 };
 
 /// A disk in memory.
@@ -74,8 +74,8 @@ impl RamDevice {
             tracing::warn!("{name}: once {bytes} are written, memory runs out: only {available} can be had now");
         }
         let slots = bytes.div_ceil(RAM_SLOT_BYTES as u64);
-        let spare = (slots / RAM_SPARE_SHARE).max(RAM_SPARE_SLOTS_MIN) + RAM_HELD_SLOTS;
-        let map = to_usize(slots, spare).and_then(|(slots, spare)| SlotMap::new(slots, RAM_SLOT_BYTES, spare));
+        let spare = (slots / RAM_SPARE_SHARE).max(RAM_SPARE_SLOTS_MIN);
+        let map = to_usize(slots, spare).and_then(|(slots, spare)| SlotMap::for_reactors(slots, RAM_SLOT_BYTES, spare));
         let map = map.map_err(|error| {
             let why = format!("there is no room for {}: {error}", format_size(bytes));
             fail(why, "Choose a smaller size; it has to fit in this machine's memory.", Some(error))
@@ -224,6 +224,17 @@ impl Queue for RamQueue {
         self.handle.begin();
     }
 
+    /// For whole slots; anything else has bytes of others in its first or last one.
+    fn land(&mut self, range: Range) -> Option<Landing> {
+        let (offset, len) = bytes_of(&self.info, range);
+        let slot_bytes = RAM_SLOT_BYTES as u64;
+        let whole = offset.is_multiple_of(slot_bytes) && len.is_multiple_of(slot_bytes);
+        if !whole || len > u64::from(MAX_TRANSFER_BYTES) {
+            return None;
+        }
+        self.handle.land((len / slot_bytes) as usize).ok()
+    }
+
     fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
         if self.in_flight() == RAM_QUEUE_DEPTH || self.pieces + MAX_PIECES > RAM_QUEUE_PIECES {
             return Err(Refused(request));
@@ -257,6 +268,10 @@ impl Queue for RamQueue {
                 Ok(()) => self.finish(tag, Ok(()), Returned::Carried(buf)),
                 Err(Full) => return Err(Refused(Request { tag, op, data: Data::Carried(buf) })),
             },
+            (Op::Write { .. }, Data::Landed(landing)) => {
+                self.handle.stage_landed(offset as usize / RAM_SLOT_BYTES, landing);
+                self.finish(tag, Ok(()), Returned::None);
+            }
             (Op::WriteZeroes { .. } | Op::Deallocate(_), _) => {
                 let mut end = offset + len;
                 if end == self.info.bytes() {

@@ -156,6 +156,27 @@ fn writes_wait_for_slots_that_are_lent() {
 }
 
 #[test]
+fn whole_slots_can_be_landed_in() {
+    let device = ram(ODD_BLOCKS * 512, 512);
+    let mut rig = Rig::new(&device);
+    for (lba, blocks) in [(1, 8), (0, 7), (0, 9), (ODD_BLOCKS / 8 * 8, ODD_BLOCKS % 8), (0, 264)] {
+        assert!(rig.queue.land(Range { lba, blocks }).is_none(), "{blocks} blocks at {lba}");
+    }
+    let abandoned = rig.queue.land(Range { lba: 8, blocks: 256 }).expect("a transfer");
+    let bytes = pattern(3, 256 * 512);
+    let mut landing = rig.queue.land(Range { lba: 8, blocks: 256 }).expect("another one for the same blocks");
+    landing.write(0, &bytes);
+    assert_eq!(device.used_blocks(), 0, "the disk does not know of it yet");
+    let range = Range { lba: 16, blocks: 256 };
+    assert_eq!(rig.run(Op::Write { range, fua: false }, Data::Landed(landing)).0, Ok(()));
+    drop(abandoned);
+    assert_eq!(rig.read(16, bytes.len(), 256, Way::Carried), Ok(bytes));
+    let short = rig.queue.land(Range { lba: 0, blocks: 8 }).expect("a slot");
+    let wrong = Op::Write { range, fua: false };
+    assert_eq!(rig.run(wrong, Data::Landed(short)).0, Err(Failure::BadTransfer));
+}
+
+#[test]
 fn a_long_deallocation_is_worked_off_in_shares_and_can_be_cancelled() {
     let device = ram(256 << 20, 4096);
     let all = Op::Deallocate(Range { lba: 0, blocks: device.info().blocks });

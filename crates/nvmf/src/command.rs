@@ -11,8 +11,8 @@
 
 use std::fmt;
 
-use block::Failure;
-use machine::region::Buf;
+use block::{Data, Failure};
+use machine::region::{Buf, Landing};
 
 use crate::io::Work;
 
@@ -106,8 +106,54 @@ pub(crate) struct Command {
     pub(crate) outstanding: u32,
     /// The first failure of them.
     pub(crate) failure: Option<Failure>,
-    /// Its data, if it has a buffer.
-    pub(crate) buf: Option<Buf>,
+    /// Where its data is, or will be.
+    pub(crate) payload: Payload,
+}
+
+/// The bytes of a command between socket and device.
+#[derive(Default)]
+pub(crate) enum Payload {
+    /// It has none, or they are elsewhere.
+    #[default]
+    None,
+    /// In a buffer of this reactor.
+    Buf(Buf),
+    /// In slots that the device has lent for them.
+    Landing(Landing),
+}
+
+impl Payload {
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// The places of the bytes from `offset` on, `len` of them; in order.
+    pub(crate) fn pieces_mut(&mut self, offset: usize, len: usize) -> impl Iterator<Item = &mut [u8]> {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::Buf(buf) => (Some(&mut buf[offset..offset + len]), None),
+            Self::Landing(landing) => (None, Some(landing.pieces_mut(offset..offset + len))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// As a device takes it.
+    pub(crate) fn into_data(self) -> Data<'static> {
+        match self {
+            Self::None => Data::None,
+            Self::Buf(buf) => Data::Carried(buf),
+            Self::Landing(landing) => Data::Landed(landing),
+        }
+    }
+
+    /// What a device gives back because it has no room; bytes that were only shown to it are not there.
+    pub(crate) fn of_refused(data: Data<'_>) -> Self {
+        match data {
+            Data::Carried(buf) => Self::Buf(buf),
+            Data::Landed(landing) => Self::Landing(landing),
+            Data::None | Data::Inline(_) | Data::Lend => Self::None,
+        }
+    }
 }
 
 impl Command {
@@ -120,7 +166,7 @@ impl Command {
             bytes: 0,
             outstanding: 0,
             failure: None,
-            buf: None,
+            payload: Payload::None,
         }
     }
 
@@ -137,11 +183,11 @@ impl Command {
         }
     }
 
-    /// The connection is over: whatever the command was doing, it ends here. Its buffer, if it has one, goes back.
+    /// The connection is over: whatever the command was doing, it ends here. Where its data was goes back.
     pub(crate) fn abandon(&mut self, stages: &mut Stages) {
         stages.shift(self.stage, Stage::Free);
         self.stage = Stage::Free;
-        self.buf = None;
+        self.payload = Payload::None;
     }
 }
 

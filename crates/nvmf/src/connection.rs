@@ -19,7 +19,7 @@ use wire::tcp::controller::{Controller as Wire, Event, Limits as WireLimits};
 use wire::tcp::digest::Crc32c;
 
 use crate::answer::Answer;
-use crate::command::{About, Command, Stage};
+use crate::command::{About, Command, Payload, Stage};
 use crate::end::End;
 use crate::engine::{Owner, Pass, Wait};
 use crate::io::{Work, decode};
@@ -129,11 +129,11 @@ impl Connection {
     pub(crate) fn receive(&mut self, pass: &mut Pass<'_>, scratch: &mut Scratch) -> Result<usize, End> {
         for round in 0..RECEIVES_PER_PASS {
             let incoming = self.wire.incoming();
-            let place = incoming.and_then(|at| {
-                let buf = self.commands[at.slot.index()].buf.as_mut()?;
-                buf.get_mut(at.offset as usize..(at.offset + at.remaining) as usize)
+            let places = incoming.map(|at| {
+                let payload = &mut self.commands[at.slot.index()].payload;
+                payload.pieces_mut(at.offset as usize, at.remaining as usize)
             });
-            match self.pump.receive(scratch, place).map_err(End::Socket)? {
+            match self.pump.receive(scratch, places.into_iter().flatten()).map_err(End::Socket)? {
                 Received::Nothing => return Ok(round),
                 Received::Closed => return Err(End::Closed),
                 Received::Bytes { direct, rest } => {
@@ -154,11 +154,12 @@ impl Connection {
     /// Bytes of a write's data have been received where they belong.
     fn absorb(&mut self, pass: &mut Pass<'_>, bytes: usize) -> Result<(), End> {
         let at = self.wire.incoming().expect("the place was found through it");
-        let buf = self.commands[at.slot.index()].buf.as_ref().expect("the bytes are in it");
-        match self.wire.absorbed(&buf[at.offset as usize..at.offset as usize + bytes]) {
-            Some(event) => self.handle(pass, event),
-            None => Ok(()),
+        let payload = &mut self.commands[at.slot.index()].payload;
+        let mut over = None;
+        for piece in payload.pieces_mut(at.offset as usize, bytes) {
+            over = self.wire.absorbed(piece);
         }
+        over.map_or(Ok(()), |event| self.handle(pass, event))
     }
 
     /// Finds everything that is in `rest`, as far as there is room for the answers.
@@ -201,8 +202,13 @@ impl Connection {
                 Ok(())
             }
             Event::Data { slot, offset, bytes } => {
-                let buf = self.commands[slot.index()].buf.as_mut().expect("it was there when the R2T went out");
-                buf[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+                let mut rest = bytes;
+                for piece in self.commands[slot.index()].payload.pieces_mut(offset as usize, bytes.len()) {
+                    let (here, behind) = rest.split_at(piece.len());
+                    piece.copy_from_slice(here);
+                    rest = behind;
+                }
+                assert!(rest.is_empty(), "its place was there when the R2T went out");
                 Ok(())
             }
             Event::Received { slot, digest_ok } => {
@@ -354,13 +360,13 @@ impl Connection {
         if let Work::Block(op) = command.work {
             match pass.engine.write(pass.ring, command.namespace, tag, op, bytes) {
                 Ok(()) => return self.submitted(pass, slot),
-                Err(Wait::Queue(buf)) => command.buf = buf,
+                Err(Wait::Queue(payload)) => command.payload = payload,
                 Err(Wait::Buffer) => unreachable!("parse makes sure of a buffer before it takes a capsule"),
             }
         } else {
-            command.buf = pass.engine.copy(bytes);
+            command.payload = pass.engine.copy(bytes).map_or(Payload::None, Payload::Buf);
         }
-        assert!(command.buf.is_some(), "parse makes sure of a buffer before it takes a capsule");
+        assert!(!command.payload.is_none(), "parse makes sure of a buffer before it takes a capsule");
         self.step(slot, Stage::Ready, pass);
         self.drive(pass, slot);
     }
@@ -383,9 +389,10 @@ impl Connection {
                     Err(Wait::Buffer | Wait::Queue(_)) => true,
                 }
             }
-            (Stage::NeedsBuffer, _) => match pass.engine.buffer(command.bytes as usize) {
-                Some(buf) => {
-                    command.buf = Some(buf);
+            (Stage::NeedsBuffer, work) => match pass.engine.place(command.namespace, work.op(), command.bytes) {
+                Payload::None => true,
+                place => {
+                    command.payload = place;
                     self.wire.request_data(slot, self.commands[slot.index()].bytes, self.pump.out.bytes());
                     if self.asked == 0 {
                         self.asked_since = pass.now;
@@ -394,13 +401,12 @@ impl Connection {
                     self.step(slot, Stage::Receiving, pass);
                     false
                 }
-                None => true,
             },
             (Stage::Ready, Work::Block(op)) => {
-                let data = command.buf.take().map_or(Data::None, Data::Carried);
+                let data = std::mem::take(&mut command.payload).into_data();
                 match pass.engine.submit(pass.ring, command.namespace, Request { tag, op, data }) {
                     Ok(()) => return self.submitted(pass, slot),
-                    Err(Wait::Queue(buf)) => command.buf = buf,
+                    Err(Wait::Queue(payload)) => command.payload = payload,
                     Err(Wait::Buffer) => unreachable!("it needs none"),
                 }
                 true
@@ -423,7 +429,7 @@ impl Connection {
             if next == count || command.failure.is_some() {
                 break;
             }
-            let ranges = command.buf.as_ref().expect("its ranges are in it");
+            let Payload::Buf(ranges) = &command.payload else { unreachable!("its ranges are in a buffer") };
             let range = DsmRange::list(ranges, count).expect("the length was checked")[next as usize];
             if range.nlb.get() > 0 {
                 let range = Range { lba: range.slba.get(), blocks: range.nlb.get().into() };
@@ -526,7 +532,7 @@ impl Connection {
             Counters::bump(&pass.engine.target.counters.failed_commands);
             self.session.log_error(status, &self.commands[slot.index()].about);
         }
-        self.commands[slot.index()].buf = None;
+        self.commands[slot.index()].payload = Payload::None;
         self.step(slot, Stage::Free, pass);
         self.wire.respond(slot, status, result, self.pump.out.bytes());
     }

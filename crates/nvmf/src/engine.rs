@@ -8,8 +8,8 @@ use machine::clock::Coarse;
 use machine::region::{Buf, Pool};
 use machine::ring::Ring;
 
-use crate::command::Stages;
-use crate::limits::{LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
+use crate::command::{Payload, Stages};
+use crate::limits::{LANDING_BYTES, LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
 use crate::target::Target;
 use crate::usage::Usage;
 
@@ -66,8 +66,8 @@ pub(crate) struct Pass<'a> {
 pub(crate) enum Wait {
     /// No buffer is free.
     Buffer,
-    /// The device's queue is full; the buffer that was carried comes back.
-    Queue(Option<Buf>),
+    /// The device's queue is full; what was carried comes back.
+    Queue(Payload),
 }
 
 impl Engine {
@@ -105,6 +105,16 @@ impl Engine {
     /// [`RESERVED_BUFFERS`] are not for those.
     pub(crate) fn buffer(&self, bytes: usize) -> Option<Buf> {
         self.take(bytes, RESERVED_BUFFERS)
+    }
+
+    /// A place for the data of a write that the host is asked for: the device's own memory if the write is large and
+    /// the device lends, else a buffer. None if there is no room.
+    pub(crate) fn place(&mut self, at: usize, op: Option<Op>, bytes: u32) -> Payload {
+        let range = op.and_then(|op| op.range()).filter(|_| bytes >= LANDING_BYTES);
+        match range.and_then(|range| self.namespaces[at].queue.land(range)) {
+            Some(landing) => Payload::Landing(landing),
+            None => self.buffer(bytes as usize).map_or(Payload::None, Payload::Buf),
+        }
     }
 
     /// A buffer that others are not short of: at least half of the large ones stay free.
@@ -162,7 +172,7 @@ impl Engine {
             Data::Carried(self.copy(bytes).ok_or(Wait::Buffer)?)
         };
         match self.submit(ring, at, Request { tag, op, data }) {
-            Err(Wait::Queue(None)) => Err(Wait::Queue(self.copy(bytes))),
+            Err(Wait::Queue(Payload::None)) => Err(Wait::Queue(self.copy(bytes).map_or(Payload::None, Payload::Buf))),
             other => other,
         }
     }
@@ -175,8 +185,7 @@ impl Engine {
                 namespace.submitted = true;
                 Ok(())
             }
-            Err(Refused(Request { data: Data::Carried(buf), .. })) => Err(Wait::Queue(Some(buf))),
-            Err(Refused(_)) => Err(Wait::Queue(None)),
+            Err(Refused(Request { data, .. })) => Err(Wait::Queue(Payload::of_refused(data))),
         }
     }
 

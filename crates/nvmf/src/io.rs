@@ -16,6 +16,16 @@ pub(crate) enum Work {
     Ranges { count: u32, next: u32 },
 }
 
+impl Work {
+    /// The one request that it is, if it is one.
+    pub(crate) fn op(self) -> Option<Op> {
+        match self {
+            Self::Block(op) => Some(op),
+            Self::Nothing | Self::Ranges { .. } => None,
+        }
+    }
+}
+
 /// A command that was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decoded {

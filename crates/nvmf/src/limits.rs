@@ -18,6 +18,8 @@ pub const TRANSFER_BYTES: u32 = 4096 << MDTS;
 pub const MDTS: u8 = 5;
 /// Largest payload of one H2CData PDU.
 pub const H2C_BYTES: u32 = TRANSFER_BYTES;
+/// From this size on, the data of a write that is asked for is received into the device's own memory if it has some.
+pub const LANDING_BYTES: u32 = 16 << 10;
 /// In-capsule data of an I/O queue unless the operator says otherwise.
 pub const IN_CAPSULE_DEFAULT_BYTES: u32 = 8 << 10;
 /// Most in-capsule data that an operator may ask for; longer writes are better served by an R2T.

@@ -62,7 +62,7 @@ impl Queue for FileQueue {
         // Lent and in-line data are not admitted for a file.
         let buf = match data {
             Data::Carried(buf) => Some(buf),
-            Data::None | Data::Inline(_) | Data::Lend => None,
+            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend => None,
         };
         let task = match admitted.map(|()| self.file_op(&op)) {
             Ok(Some(op)) => FileTask { tag, file: Arc::clone(&self.file), op, buf },

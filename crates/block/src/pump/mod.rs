@@ -24,13 +24,15 @@ use crate::limits::{DIRECT_BYTES, DIRECT_LOOK_AHEAD_BYTES, SCRATCH_BYTES, TAIL_B
 /// The receive buffer that all connections of a reactor share.
 pub struct Scratch {
     bytes: Box<[u8]>,
+    /// Kept for its room.
+    parts: Vec<IoSliceMut<'static>>,
 }
 
 impl Scratch {
     /// A buffer for [`SCRATCH_BYTES`] behind the longest tail.
     #[must_use]
     pub fn new() -> Self {
-        Self { bytes: vec![0; TAIL_BYTES + SCRATCH_BYTES].into_boxed_slice() }
+        Self { bytes: vec![0; TAIL_BYTES + SCRATCH_BYTES].into_boxed_slice(), parts: Vec::new() }
     }
 }
 
@@ -78,45 +80,64 @@ impl Pump {
         &self.socket
     }
 
-    /// Receives once. With `direct` (the rest of a payload, of which the state machine says where it belongs) of at
-    /// least [`DIRECT_BYTES`], its bytes come to their place without a detour.
+    /// Receives once. With `direct` (the places of the rest of a payload, of which the state machine says where it
+    /// belongs) of at least [`DIRECT_BYTES`], its bytes come to their place without a detour.
     ///
     /// After [`Received::Bytes`] the caller must parse `rest` and call [`Pump::keep`] with what it left over.
     ///
     /// # Errors
     /// Those of the socket; the connection is then beyond use.
-    pub fn receive<'a>(&mut self, scratch: &'a mut Scratch, direct: Option<&mut [u8]>) -> io::Result<Received<'a>> {
+    pub fn receive<'a, 'd>(
+        &mut self,
+        scratch: &'a mut Scratch,
+        direct: impl IntoIterator<Item = &'d mut [u8]>,
+    ) -> io::Result<Received<'a>> {
         if std::mem::take(&mut self.held) {
             let kept = self.unkeep(scratch);
             return Ok(Received::Bytes { direct: 0, rest: &scratch.bytes[..kept] });
         }
-        match direct {
-            Some(place) if place.len() >= DIRECT_BYTES && self.tail.is_empty() => {
-                let wanted = place.len();
-                let mut parts =
-                    [IoSliceMut::new(place), IoSliceMut::new(&mut scratch.bytes[..DIRECT_LOOK_AHEAD_BYTES])];
-                Ok(match self.socket.try_recv(&mut parts)? {
-                    None => Received::Nothing,
-                    Some(0) => Received::Closed,
-                    Some(n) => {
-                        let direct = n.min(wanted);
-                        Received::Bytes { direct, rest: &scratch.bytes[..n - direct] }
-                    }
-                })
-            }
-            _ => {
-                let kept = self.tail.len();
-                let mut parts = [IoSliceMut::new(&mut scratch.bytes[kept..kept + SCRATCH_BYTES])];
-                Ok(match self.socket.try_recv(&mut parts)? {
-                    None => Received::Nothing,
-                    Some(0) => Received::Closed,
-                    Some(n) => {
-                        self.unkeep(scratch);
-                        Received::Bytes { direct: 0, rest: &scratch.bytes[..kept + n] }
-                    }
-                })
-            }
+        if self.tail.is_empty()
+            && let Some(received) = self.receive_direct(scratch, direct)
+        {
+            return Ok(match received? {
+                (None, _) => Received::Nothing,
+                (Some(0), _) => Received::Closed,
+                (Some(n), wanted) => {
+                    let direct = n.min(wanted);
+                    Received::Bytes { direct, rest: &scratch.bytes[..n - direct] }
+                }
+            });
         }
+        let kept = self.tail.len();
+        let mut parts = [IoSliceMut::new(&mut scratch.bytes[kept..kept + SCRATCH_BYTES])];
+        Ok(match self.socket.try_recv(&mut parts)? {
+            None => Received::Nothing,
+            Some(0) => Received::Closed,
+            Some(n) => {
+                self.unkeep(scratch);
+                Received::Bytes { direct: 0, rest: &scratch.bytes[..kept + n] }
+            }
+        })
+    }
+
+    /// Receives into the places, and a little more; what came and the size of the places. `None` if they are small.
+    fn receive_direct<'d>(
+        &self,
+        scratch: &mut Scratch,
+        direct: impl IntoIterator<Item = &'d mut [u8]>,
+    ) -> Option<io::Result<(Option<usize>, usize)>> {
+        let mut parts = recycle(std::mem::take(&mut scratch.parts));
+        let mut wanted = 0;
+        for place in direct {
+            wanted += place.len();
+            parts.push(IoSliceMut::new(place));
+        }
+        let received = (wanted >= DIRECT_BYTES).then(|| {
+            parts.push(IoSliceMut::new(&mut scratch.bytes[..DIRECT_LOOK_AHEAD_BYTES]));
+            Ok((self.socket.try_recv(&mut parts)?, wanted))
+        });
+        scratch.parts = recycle(parts);
+        received
     }
 
     /// Keeps what the state machine could not use yet, until more bytes have come.
@@ -166,4 +187,10 @@ impl Pump {
         self.tail.clear();
         kept
     }
+}
+
+/// The same memory, for other places.
+fn recycle<'a>(mut parts: Vec<IoSliceMut<'_>>) -> Vec<IoSliceMut<'a>> {
+    parts.clear();
+    parts.into_iter().map(|_| unreachable!("it is empty")).collect()
 }

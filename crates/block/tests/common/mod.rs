@@ -19,6 +19,8 @@ pub enum Way {
     Carried,
     /// Lent by the device, or as they lie.
     Lent,
+    /// Received into slots of the device, where it has some to give; else as above.
+    Landed,
 }
 
 /// A queue of a device, and what a reactor has around it.
@@ -87,7 +89,7 @@ impl Rig {
         let data = match way {
             // Old bytes in the buffer, so that a read that leaves some of them shows.
             Way::Carried => self.carried(&vec![0xA5; bytes]),
-            Way::Lent => Data::Lend,
+            Way::Lent | Way::Landed => Data::Lend,
         };
         let (outcome, bytes) = self.run(Op::Read(Range { lba, blocks }), data);
         outcome.map(|()| bytes.expect("a read has bytes"))
@@ -101,6 +103,13 @@ impl Rig {
                 self.run(op, data).0
             }
             Way::Lent => self.run(op, Data::Inline(bytes)).0,
+            Way::Landed => match self.queue.land(Range { lba, blocks }) {
+                Some(mut landing) => {
+                    landing.write(0, bytes);
+                    self.run(op, Data::Landed(landing)).0
+                }
+                None => self.run(op, Data::Inline(bytes)).0,
+            },
         }
     }
 }
@@ -126,7 +135,7 @@ pub fn histories(blocks: u64, steps: usize) -> impl Strategy<Value = Vec<Step>> 
     let range =
         move || (0..blocks, 1..=MAX_BLOCKS).prop_map(move |(lba, len)| Range { lba, blocks: len.min(blocks - lba) });
     let wide = (0..blocks, 1..=blocks).prop_map(move |(lba, len)| Range { lba, blocks: len.min(blocks - lba) });
-    let way = || prop_oneof![Just(Way::Carried), Just(Way::Lent)];
+    let way = || prop_oneof![Just(Way::Carried), Just(Way::Lent), Just(Way::Landed)];
     let step = prop_oneof![
         6 => (range(), way()).prop_map(|(range, way)| Step::Read { range, way }),
         6 => (range(), way(), any::<bool>(), any::<u8>())

@@ -17,12 +17,17 @@ fn all_sizes_with_all_digests() {
             let association = Association::with(&rig, digests, 0);
             let mut io = association.io_with(1, 16, flow_control_disabled);
             // One H2CData, several of odd lengths, many of 4 bytes.
-            for (blocks, chunk) in [(256, u32::MAX), (256, 40_004), (3, 4), (1, 512), (16, 4096), (17, 4096)] {
+            for (blocks, chunk) in
+                [(256, u32::MAX), (256, 40_004), (3, 4), (1, 512), (16, 4096), (17, 4096), (64, 5000)]
+            {
                 let bytes = pattern(seed * 100 + u64::from(blocks), blocks as usize * 512);
                 (io.chunk, io.chunks) = (chunk, 0);
                 io.write(1, 5, &bytes, 512);
                 assert_eq!(io.chunks, bytes.len().div_ceil(chunk as usize));
                 same(&io.read(1, 5, blocks, 512), &bytes, "by R2T");
+                // From here on a RAM disk has whole slots to receive into.
+                io.write(1, 16, &bytes, 512);
+                same(&io.read(1, 16, blocks, 512), &bytes, "by R2T, aligned");
             }
             for blocks in [1, 8, 15, 16] {
                 let bytes = pattern(seed + u64::from(blocks), blocks as usize * 512);

@@ -27,8 +27,8 @@ const MEANWHILE: Duration = Duration::from_millis(1200);
 const PROMPT: Duration = Duration::from_secs(4);
 /// Buffers of a reactor (20 MiB) and a little for the connections.
 const GROWTH_BYTES: u64 = 32 << 20;
-/// Spare slots of the RAM disk: they take what is written while old slots are lent.
-const SPARE_BYTES: u64 = 80 << 20;
+/// Spare slots of the RAM disk, those of its one reactor among them: they take what is written while old ones are lent.
+const SPARE_BYTES: u64 = 26 << 20;
 const DISK: &str = "ram:48MiB,bs=512";
 
 fn rss() -> u64 {

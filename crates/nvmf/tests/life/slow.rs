@@ -48,7 +48,7 @@ impl Queue for SlowQueue {
     fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
         let data = match request.data {
             Data::Carried(buf) => Returned::Carried(buf),
-            Data::None | Data::Inline(_) | Data::Lend => Returned::None,
+            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend => Returned::None,
         };
         self.0.push_back((Instant::now() + DELAY, Completion { tag: request.tag, outcome: Ok(()), data }));
         Ok(())

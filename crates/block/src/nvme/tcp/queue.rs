@@ -170,7 +170,7 @@ impl Queue for TcpQueue {
             (Data::Carried(buf), _) => (Some(buf), false),
             (Data::None, Op::Flush | Op::WriteZeroes { .. } | Op::Deallocate(_)) => (None, true),
             // The device does not lend: these are not for it.
-            (Data::None | Data::Inline(_) | Data::Lend, _) => (None, false),
+            (Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend, _) => (None, false),
         };
         let plan = if fits {
             self.namespace.plan(op, buf.as_ref().map_or(0, |buf| buf.len()))

@@ -150,8 +150,10 @@ struct Ticket {
 
 impl Ledger {
     pub(super) fn new(map: Arc<SlotMap>) -> Rc<Self> {
+        let place = map.epochs.enter();
+        map.stock.open().welcome(place);
         Rc::new(Self {
-            place: map.epochs.enter(),
+            place,
             map,
             in_pass: Cell::new(false),
             current: Cell::new(0),

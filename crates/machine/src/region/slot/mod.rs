@@ -39,7 +39,7 @@ pub use handle::SlotHandle;
 pub use landing::{Landing, PiecesMut};
 
 use super::Region;
-use crate::limits::SLOT_ZERO_BYTES;
+use crate::limits::{MAX_REACTORS, SLOT_HELD, SLOT_LANDED, SLOT_ZERO_BYTES};
 use epoch::Epochs;
 use stock::Stock;
 
@@ -80,12 +80,30 @@ impl SlotMap {
     /// # Panics
     /// If `slot_bytes` is not a power of two, or there are no slots.
     pub fn new(slots: usize, slot_bytes: usize, spare: usize) -> io::Result<Arc<Self>> {
+        Self::with_share(slots, slot_bytes, spare, 0)
+    }
+
+    /// The same, where each handle brings along what it may keep and have in landings: handles take no spare slots
+    /// from each other by being there. A handle's share is address space before it is there, and stays when it goes,
+    /// for the next one.
+    ///
+    /// # Errors
+    /// As [`SlotMap::new`].
+    ///
+    /// # Panics
+    /// As [`SlotMap::new`].
+    pub fn for_reactors(slots: usize, slot_bytes: usize, spare: usize) -> io::Result<Arc<Self>> {
+        Self::with_share(slots, slot_bytes, spare, SLOT_HELD + SLOT_LANDED)
+    }
+
+    fn with_share(slots: usize, slot_bytes: usize, spare: usize, share: usize) -> io::Result<Arc<Self>> {
         assert!(slot_bytes.is_power_of_two() && slots > 0, "{slots} slots of {slot_bytes} bytes");
         let zeros = SLOT_ZERO_BYTES.div_ceil(slot_bytes);
-        let numbers = slots.checked_add(spare).and_then(|count| count.checked_add(zeros));
+        let ready = slots.checked_add(spare).and_then(|count| count.checked_add(zeros));
+        let numbers = ready.and_then(|ready| ready.checked_add(share * MAX_REACTORS));
         let numbers = numbers.filter(|numbers| u32::try_from(*numbers).is_ok());
         let bytes = numbers.and_then(|numbers| numbers.checked_mul(slot_bytes));
-        let (Some(numbers), Some(bytes)) = (numbers, bytes) else {
+        let (Some(ready), Some(numbers), Some(bytes)) = (ready, numbers, bytes) else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "more slots than 32 bits can number"));
         };
         let memory = Region::anonymous(bytes)?;
@@ -97,7 +115,7 @@ impl SlotMap {
             shift: slot_bytes.trailing_zeros(),
             zero_bytes: zeros * slot_bytes,
         };
-        let stock = Stock::new(zeros as u32..numbers as u32)?;
+        let stock = Stock::new(zeros as u32..ready as u32, numbers as u32, share as u32)?;
         Ok(Arc::new(Self { shape, epochs: Epochs::new(), stock, _regions: [memory, table] }))
     }
 

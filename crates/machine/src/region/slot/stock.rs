@@ -27,20 +27,25 @@ pub(super) struct Stock(Mutex<Slots>);
 pub(super) struct Slots {
     free: Vec<u32>,
     fresh: Range<u32>,
+    /// What the places of handles that have not been taken yet would add to `fresh`: so many each.
+    share: u32,
+    /// Places that have added theirs.
+    shared: usize,
     limbo: VecDeque<Retired>,
 }
 
 impl Stock {
-    /// A stock of the slots with these numbers, none of them used.
+    /// A stock of the slots with these numbers, none of them used, and of `share` more for each handle up to `end`.
     ///
     /// # Errors
     /// `OutOfMemory`. The lists never grow: they have room for all slots from the start (and touch it when they need
     /// it).
-    pub(super) fn new(fresh: Range<u32>) -> io::Result<Self> {
+    pub(super) fn new(fresh: Range<u32>, end: u32, share: u32) -> io::Result<Self> {
         let (mut free, mut limbo) = (Vec::new(), VecDeque::new());
-        free.try_reserve_exact(fresh.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        limbo.try_reserve_exact(fresh.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        Ok(Self(Mutex::new(Slots { free, fresh, limbo })))
+        let all = (end - fresh.start) as usize;
+        free.try_reserve_exact(all).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        limbo.try_reserve_exact(all).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(Self(Mutex::new(Slots { free, fresh, share, shared: 0, limbo })))
     }
 
     /// Opens it. Between any two of its operations it is whole, so that a panic elsewhere does no harm.
@@ -50,6 +55,13 @@ impl Stock {
 }
 
 impl Slots {
+    /// A handle has taken this place: the shares of all places up to it are there to be used.
+    pub(super) fn welcome(&mut self, place: usize) {
+        let new = (place + 1).saturating_sub(self.shared);
+        self.fresh.end += new as u32 * self.share;
+        self.shared += new;
+    }
+
     /// Frees what was retired before the horizon.
     pub(super) fn settle(&mut self, horizon: u64) {
         // Tags of several handles are not quite in order; one that is early waits behind one that is late.
@@ -86,7 +98,7 @@ mod tests {
 
     #[test]
     fn runs_stay_runs() {
-        let stock = Stock::new(10..20).unwrap();
+        let stock = Stock::new(10..20, 20, 0).unwrap();
         let mut stock = stock.open();
         let mut mine = Vec::new();
         stock.take(4, &mut mine);
@@ -100,5 +112,15 @@ mod tests {
         assert_eq!(mine, [15, 14, 12, 11, 10]);
         stock.take(100, &mut mine);
         assert_eq!((mine.len(), stock.available()), (9, 0));
+    }
+
+    #[test]
+    fn each_place_brings_its_share_once() {
+        let stock = Stock::new(10..20, 26, 3).unwrap();
+        let mut stock = stock.open();
+        for (place, available) in [(0, 13), (0, 13), (1, 16), (0, 16)] {
+            stock.welcome(place);
+            assert_eq!(stock.available(), available, "place {place}");
+        }
     }
 }

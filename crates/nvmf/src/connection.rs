@@ -24,7 +24,7 @@ use crate::end::End;
 use crate::engine::{Owner, Pass, Wait};
 use crate::io::{Work, decode};
 use crate::limits::{
-    H2C_BYTES, HANDSHAKE, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS, STALLED, STALLED_WHILE_SHORT,
+    H2C_BYTES, HANDSHAKE, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS, STALLED, STALLED_WHILE_SHORT,
     TRANSFER_BYTES,
 };
 use crate::session::{Role, Session};
@@ -581,7 +581,7 @@ impl Connection {
             return Err(End::Stalled);
         }
         if blocked >= LOAN && self.pump.out.has_loans() {
-            let left = self.pump.out.copy_out(|bytes| pass.engine.spare_buffer(bytes));
+            let left = self.pump.out.copy_out(LARGE_BUFFER.0, |bytes| pass.engine.spare_buffer(bytes));
             if left > 0 && blocked >= STALLED_WHILE_SHORT {
                 return Err(End::Stalled);
             }

@@ -31,6 +31,12 @@ enum Segment {
     Carried { buf: Buf, part: Range<usize>, key: Option<u32> },
 }
 
+impl Segment {
+    fn is_lent_up_to(&self, bytes: usize) -> bool {
+        matches!(self, Self::Lent(piece) if piece.len() <= bytes)
+    }
+}
+
 /// The bytes that wait to be sent on one connection, in order.
 #[derive(Default)]
 pub struct Outbox {
@@ -92,18 +98,35 @@ impl Outbox {
         self.loans > 0
     }
 
-    /// Copies lent pieces into buffers of `take(bytes)` and returns the loans, so that a peer that does not read pins
-    /// nothing of a device. Stops when there is no buffer; returns how many loans are left.
-    pub fn copy_out(&mut self, mut take: impl FnMut(usize) -> Option<Buf>) -> usize {
-        for segment in &mut self.segments {
-            if let Segment::Lent(piece) = segment {
-                let len = piece.len();
-                let Some(mut buf) = take(len) else { break };
-                buf.copy_from_slice(piece);
-                *segment = Segment::Carried { buf, part: 0..len, key: None };
-                self.loans -= 1;
+    /// Copies lent pieces into buffers of `take(bytes)`, neighbours together up to `largest` bytes, and returns the
+    /// loans, so that a peer that does not read pins nothing of a device. Stops when there is no buffer; returns how
+    /// many loans are left.
+    pub fn copy_out(&mut self, largest: usize, mut take: impl FnMut(usize) -> Option<Buf>) -> usize {
+        let mut rest = std::mem::take(&mut self.segments);
+        while let Some(segment) = rest.pop_front() {
+            let Segment::Lent(first) = segment else {
+                self.segments.push_back(segment);
+                continue;
+            };
+            let (mut len, mut run) = (first.len(), vec![first]);
+            while let Some(Segment::Lent(next)) = rest.pop_front_if(|next| next.is_lent_up_to(largest - len)) {
+                len += next.len();
+                run.push(next);
             }
+            let Some(mut buf) = take(len) else {
+                self.segments.extend(run.into_iter().map(Segment::Lent));
+                break;
+            };
+            let mut at = 0;
+            for piece in &run {
+                buf[at..at + piece.len()].copy_from_slice(piece);
+                at += piece.len();
+            }
+            self.loans -= run.len();
+            // What was sent of the first piece is now what was sent of the buffer.
+            self.segments.push_back(Segment::Carried { buf, part: 0..len, key: None });
         }
+        self.segments.append(&mut rest);
         self.loans
     }
 
@@ -214,7 +237,7 @@ fn recycle<'a>(mut old: Vec<IoSlice<'_>>) -> Vec<IoSlice<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use machine::region::Pool;
+    use machine::region::{Pool, SlotMap};
     use proptest::prelude::*;
 
     /// Fills an outbox with headers and payloads of the given lengths; what the peer should see.
@@ -266,6 +289,52 @@ mod tests {
             prop_assert_eq!(out.returned().len(), payloads);
             out.returned().clear();
             prop_assert_eq!(pool.free(), 32);
+        }
+    }
+
+    #[test]
+    fn loans_are_copied_out_together() {
+        let map = SlotMap::new(8, 512, 1).expect("memory");
+        let mut handle = map.handle();
+        let pool = Pool::anonymous(4096, 3).expect("memory");
+        for (largest, buffers, left) in [(1024, 3, 2), (4096, 2, 0), (512, 3, 5), (4096, 0, 8)] {
+            let (mut out, mut expected) = filled(&[(3, 0)], &pool);
+            handle.begin();
+            for slot in 0..8 {
+                let piece = handle.lend(slot, 0..400 + slot);
+                expected.extend_from_slice(&piece);
+                out.lent(piece);
+                if slot == 5 {
+                    out.bytes().push(77);
+                    expected.push(77);
+                }
+            }
+            handle.end();
+            let mut seen = Vec::new();
+            // All of the header and a part of the first piece are gone.
+            let blocked = out.flush(|iov| {
+                seen.extend(iov.iter().flat_map(|part| part.to_vec()).take(53));
+                Ok(Some(53))
+            });
+            assert_eq!(blocked.expect("no error"), Sent::Blocked);
+            let kept: Vec<_> = (buffers..3).map(|_| pool.take()).collect();
+            let take = |bytes| {
+                assert!(bytes <= largest);
+                let mut buf = pool.take()?;
+                buf.set_len(bytes);
+                Some(buf)
+            };
+            assert_eq!(out.copy_out(largest, take), left, "at most {largest} in {buffers} buffers");
+            assert_eq!(out.has_loans(), left > 0);
+            let mut rest = |iov: &[IoSlice]| {
+                let parts: Vec<u8> = iov.iter().flat_map(|part| part.to_vec()).collect();
+                seen.extend_from_slice(&parts);
+                Ok(Some(parts.len()))
+            };
+            assert_eq!(out.flush(&mut rest).expect("no error"), Sent::All);
+            assert!(seen == expected && !out.has_loans());
+            drop(kept);
+            assert_eq!(pool.free(), 3);
         }
     }
 

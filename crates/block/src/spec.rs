@@ -257,7 +257,8 @@ fn split(text: &str) -> Vec<String> {
 }
 
 /// The known word that is at most two typing mistakes away.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     let distances = known.iter().map(|name| (distance(&word, name), *name));
     distances.filter(|(mistakes, name)| *mistakes <= 2 && *mistakes < name.len()).min().map(|(_, name)| name)

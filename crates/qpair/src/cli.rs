@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, serve};
+use crate::{bench, config, serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,6 +29,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Serve(Box<serve::Args>),
     Bench(Box<bench::Args>),
+    Config(config::Args),
 }
 
 /// Sends log lines to standard error, from warnings up unless more is wanted.
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn short_help_fits_a_screen() {
-        for name in ["serve", "bench"] {
+        for name in ["serve", "bench", "config"] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");
             let lines = command.render_help().to_string().lines().count();

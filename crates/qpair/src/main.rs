@@ -3,6 +3,7 @@
 
 mod bench;
 mod cli;
+mod config;
 mod serve;
 mod stop;
 
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     cli::start_log(cli.verbose);
     let result = match cli.command {
         cli::Command::Serve(args) => serve::run(&args),
+        cli::Command::Config(args) => config::run(&args),
         cli::Command::Bench(args) => bench::run(*args),
     };
     match result {

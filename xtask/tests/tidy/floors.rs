@@ -5,12 +5,13 @@ use std::fs;
 use crate::source::root;
 
 /// Every crate, and which others it may import. Floors 0 and 1 stand beside one another.
-const FLOORS: [(&str, &[&str]); 5] = [
+const FLOORS: [(&str, &[&str]); 6] = [
     ("wire", &[]),
     ("machine", &[]),
     ("block", &["wire", "machine"]),
     ("nvmf", &["wire", "machine", "block"]),
-    ("qpair", &["wire", "machine", "block", "nvmf"]),
+    ("control", &["wire", "machine", "block", "nvmf"]),
+    ("qpair", &["wire", "machine", "block", "nvmf", "control"]),
 ];
 
 /// Dependencies, those of tests included, that point upwards or sideways; crates without a floor.

@@ -1,0 +1,132 @@
+//! What is wrong with a configuration file: where, why, and what to do about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::limits::{MISTAKES, QUOTED_CHARS};
+
+/// One mistake in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Mistake {
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+    /// The field, such as `subsystem[0].namespace[1].size`; empty where the text is not TOML.
+    pub field: String,
+    /// What is wrong.
+    pub why: String,
+    /// What to do about it: complete sentences.
+    pub hint: String,
+}
+
+impl fmt::Display for Mistake {
+    /// `12:8: subsystem[0].nqn: why`, and the hint on a line of its own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.line, self.column)?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        write!(f, "{}\n  {}", self.why, self.hint)
+    }
+}
+
+/// Collects mistakes while a text is read, and remembers where its fields stand.
+pub(super) struct Log<'t> {
+    text: &'t str,
+    found: Vec<Mistake>,
+    /// Where each field stands that was found, as an offset into the text.
+    places: BTreeMap<String, usize>,
+}
+
+impl<'t> Log<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, found: Vec::new(), places: BTreeMap::new() }
+    }
+
+    /// A mistake at an offset.
+    pub(super) fn add(&mut self, at: usize, field: &str, why: impl Into<String>, hint: impl Into<String>) {
+        let (line, column) = position(self.text, at);
+        self.found.push(Mistake { line, column, field: field.to_owned(), why: why.into(), hint: hint.into() });
+    }
+
+    /// Notes where a field stands.
+    pub(super) fn place(&mut self, field: &str, at: usize) {
+        self.places.insert(field.to_owned(), at);
+    }
+
+    /// Where a field stands; what is not there stands where its table begins.
+    pub(super) fn find(&self, mut field: &str) -> usize {
+        loop {
+            match (self.places.get(field), field.rfind(['.', '['])) {
+                (Some(at), _) => return *at,
+                (None, Some(end)) => field = &field[..end],
+                (None, None) => return 0,
+            }
+        }
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// The mistakes in the order of the text, the first [`MISTAKES`] of them.
+    pub(super) fn finish(mut self) -> Vec<Mistake> {
+        self.found.sort();
+        self.found.dedup();
+        self.found.truncate(MISTAKES);
+        self.found
+    }
+}
+
+/// Line and column of an offset, both from 1. The column counts characters: it is what editors show.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let at = text.floor_char_boundary(at);
+    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    (1 + text[..start].matches('\n').count(), 1 + text[start..at].chars().count())
+}
+
+/// A piece of the file inside a message: short, and without characters that would disturb a terminal.
+pub(super) fn quoted(text: &str) -> String {
+    let mut short: String = text.chars().take(QUOTED_CHARS).collect();
+    if short.len() < text.len() {
+        short.push_str("...");
+    }
+    format!("`{}`", short.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions() {
+        let text = "a = 1\n\nb = \"ü\" # x\n";
+        assert_eq!(position(text, 0), (1, 1));
+        assert_eq!(position(text, 4), (1, 5));
+        assert_eq!(position(text, 6), (2, 1));
+        assert_eq!(position(text, 7), (3, 1));
+        // Behind the umlaut, and in the middle of it.
+        assert_eq!(position(text, 14), (3, 7));
+        assert_eq!(position(text, 13), (3, 6));
+        assert_eq!(position(text, 999), (4, 1));
+    }
+
+    #[test]
+    fn fields_that_are_missing_stand_where_their_table_does() {
+        let mut log = Log::new("");
+        log.place("subsystem[0]", 7);
+        log.place("subsystem[0].nqn", 9);
+        assert_eq!(log.find("subsystem[0].nqn"), 9);
+        assert_eq!(log.find("subsystem[0].namespace[3].device"), 7);
+        assert_eq!(log.find("listener[0]"), 0);
+    }
+
+    #[test]
+    fn quotes_are_short_and_harmless() {
+        assert_eq!(quoted("a\u{1b}[2J\"b\""), "`a\\u{1b}[2J\"b\"`");
+        assert_eq!(quoted(&"x".repeat(1000)).len(), QUOTED_CHARS + 5);
+    }
+}

@@ -1,0 +1,203 @@
+//! The rules between fields: what a field by itself cannot know. The same for files and flags; only the words differ.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use block::spec::{Spec, Target};
+
+use super::{Config, Hosts, Namespace, Subsystem};
+use crate::limits::{HOSTS, LISTENERS, NAMESPACES};
+
+/// A rule that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The field where it shows, as in a file.
+    pub field: String,
+    /// Which one.
+    pub rule: Rule,
+}
+
+/// What has to hold between fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Something is served: a file that was cut off must not take everything away.
+    Something,
+    /// A subsystem does not take the name that all discovery services have.
+    NotDiscovery,
+    /// What has a name or number has it for itself; the other one is named.
+    Unique(&'static str, String),
+    /// A file is served once, unless all are read-only: two would destroy it. The other namespace is named.
+    OneServer(String),
+    /// Whoever can be reached from other machines says which hosts may connect. The address that can be reached.
+    HostsSaid(SocketAddr),
+    /// There are enough processors in the list: processors, reactors.
+    EnoughCpus(usize, usize),
+    /// Limits that count over several tables: what, how many, the most.
+    Most(&'static str, usize, usize),
+}
+
+/// Where a configuration comes from, and so what people have to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File,
+    /// The flags of `qpair serve`.
+    Flags,
+}
+
+impl Rule {
+    /// What is wrong, and what to do about it.
+    #[must_use]
+    pub fn explain(&self, source: Source) -> (String, String) {
+        let file = source == Source::File;
+        let (why, hint): (String, &str) = match self {
+            Self::Something => {
+                ("there is no subsystem, so nothing would be served".to_owned(), "Add one: [[subsystem]].")
+            }
+            Self::NotDiscovery => {
+                ("this is the name that all discovery services have".to_owned(), "Choose a name of your own.")
+            }
+            Self::Unique(what, other) if file => (format!("{other} is the same {what}"), "Take one of them out."),
+            Self::Unique(what, _) => (format!("the same {what} is there twice"), "Give it once."),
+            Self::OneServer(other) => (
+                format!("{other} is the same file, and two that write would destroy it"),
+                "Take one of them out, or make all of them read-only.",
+            ),
+            Self::HostsSaid(open) => {
+                let why =
+                    format!("{open} can be reached from other machines, and nothing says which hosts may connect");
+                let hint = if file {
+                    "Name them with hosts = [\"NQN\"] (a Linux host has its NQN in /etc/nvme/hostnqn), or write \
+                     allow-any-host = true."
+                } else {
+                    "Name them with --allow-host NQN (a Linux host has its NQN in /etc/nvme/hostnqn), or give \
+                     --allow-any-host."
+                };
+                (why, hint)
+            }
+            Self::EnoughCpus(cpus, reactors) => {
+                (format!("{cpus} processors are named for {reactors} reactors"), "Name one for each reactor.")
+            }
+            Self::Most(what, count, most) => (format!("{count} {what} are too many: at most {most}"), "Take some out."),
+        };
+        (why, hint.to_owned())
+    }
+}
+
+pub(super) fn broken(config: &Config) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    if config.subsystems.is_empty() {
+        broken.push(Broken { field: "subsystem".to_owned(), rule: Rule::Something });
+    }
+    machine(config, &mut broken);
+    addresses(config, &mut broken);
+    names(config, &mut broken);
+    hosts(config, &mut broken);
+    namespaces(config, &mut broken);
+    files(config, &mut broken);
+    broken
+}
+
+/// Notes every item that is equal to an earlier one.
+fn unique<T: Ord>(items: impl Iterator<Item = (String, T)>, what: &'static str, broken: &mut Vec<Broken>) {
+    let mut seen: BTreeMap<T, String> = BTreeMap::new();
+    for (field, item) in items {
+        match seen.get(&item) {
+            Some(other) => broken.push(Broken { field, rule: Rule::Unique(what, other.clone()) }),
+            None => drop(seen.insert(item, field)),
+        }
+    }
+}
+
+fn most(field: &str, what: &'static str, count: usize, most: usize, broken: &mut Vec<Broken>) {
+    if count > most {
+        broken.push(Broken { field: field.to_owned(), rule: Rule::Most(what, count, most) });
+    }
+}
+
+fn machine(config: &Config, broken: &mut Vec<Broken>) {
+    let (cpus, reactors) = (&config.machine.cpus, config.machine.reactors);
+    if !cpus.is_empty() && cpus.len() < reactors {
+        broken.push(Broken { field: "cpus".to_owned(), rule: Rule::EnoughCpus(cpus.len(), reactors) });
+    }
+    unique((0..).zip(cpus).map(|(i, cpu): (usize, _)| (format!("cpus[{i}]"), *cpu)), "processor", broken);
+}
+
+fn addresses(config: &Config, broken: &mut Vec<Broken>) {
+    most("listener", "listeners", config.listeners.len(), LISTENERS, broken);
+    for (key, all) in [("listener", &config.listeners), ("referral", &config.referrals)] {
+        let items = (0..).zip(all).map(|(i, address): (usize, _)| (format!("{key}[{i}].address"), *address));
+        // Port 0 is another port every time.
+        unique(items.filter(|(_, address)| address.port() != 0), "address", broken);
+    }
+}
+
+fn indexed(config: &Config) -> impl Iterator<Item = (String, &Subsystem)> {
+    (0..).zip(&config.subsystems).map(|(i, subsystem): (usize, _)| (format!("subsystem[{i}]"), subsystem))
+}
+
+fn names(config: &Config, broken: &mut Vec<Broken>) {
+    let named = || indexed(config).filter_map(|(path, subsystem)| Some((format!("{path}.nqn"), subsystem.nqn?)));
+    for (field, _) in named().filter(|(_, nqn)| nqn.is_discovery()) {
+        broken.push(Broken { field, rule: Rule::NotDiscovery });
+    }
+    unique(named(), "name", broken);
+}
+
+fn hosts(config: &Config, broken: &mut Vec<Broken>) {
+    let open = config.listeners.iter().find(|address| !address.ip().to_canonical().is_loopback());
+    for (path, subsystem) in indexed(config) {
+        match (&subsystem.hosts, open) {
+            (Hosts::Unsaid, Some(open)) => {
+                broken.push(Broken { field: format!("{path}.hosts"), rule: Rule::HostsSaid(*open) });
+            }
+            (Hosts::Listed(hosts), _) => {
+                most(&format!("{path}.hosts"), "hosts", hosts.len(), HOSTS, broken);
+                let items = (0..).zip(hosts).map(|(i, host): (usize, _)| (format!("{path}.hosts[{i}]"), *host));
+                unique(items, "host", broken);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// All namespaces with their paths.
+fn all(config: &Config) -> impl Iterator<Item = (String, &Namespace)> {
+    indexed(config).flat_map(|(path, subsystem)| {
+        let namespaces = (0..).zip(&subsystem.namespaces);
+        namespaces.map(move |(i, namespace): (usize, _)| (format!("{path}.namespace[{i}]"), namespace))
+    })
+}
+
+fn namespaces(config: &Config, broken: &mut Vec<Broken>) {
+    most("subsystem", "namespaces", config.namespace_count(), NAMESPACES, broken);
+    for (path, subsystem) in indexed(config) {
+        let namespaces = (0..).zip(&subsystem.namespaces);
+        let ids = namespaces.map(|(i, ns): (usize, _)| (format!("{path}.namespace[{i}].nsid"), ns.nsid));
+        unique(ids, "namespace ID", broken);
+    }
+}
+
+/// A file that is there under two names is found when it is opened: it is locked then.
+fn files(config: &Config, broken: &mut Vec<Broken>) {
+    let mut seen: BTreeMap<&Path, (String, bool)> = BTreeMap::new();
+    for (path, namespace) in all(config) {
+        let Some(file) = file(&namespace.spec) else { continue };
+        let read_only = namespace.spec.options.read_only;
+        let field = format!("{path}.device");
+        match seen.get(file) {
+            Some((_, true)) if read_only => {}
+            Some((other, _)) => broken.push(Broken { field, rule: Rule::OneServer(other.clone()) }),
+            None => drop(seen.insert(file, (field, read_only))),
+        }
+    }
+}
+
+/// The file that a device is made of.
+fn file(spec: &Spec) -> Option<&Path> {
+    match &spec.target {
+        Target::File { path } => Some(path),
+        Target::Ram { .. } | Target::Null { .. } => None,
+    }
+}

@@ -1,0 +1,364 @@
+//! Every mistake with its line, files that are fine, and configurations that survive being written and read.
+
+use std::io::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::limits::{FILE_BYTES, HOSTS, LISTENERS, MISTAKES, NAMESPACES, SUBSYSTEMS};
+
+/// A file with nothing wrong, to which one line is added or changed.
+const GOOD: &str = r#"reactors = 2
+cpus = [0, 1]
+dedicated = true
+in-capsule = "16KiB"
+
+[[listener]]
+address = "192.168.1.10:4420"
+
+[[subsystem]]
+nqn = "nqn.2026-01.org.example:a"
+hosts = ["nqn.2014-08.org.nvmexpress:uuid:1"]
+
+[[subsystem.namespace]]
+nsid = 7
+device = "/data/disk.img"
+size = "1GiB"
+block-size = 4096
+read-only = true
+uuid = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+
+[[subsystem.namespace]]
+device = "ram:1GiB,bs=4096"
+
+[[referral]]
+address = "192.168.1.11:4420"
+"#;
+
+fn mistakes(text: &str) -> Vec<Mistake> {
+    Config::parse(text).expect_err(text)
+}
+
+/// Changes `from` in the good file to `to`: there is one mistake, at this place, and it says this.
+#[track_caller]
+fn mistake(from: &str, to: &str, line: usize, field: &str, says: &[&str]) {
+    assert_eq!(GOOD.matches(from).count(), 1, "{from} is there once");
+    let found = mistakes(&GOOD.replace(from, to));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let message = found[0].to_string();
+    assert_eq!((found[0].line, found[0].field.as_str()), (line, field), "{message}");
+    for part in says {
+        assert!(message.contains(part), "{message} does not say {part}");
+    }
+    assert!(found[0].hint.ends_with(['.', '?']), "{message}: what to do is not a sentence");
+}
+
+#[test]
+fn a_file_that_is_fine() {
+    let config = Config::parse(GOOD).expect("it is fine");
+    let machine = Machine { reactors: 2, cpus: vec![0, 1], dedicated: true, in_capsule_bytes: 16 << 10 };
+    assert_eq!(config.machine, machine);
+    assert_eq!(config.listeners, ["192.168.1.10:4420".parse().expect("an address")]);
+    assert_eq!(config.referrals, ["192.168.1.11:4420".parse().expect("an address")]);
+    let [subsystem] = &config.subsystems[..] else { panic!("one subsystem") };
+    assert_eq!(subsystem.nqn.expect("a name").as_str(), "nqn.2026-01.org.example:a");
+    assert_eq!(subsystem.hosts, Hosts::Listed(vec![nqn("nqn.2014-08.org.nvmexpress:uuid:1").expect("a name")]));
+    let [disk, memory] = &subsystem.namespaces[..] else { panic!("two namespaces") };
+    let text = "/data/disk.img,size=1GiB,bs=4k,ro,uuid=6ba7b810-9dad-41d1-80b4-00c04fd430c8";
+    assert_eq!((disk.nsid, &disk.spec), (7, &text.parse().expect("a device")));
+    assert_eq!((memory.nsid, &memory.spec), (1, &"ram:1GiB,bs=4096".parse().expect("a device")));
+}
+
+#[test]
+fn defaults() {
+    let text = "[[subsystem]]\nnqn = \"nqn.a\"\n[[subsystem.namespace]]\ndevice = \"a\"";
+    let config = Config::parse(text).expect("it is fine");
+    assert_eq!(config.machine, Machine::default());
+    assert_eq!((config.listeners, config.referrals), (vec![DEFAULT_LISTENER], vec![]));
+    assert_eq!((&config.subsystems[0].hosts, config.subsystems[0].namespaces[0].nsid), (&Hosts::Unsaid, 1));
+}
+
+#[test]
+fn namespaces_without_a_number_get_the_lowest_free_ones() {
+    let mut text = "[[subsystem]]\nnqn = \"nqn.a\"\n".to_owned();
+    for number in ["", "nsid = 1", "", "nsid = 3", ""] {
+        text += &format!("[[subsystem.namespace]]\ndevice = \"ram:1MiB\"\n{number}\n");
+    }
+    let config = Config::parse(&text).expect("it is fine");
+    let numbers: Vec<u32> = config.subsystems[0].namespaces.iter().map(|namespace| namespace.nsid).collect();
+    assert_eq!(numbers, [2, 1, 4, 3, 5]);
+}
+
+#[test]
+fn text_that_is_not_toml() {
+    mistake("nsid = 7", "nsid 7", 14, "", &["toml.io"]);
+    mistake("nsid = 7", "nsid = 7\nnsid = 8", 15, "", &["duplicate key"]);
+    mistake("[[referral]]", "[[referral]", 24, "", &["toml.io"]);
+    mistake("\"1GiB\"", "\"1GiB", 16, "", &["toml.io"]);
+    // As deep as a file can be: an error, and no stack overflow.
+    assert!(!mistakes(&format!("a = {}", "[".repeat(FILE_BYTES / 2))).is_empty());
+    assert!(!mistakes(&format!("a{} = 1", ".a".repeat(FILE_BYTES / 4))).is_empty());
+}
+
+#[test]
+fn unknown_fields() {
+    mistake("reactors = 2", "reactor = 2", 1, "reactor", &["no field called `reactor`", "Did you mean `reactors`?"]);
+    mistake(
+        "address = \"192.168.1.10",
+        "adress = \"x\"\naddress = \"192.168.1.10",
+        7,
+        "listener[0].adress",
+        &["The fields here are `address`"],
+    );
+    mistake("nsid = 7", "nsid = 7\nsizes = 1", 15, "subsystem[0].namespace[0].sizes", &["`size`?"]);
+    mistake("nsid = 7", "nsid = 7\n\"a\\nb\" = 1", 15, "subsystem[0].namespace[0].a\\nb", &["`a\\nb`"]);
+    mistake("[[referral]]", "[referal]\n[[referral]]", 24, "referal", &["Did you mean `referral`?"]);
+}
+
+#[test]
+fn wrong_types() {
+    mistake("reactors = 2", "reactors = \"two\"", 1, "reactors", &["the text `two`", "a number from 1 to 64"]);
+    mistake("reactors = 2", "reactors = 2.5", 1, "reactors", &["the number `2.5`, not a whole number"]);
+    mistake("cpus = [0, 1]", "cpus = 1", 2, "cpus", &["an array of numbers", "cpus = [0, 1]"]);
+    mistake("cpus = [0, 1]", "cpus = [0,\n \"b\", 1]", 3, "cpus[1]", &["the text `b`"]);
+    mistake("dedicated = true", "dedicated = \"yes\"", 3, "dedicated", &["not true or false"]);
+    mistake("\"192.168.1.10:4420\"", "4420", 7, "listener[0].address", &["the number `4420`", "192.168.1.10:4420"]);
+    mistake("hosts = [\"nqn.2014-08.org.nvmexpress:uuid:1\"]", "hosts = \"x\"", 11, "subsystem[0].hosts", &["array"]);
+    mistake("[[referral]]", "[referral]", 24, "referral", &["this is a table", "[[referral]]"]);
+    let inline = mistakes("subsystem = [1]");
+    assert_eq!((inline[0].line, inline[0].column, inline[0].field.as_str()), (1, 14, "subsystem[0]"));
+    let nested = mistakes("[[subsystem]]\nnqn = \"nqn.a\"\n[subsystem.namespace]\ndevice = \"a\"");
+    assert!(nested[0].hint.contains("[[subsystem.namespace]]"), "{nested:?}");
+}
+
+#[test]
+fn values_out_of_range() {
+    mistake("reactors = 2", "reactors = 0", 1, "reactors", &["`0` is out of range", "from 1 to 64"]);
+    mistake("reactors = 2", "reactors = -1", 1, "reactors", &["`-1` is out of range"]);
+    mistake("reactors = 2", "reactors = 0xffff_ffff_ffff_ffff_ff", 1, "reactors", &["out of range"]);
+    mistake("nsid = 7", "nsid = 0", 14, "subsystem[0].namespace[0].nsid", &["out of range", "from 1 to"]);
+    mistake("\"16KiB\"", "\"1MiB\"", 4, "in-capsule", &["a multiple of 16 up to 65536 bytes"]);
+    mistake("\"16KiB\"", "17", 4, "in-capsule", &["a multiple of 16"]);
+    mistake("\"1GiB\"", "\"1XB\"", 16, "subsystem[0].namespace[0].size", &["unknown unit", "size = \"1GiB\""]);
+    mistake("block-size = 4096", "block-size = \"1k\"", 17, "subsystem[0].namespace[0].block-size", &["1024 bytes"]);
+    let nil = "uuid = \"00000000-0000-0000-0000-000000000000\"";
+    let uuid = "uuid = \"6ba7b810-9dad-41d1-80b4-00c04fd430c8\"";
+    mistake(uuid, nil, 19, "subsystem[0].namespace[0].uuid", &["not a UUID that can be used", "uuidgen"]);
+}
+
+#[test]
+fn names_and_addresses() {
+    let at = "subsystem[0].nqn";
+    mistake("\"nqn.2026-01.org.example:a\"", "\"example:a\"", 10, at, &["does not start with \"nqn.\""]);
+    mistake("\"nqn.2026-01.org.example:a\"", "\"nqn.2014-08.org.nvmexpress.discovery\"", 10, at, &["discovery"]);
+    mistake("nqn = \"nqn.2026-01.org.example:a\"\n", "", 9, at, &["it is missing", "nqn.2026-01"]);
+    mistake(
+        "[\"nqn.2014-08.org.nvmexpress:uuid:1\"]",
+        "[\"host\"]",
+        11,
+        "subsystem[0].hosts[0]",
+        &["/etc/nvme/hostnqn"],
+    );
+    mistake("192.168.1.10:4420", "192.168.1.10", 7, "listener[0].address", &["not an address with a port"]);
+    mistake("192.168.1.11:4420", "0.0.0.0:4420", 25, "referral[0].address", &["no host can connect"]);
+    mistake("192.168.1.11:4420", "192.168.1.11:0", 25, "referral[0].address", &["no host can connect"]);
+    mistake("address = \"192.168.1.11:4420\"\n", "", 24, "referral[0].address", &["it is missing"]);
+}
+
+#[test]
+fn devices() {
+    let at = "subsystem[0].namespace[1].device";
+    mistake("ram:1GiB,bs=4096", "rma:1GiB", 22, at, &["Did you mean ram:1GiB?"]);
+    mistake("ram:1GiB,bs=4096", "ram:1GiB,bs=4096,bss=1", 22, at, &["Did you mean `bs`?"]);
+    mistake("device = \"ram:1GiB,bs=4096\"\n", "", 21, at, &["it is missing"]);
+    let twice = "device = \"ram:1GiB,bs=4096\"\nblock-size = 512";
+    mistake(
+        "device = \"ram:1GiB,bs=4096\"",
+        twice,
+        23,
+        "subsystem[0].namespace[1].block-size",
+        &["`bs` is there twice"],
+    );
+    let sized = "device = \"ram:1GiB,bs=4096\"\nsize = 4096";
+    mistake("device = \"ram:1GiB,bs=4096\"", sized, 23, "subsystem[0].namespace[1].size", &["behind the colon"]);
+}
+
+#[test]
+fn what_is_there_twice() {
+    let listener = "[[listener]]\naddress = \"192.168.1.10:4420\"\n";
+    mistake(
+        "[[listener]]\n",
+        &format!("{listener}[[listener]]\n"),
+        9,
+        "listener[1].address",
+        &["listener[0].address is the same address"],
+    );
+    let any_port = GOOD.replace("192.168.1.10:4420", "192.168.1.10:0") + "[[listener]]\naddress = \"192.168.1.10:0\"\n";
+    assert!(Config::parse(&any_port).is_ok());
+    let subsystem = "[[subsystem]]\nnqn = \"nqn.2026-01.org.example:a\"\nallow-any-host = true\n[[referral]]\n";
+    mistake("[[referral]]\n", subsystem, 25, "subsystem[1].nqn", &["subsystem[0].nqn is the same name"]);
+    let memory = "device = \"ram:1GiB,bs=4096\"";
+    mistake(memory, &format!("{memory}\nnsid = 7"), 23, "subsystem[0].namespace[1].nsid", &["the same namespace ID"]);
+    mistake(
+        "ram:1GiB,bs=4096",
+        "/data/disk.img,bs=4096",
+        22,
+        "subsystem[0].namespace[1].device",
+        &["would destroy it"],
+    );
+    assert!(Config::parse(&GOOD.replace("ram:1GiB,bs=4096", "/data/disk.img,ro")).is_ok());
+    assert!(Config::parse(&(GOOD.replace("nsid = 7", "") + "# two of memory are two disks\n")).is_ok());
+    mistake("cpus = [0, 1]", "cpus = [0, 0]", 2, "cpus[1]", &["the same processor"]);
+    mistake(
+        "uuid:1\"]",
+        "uuid:1\", \"nqn.2014-08.org.nvmexpress:uuid:1\"]",
+        11,
+        "subsystem[0].hosts[1]",
+        &["same host"],
+    );
+}
+
+#[test]
+fn what_does_not_go_together() {
+    mistake("cpus = [0, 1]", "cpus = [0]", 2, "cpus", &["1 processors are named for 2 reactors"]);
+    let hosts = "hosts = [\"nqn.2014-08.org.nvmexpress:uuid:1\"]\n";
+    mistake(hosts, "", 9, "subsystem[0].hosts", &["192.168.1.10:4420 can be reached", "allow-any-host = true"]);
+    mistake(hosts, "allow-any-host = false\n", 9, "subsystem[0].hosts", &["nothing says which hosts"]);
+    assert!(Config::parse(&GOOD.replace(hosts, "allow-any-host = true\n")).is_ok());
+    let both = format!("{hosts}allow-any-host = true\n");
+    mistake(hosts, &both, 12, "subsystem[0].allow-any-host", &["a list of hosts means nothing"]);
+    let none = mistakes("# cut off\n");
+    assert_eq!((none.len(), none[0].field.as_str()), (1, "subsystem"));
+}
+
+#[test]
+fn too_many() {
+    let most = |one: &str, count: usize| (0..count).map(|n| one.replace("#", &n.to_string())).collect::<String>();
+    let listener = "[[listener]]\naddress = \"127.0.0.1:1#\"\n";
+    let empty = "[[subsystem]]\nnqn = \"nqn.#\"\n";
+    let text = |listeners, subsystems, namespaces| {
+        let namespaces = most("[[subsystem.namespace]]\ndevice = \"ram:1MiB\"\n", namespaces);
+        most(listener, listeners) + &most(empty, subsystems) + &namespaces
+    };
+    assert!(Config::parse(&text(LISTENERS, SUBSYSTEMS, NAMESPACES)).is_ok());
+    for (text, field, line) in [
+        (text(LISTENERS + 1, 1, 1), "listener[64]", 2 * LISTENERS + 1),
+        (text(0, SUBSYSTEMS + 1, 0), "subsystem[64]", 2 * SUBSYSTEMS + 1),
+        (text(0, 1, NAMESPACES + 1), "subsystem[0].namespace[256]", 2 + 2 * NAMESPACES + 1),
+    ] {
+        let found = mistakes(&text);
+        assert_eq!((found.len(), found[0].line, found[0].field.as_str()), (1, line, field), "{}", found[0]);
+    }
+    // Together, too.
+    let both = text(0, 1, NAMESPACES) + &text(0, 1, 1).replace("nqn.0", "nqn.b");
+    assert!(mistakes(&both)[0].why.contains("257 namespaces"), "{:?}", mistakes(&both));
+    let hosts: Vec<String> = (0..=HOSTS).map(|n| format!("\"nqn.{n}\"")).collect();
+    let hosts = format!("[[subsystem]]\nnqn = \"nqn.a\"\nhosts = [{}]", hosts.join(","));
+    assert!(mistakes(&hosts)[0].why.contains("1025 hosts are too many"));
+}
+
+#[test]
+fn several_mistakes_are_told_at_once_and_in_order() {
+    let text = GOOD
+        .replace("reactors = 2", "reactors = 0")
+        .replace("1GiB\"\nblock", "1XB\"\nblock")
+        .replace("[[referral]]", "[[referral]]\nport = 4420")
+        .replace("ram:1GiB", "rma:1GiB");
+    let found = mistakes(&text);
+    let lines: Vec<usize> = found.iter().map(|mistake| mistake.line).collect();
+    assert_eq!(lines, [1, 16, 22, 25], "{found:?}");
+    // But not more than a person wants to read.
+    assert_eq!(mistakes(&(0..1000).map(|n| format!("a{n} = 1\n")).collect::<String>()).len(), MISTAKES);
+}
+
+#[test]
+fn files() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("qpair.toml");
+    let error = |path: &Path| Config::load(path).expect_err("it is not fine").to_string();
+    assert!(error(&path).contains("cannot be read"));
+    assert!(error(dir.path()).contains("cannot be read"));
+    let write = |bytes: &[u8]| File::create(&path).and_then(|mut file| file.write_all(bytes)).expect("it is written");
+    write(GOOD.as_bytes());
+    assert_eq!(Config::load(&path).expect("it is fine"), Config::parse(GOOD).expect("it is fine"));
+    write(b"reactors = 1\ncpus = \xff");
+    let said = error(&path);
+    assert!(said.starts_with(&format!("{}:2:8: from here on it is not UTF-8", path.display())), "{said}");
+    write(&vec![b'\n'; FILE_BYTES + 1]);
+    assert!(error(&path).contains("more than 1048576 bytes"));
+    write(b"reactors = 0\na = 1\n");
+    assert_eq!(error(&path).matches(&path.display().to_string()).count(), 2);
+}
+
+#[test]
+fn flags_are_told_in_the_words_of_flags() {
+    let mut config = Config::parse(GOOD).expect("it is fine");
+    config.subsystems[0].hosts = Hosts::Unsaid;
+    let [broken] = &config.broken_rules()[..] else { panic!("one rule is broken") };
+    let (why, hint) = broken.rule.explain(Source::Flags);
+    assert!(why.contains("192.168.1.10:4420") && hint.contains("--allow-host"), "{why} {hint}");
+}
+
+prop_compose! {
+    /// The `#` becomes a number, so that no file is there twice.
+    fn any_device()(
+        kind in prop::sample::select(vec!["ram:1GiB", "null:1TiB", "/#,,b \"c\".img,size=1GiB", "file:x\\#ä,ro"]),
+        block in prop::sample::select(vec!["", ",bs=512", ",bs=4096"]),
+    ) -> String {
+        format!("{kind}{block}")
+    }
+}
+
+fn any_hosts() -> impl Strategy<Value = Hosts> {
+    let host = "[!-~]{1,20}".prop_map(|name| nqn(&format!("nqn.{name}")).expect("a name"));
+    let listed = prop::collection::btree_set(host, 0..4).prop_map(|hosts| Hosts::Listed(hosts.into_iter().collect()));
+    prop_oneof![Just(Hosts::Any), listed]
+}
+
+prop_compose! {
+    /// The subsystem with this number.
+    fn any_subsystem(index: usize)(
+        name in "[ -~äö]{1,40}",
+        hosts in any_hosts(),
+        devices in prop::collection::btree_map(1..=crate::limits::NSID, any_device(), 0..4),
+    ) -> Subsystem {
+        let namespaces = devices.into_iter().map(|(nsid, device)| {
+            Namespace::new(nsid, device.replace('#', &format!("{index}.{nsid}"))).expect("a device")
+        });
+        let nqn = nqn(&format!("nqn.{index}{name}")).expect("a name");
+        Subsystem { nqn: Some(nqn), hosts, namespaces: namespaces.collect() }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(
+        reactors in 1..=64_usize,
+        dedicated: bool,
+        in_capsule in (0..=4096_u32).prop_map(|n| n * 16),
+        ports in prop::collection::btree_set(1..=u16::MAX, 1..4),
+        subsystems in (any_subsystem(0), any_subsystem(1)),
+    ) {
+        let address = |port: &u16| SocketAddr::from(([10, 0, 0, 1], *port));
+        let config = Config {
+            machine: Machine { reactors, cpus: (0..reactors).collect(), dedicated, in_capsule_bytes: in_capsule },
+            listeners: ports.iter().map(address).collect(),
+            subsystems: vec![subsystems.0, subsystems.1],
+            referrals: ports.iter().map(address).collect(),
+        };
+        prop_assert_eq!(Config::parse(&config.to_toml()), Ok(config));
+    }
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}") {
+        let _ = Config::parse(&text);
+    }
+
+    #[test]
+    fn no_change_of_a_good_file_panics(at in 0..GOOD.len(), cut in 0..40_usize, insert in "[ -~\n]{0,8}") {
+        let (at, end) = (GOOD.floor_char_boundary(at), GOOD.floor_char_boundary(at + cut));
+        if let Err(found) = Config::parse(&format!("{}{insert}{}", &GOOD[..at], &GOOD[end..])) {
+            prop_assert!(!found.is_empty());
+        }
+    }
+}

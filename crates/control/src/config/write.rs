@@ -1,0 +1,76 @@
+//! A configuration as the text of a file. What has its default is left out.
+
+use std::fmt::Write;
+
+use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Subsystem};
+
+pub(super) fn toml(config: &Config) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = config_to(&mut out, config);
+    out
+}
+
+fn config_to(out: &mut String, config: &Config) -> std::fmt::Result {
+    machine(out, &config.machine)?;
+    if config.listeners != [DEFAULT_LISTENER] {
+        for address in &config.listeners {
+            writeln!(out, "\n[[listener]]\naddress = \"{address}\"")?;
+        }
+    }
+    for one in &config.subsystems {
+        subsystem(out, one)?;
+    }
+    for address in &config.referrals {
+        writeln!(out, "\n[[referral]]\naddress = \"{address}\"")?;
+    }
+    Ok(())
+}
+
+fn machine(out: &mut String, machine: &Machine) -> std::fmt::Result {
+    let default = Machine::default();
+    writeln!(out, "reactors = {}", machine.reactors)?;
+    if !machine.cpus.is_empty() {
+        writeln!(out, "cpus = {:?}", machine.cpus)?;
+    }
+    if machine.dedicated {
+        writeln!(out, "dedicated = true")?;
+    }
+    if machine.in_capsule_bytes != default.in_capsule_bytes {
+        writeln!(out, "in-capsule = {}", machine.in_capsule_bytes)?;
+    }
+    Ok(())
+}
+
+fn subsystem(out: &mut String, subsystem: &Subsystem) -> std::fmt::Result {
+    writeln!(out, "\n[[subsystem]]")?;
+    if let Some(nqn) = &subsystem.nqn {
+        writeln!(out, "nqn = {}", text(nqn.as_str()))?;
+    }
+    match &subsystem.hosts {
+        Hosts::Unsaid => {}
+        Hosts::Any => writeln!(out, "allow-any-host = true")?,
+        Hosts::Listed(hosts) => {
+            let hosts: Vec<String> = hosts.iter().map(|host| text(host.as_str())).collect();
+            writeln!(out, "hosts = [{}]", hosts.join(", "))?;
+        }
+    }
+    for namespace in &subsystem.namespaces {
+        writeln!(out, "\n[[subsystem.namespace]]\nnsid = {}\ndevice = {}", namespace.nsid, text(&namespace.text))?;
+    }
+    Ok(())
+}
+
+/// A basic string of TOML.
+fn text(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,225 @@
+//! The flags of `qpair serve`, and the configuration that they amount to.
+
+use std::error::Error;
+use std::net::SocketAddr;
+
+use block::size::parse_size;
+use block::spec::Target;
+use control::config::{self, Config, DEFAULT_LISTENER, Hosts, Machine, Namespace, Rule, Source, Subsystem};
+use machine::limits::MAX_REACTORS;
+use nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
+use wire::nvme::Nqn;
+
+const EXAMPLES: &str = "\
+Devices:
+  PATH          a file or a block device; with --size, a file that is not there is created (sparse)
+  ram:SIZE      memory; what is written is gone when qpair ends
+  null:SIZE     reads give zeros, writes vanish: for measuring the way to the disk
+  Options follow a comma: ro (read-only), bs=512|4096 (block size), uuid=UUID, size=SIZE. `file:NAME` takes any name.
+  The first device is namespace 1, the second namespace 2, and so on.
+
+Hosts:
+  On loopback any host may connect. On other addresses qpair wants to know who: --allow-host NQN (a Linux host has its
+  NQN in /etc/nvme/hostnqn), or --allow-any-host.
+
+Sleeping:
+  A reactor sleeps when there is nothing to do. Before that it spins for 50 us if a core is left for it alone; with
+  --dedicated it spins for much longer, which gives the shortest latencies and keeps the core busy under load.
+
+Examples:
+  qpair serve --size 1GiB disk.img
+  qpair serve disk.img,ro ram:4GiB,bs=4096
+  qpair serve /dev/nvme1n1 --listen 192.168.1.10:4420 --allow-host nqn.2014-08.org.nvmexpress:uuid:5f1c0d5e-...
+  qpair serve ram:1GiB --dedicated --reactors 2 --cpus 2,3";
+
+/// Serve devices as NVMe/TCP disks
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+
+    /// Print one JSON object a line instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What is to be served: everything that a configuration file can say about one subsystem.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Flags {
+    /// PATH, ram:SIZE or null:SIZE, each with options behind commas
+    #[arg(required = true, value_name = "DEVICE")]
+    devices: Vec<String>,
+
+    /// Create files that are not there with this size
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    size: Option<u64>,
+
+    /// Bytes of a logical block, 512 or 4096, for devices that do not say [default: 512, or the drive's own]
+    #[arg(long, value_name = "BYTES")]
+    block_size: Option<u32>,
+
+    /// Refuse writes to all devices
+    #[arg(long)]
+    read_only: bool,
+
+    /// Listen here; may be repeated. Port 0 is any free port
+    #[arg(long, value_name = "ADDR:PORT", default_values_t = [DEFAULT_LISTENER])]
+    listen: Vec<SocketAddr>,
+
+    /// The subsystem's name [default: made from the first device's UUID]
+    #[arg(long, value_parser = config::nqn)]
+    nqn: Option<Nqn>,
+
+    /// Let the host with this NQN connect, and no other; may be repeated
+    #[arg(long, value_name = "NQN", value_parser = config::nqn)]
+    allow_host: Vec<Nqn>,
+
+    /// Let any host connect, also on addresses other than loopback
+    #[arg(long, conflicts_with = "allow_host")]
+    allow_any_host: bool,
+
+    /// Number of reactors (threads); connections are dealt out to them
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_reactors)]
+    reactors: usize,
+
+    /// Pin the reactors to these processors
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cpus: Vec<usize>,
+
+    /// Spin before sleeping: the shortest latencies, for cores that nothing else needs
+    #[arg(long)]
+    dedicated: bool,
+
+    /// Most data of a write that comes with its command
+    #[arg(long, value_name = "SIZE", default_value_t = IN_CAPSULE_DEFAULT_BYTES, value_parser = parse_in_capsule)]
+    in_capsule: u32,
+}
+
+impl Flags {
+    /// The configuration that the flags amount to.
+    ///
+    /// # Errors
+    /// A device that cannot be, or flags that do not go together.
+    pub(crate) fn config(&self) -> Result<Config, Box<dyn Error>> {
+        let hosts = match (self.allow_any_host, &self.allow_host[..]) {
+            (true, _) => Hosts::Any,
+            (false, []) => Hosts::Unsaid,
+            (false, listed) => Hosts::Listed(listed.to_vec()),
+        };
+        let namespaces: Result<_, _> =
+            (1..).zip(&self.devices).map(|(nsid, device)| self.namespace(nsid, device)).collect();
+        let config = Config {
+            machine: Machine {
+                reactors: self.reactors,
+                cpus: self.cpus.clone(),
+                dedicated: self.dedicated,
+                in_capsule_bytes: self.in_capsule,
+            },
+            listeners: self.listen.clone(),
+            subsystems: vec![Subsystem { nqn: self.nqn, hosts, namespaces: namespaces? }],
+            referrals: Vec::new(),
+        };
+        match config.broken_rules().first() {
+            Some(broken) => Err(flag_error(&broken.rule).into()),
+            None => Ok(config),
+        }
+    }
+
+    /// A device, with what holds for all devices that do not say otherwise.
+    fn namespace(&self, nsid: u32, device: &str) -> Result<Namespace, block::OpenError> {
+        let mut namespace = Namespace::new(nsid, device)?;
+        let given = namespace.spec.options.clone();
+        let is_file = matches!(namespace.spec.target, Target::File { .. });
+        if let Some(bytes) = self.size.filter(|_| is_file && given.size.is_none()) {
+            namespace = namespace.with(&format!("size={bytes}"))?;
+        }
+        if let Some(bytes) = self.block_size.filter(|_| given.block_bytes.is_none()) {
+            namespace = namespace.with(&format!("bs={bytes}"))?;
+        }
+        if self.read_only && !given.read_only {
+            namespace = namespace.with("ro")?;
+        }
+        Ok(namespace)
+    }
+}
+
+/// A broken rule in the words of the command line.
+fn flag_error(rule: &Rule) -> String {
+    let (why, hint) = rule.explain(Source::Flags);
+    let flag = match rule {
+        Rule::EnoughCpus(..) => "--cpus: ",
+        Rule::NotDiscovery => "--nqn: ",
+        _ => "",
+    };
+    format!("{flag}{why}\n  {hint}")
+}
+
+fn parse_reactors(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=MAX_REACTORS) => Ok(count),
+        _ => Err(format!("a number from 1 to {MAX_REACTORS}")),
+    }
+}
+
+fn parse_in_capsule(text: &str) -> Result<u32, String> {
+    config::in_capsule(parse_size(text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn config(line: &str) -> Result<Config, String> {
+        let line = Line::try_parse_from(["x"].into_iter().chain(line.split_whitespace())).expect(line);
+        line.flags.config().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_say_what_a_file_says() {
+        let line = "/a.img ram:1GiB,bs=512 --size 1GiB --block-size 4096 --read-only --listen 10.0.0.1:4420 \
+                    --nqn nqn.a --allow-host nqn.b --reactors 2 --cpus 0,1 --dedicated --in-capsule 16KiB";
+        let file = r#"
+            reactors = 2
+            cpus = [0, 1]
+            dedicated = true
+            in-capsule = "16KiB"
+            [[listener]]
+            address = "10.0.0.1:4420"
+            [[subsystem]]
+            nqn = "nqn.a"
+            hosts = ["nqn.b"]
+            [[subsystem.namespace]]
+            device = "/a.img,size=1073741824,bs=4096,ro"
+            [[subsystem.namespace]]
+            device = "ram:1GiB,bs=512,ro"
+        "#;
+        assert_eq!(config(line), Ok(Config::parse(file).expect("it is fine")));
+        let default = config("ram:1MiB").expect("it is fine");
+        assert_eq!((default.machine, default.listeners), (Machine::default(), vec![DEFAULT_LISTENER]));
+    }
+
+    #[test]
+    fn errors_name_flags() {
+        for (line, part) in [
+            ("ram:1MiB --listen 10.0.0.1:4420", "--allow-any-host"),
+            ("ram:1MiB --cpus 0 --reactors 2", "--cpus: 1 processors"),
+            ("ram:1MiB --nqn nqn.2014-08.org.nvmexpress.discovery", "--nqn: "),
+            ("rma:1MiB", "Did you mean ram:1MiB?"),
+            ("ram:1MiB --block-size 1024", "1024 bytes is not possible"),
+            ("a.img a.img", "would destroy it"),
+        ] {
+            let error = config(line).expect_err(line);
+            assert!(error.contains(part), "{line}: {error}");
+        }
+        assert!(config("a.img a.img --read-only").is_ok());
+    }
+}

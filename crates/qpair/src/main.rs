@@ -5,7 +5,7 @@ mod bench;
 mod cli;
 mod config;
 mod serve;
-mod stop;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -16,8 +16,9 @@ use std::io;
 use std::time::Duration;
 
 pub use system::{
-    allocated_bytes, allowed_cpus, available_memory, block_device_bytes, direct_alignment, file_key, get_xattr,
-    is_block_device, open_data, pin_to, punches_holes, rss_bytes, set_xattr, thread_usage, total_memory, usage,
+    allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, direct_alignment, file_key,
+    files, get_xattr, is_block_device, on_signal, open_data, pin_to, punches_holes, rss_bytes, set_xattr, started,
+    thread_usage, total_memory, usage,
 };
 pub(crate) use system::{deallocate, largest_socket_buffers, read_exact_at, unpin, write_all_at, zero};
 
@@ -32,6 +33,25 @@ pub struct Usage {
     pub involuntary_switches: u64,
     /// The largest resident set so far, in bytes; of the process, also for a thread.
     pub max_rss_bytes: u64,
+}
+
+/// The file descriptors of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Those that are open.
+    pub open: u64,
+    /// How many there may be; `None` without a limit.
+    pub most: Option<u64>,
+}
+
+/// What somebody outside wants of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To end: SIGINT, SIGTERM; on Windows, Ctrl-C and closing the console.
+    Stop,
+    /// To read its configuration again: SIGHUP. A program without one takes it as the wish to end, as is usual when a
+    /// terminal goes away.
+    Reload,
 }
 
 /// How [`open_data`] opens a file or a block device.

@@ -87,3 +87,22 @@ fn extended_attributes_are_absent_set_or_unsupported() {
         }
     }
 }
+
+#[test]
+fn files_and_the_start_are_plausible() {
+    let before = files().expect("/proc is there");
+    let more: Vec<_> = (0..3).map(|_| std::fs::File::open("/dev/null").expect("it opens")).collect();
+    // Other tests open and close files at the same time; those of this one are there for certain.
+    assert!(files().expect("/proc is there").open >= more.len() as u64 && before.open > 2);
+    assert!(before.most.is_none_or(|most| most >= before.open));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let started = started().expect("/proc is there");
+    assert!(started <= now + Duration::from_secs(1) && now - started < Duration::from_secs(24 * 3600), "{started:?}");
+}
+
+#[test]
+fn a_wish_to_reload_needs_a_process() {
+    for pid in [0, u32::MAX, i32::MAX as u32] {
+        assert!(ask_to_reload(pid).is_err(), "{pid}");
+    }
+}

@@ -5,7 +5,7 @@ use std::io;
 use std::os::windows::fs::FileExt;
 use std::path::Path;
 
-use super::{Alignment, FileKey, OpenMode, SocketBuffers, Usage};
+use super::{Alignment, FileKey, Files, OpenMode, SocketBuffers, Usage, Wish};
 use crate::limits::{SOCKET_BUFFER_BYTES, ZERO_BLOCK_BYTES};
 
 fn unsupported<T>(what: &str) -> io::Result<T> {
@@ -49,6 +49,38 @@ pub fn thread_usage() -> Usage {
 /// Not supported yet.
 pub fn rss_bytes() -> io::Result<u64> {
     unsupported("the resident set size")
+}
+
+/// The process's handles: not known yet.
+///
+/// # Errors
+/// Not supported yet.
+pub fn files() -> io::Result<Files> {
+    unsupported("counting open files")
+}
+
+/// When the process was started: not known yet.
+///
+/// # Errors
+/// Not supported yet.
+pub fn started() -> io::Result<std::time::Duration> {
+    unsupported("the time of the start")
+}
+
+/// Calls `handler` for every wish from now on, on a thread of its own. For the whole process: call it once.
+///
+/// # Errors
+/// The operating system's.
+pub fn on_signal(mut handler: impl FnMut(Wish) + Send + 'static) -> io::Result<()> {
+    ctrlc::set_handler(move || handler(Wish::Stop)).map_err(io::Error::other)
+}
+
+/// Sends a process the wish to reload.
+///
+/// # Errors
+/// Windows has no such signal.
+pub fn ask_to_reload(_pid: u32) -> io::Result<()> {
+    unsupported("asking a process to reload")
 }
 
 /// Windows sets no limit that could be read.

@@ -143,7 +143,7 @@ pub(crate) struct Args {
     pub(crate) quiet: bool,
 }
 
-/// Runs the command; SIGINT and SIGTERM (see [`crate::stop`]) end it early, with the report so far.
+/// Runs the command; SIGINT and SIGTERM (see [`crate::signals`]) end it early, with the report so far.
 ///
 /// # Errors
 /// What keeps the run from starting; a run that has started ends with a report.
@@ -152,10 +152,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     // 32 bits, so that every JSON reader can give the number back.
     let fresh = Uuid::new_v4().as_u64_pair().0 >> 32;
     let plan = Plan::new(&args, device.info(), fresh)?;
-    crate::stop::on_signal(|| {})?;
+    crate::signals::watch(false, |_| {})?;
     let progress = Arc::new(Progress::default());
     let live = Live::start(!args.quiet, args.bs, &progress);
-    let result = measure(&*device, &args, &plan, &progress, crate::stop::flag());
+    let result = measure(&*device, &args, &plan, &progress, crate::signals::stop_flag());
     drop(live);
     let report = result?;
     for problem in &report.problems {

@@ -17,12 +17,13 @@ use machine::reactor::Mode;
 use nvmf::{Options, Server, StartError, Target};
 
 pub(crate) use self::args::{Args, Flags};
-use crate::stop;
+use crate::signals;
 
 /// How long a dedicated reactor spins without work before it sleeps after all.
 const DEDICATED_SPIN: Duration = Duration::from_millis(20);
 /// How often `serve` looks whether a reactor has died.
 const WATCH: Duration = Duration::from_millis(500);
+
 /// Runs the command: returns after SIGINT or SIGTERM, when all is answered and durable.
 ///
 /// # Errors
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let options = options(&config)?;
     let target = target(&config)?;
     let (wake, woken) = mpsc::channel();
-    stop::on_signal(move || wake.send(()).unwrap_or_default())?;
+    signals::watch(false, move |_| wake.send(()).unwrap_or_default())?;
     let server = Server::start(target, &options).map_err(explain)?;
     announce::listening(&server, &options, args.json)?;
     while let Err(mpsc::RecvTimeoutError::Timeout) = woken.recv_timeout(WATCH) {

@@ -2,6 +2,7 @@
 
 mod file;
 mod range;
+mod signal;
 mod thread;
 
 pub use file::{
@@ -9,5 +10,8 @@ pub use file::{
     punches_holes, set_xattr,
 };
 pub(crate) use range::{deallocate, read_exact_at, write_all_at, zero};
-pub use thread::{allowed_cpus, available_memory, pin_to, rss_bytes, thread_usage, total_memory, usage};
+pub use signal::{ask_to_reload, on_signal};
+pub use thread::{
+    allowed_cpus, available_memory, files, pin_to, rss_bytes, started, thread_usage, total_memory, usage,
+};
 pub(crate) use thread::{largest_socket_buffers, unpin};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::os::{SocketBuffers, Usage};
+use crate::os::{Files, SocketBuffers, Usage};
 
 /// The cores the process was given, as seen by the first thread that asked; pinning asks before it pins.
 fn given() -> io::Result<CpuSet> {
@@ -82,6 +82,33 @@ fn rusage(who: libc::c_int) -> Usage {
 /// `/proc` is not there.
 pub fn rss_bytes() -> io::Result<u64> {
     proc_bytes("/proc/self/status", "VmRSS:")
+}
+
+/// The process's file descriptors.
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn files() -> io::Result<Files> {
+    // The one that reads the directory is among them.
+    let open = fs::read_dir("/proc/self/fd")?.count() as u64 - 1;
+    Ok(Files { open, most: rustix::process::getrlimit(rustix::process::Resource::Nofile).current })
+}
+
+/// When the process was started, since 1970.
+///
+/// # Errors
+/// `/proc` is not there, or has another form.
+pub fn started() -> io::Result<Duration> {
+    /// `starttime` of proc(5) counts in these on every Linux that runs today: USER_HZ is part of its interface.
+    const TICKS_PER_SECOND: u64 = 100;
+    let strange = || io::Error::new(io::ErrorKind::InvalidData, "/proc has another form");
+    // The name is in parentheses and may hold anything: count from behind it.
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let ticks = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)?.parse::<u64>().ok());
+    let boot = fs::read_to_string("/proc/stat")?;
+    let boot = boot.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok());
+    let ticks = Duration::from_millis(ticks.ok_or_else(strange)? * (1000 / TICKS_PER_SECOND));
+    Ok(Duration::from_secs(boot.ok_or_else(strange)?) + ticks)
 }
 
 /// The machine's memory, in bytes. `None`: `/proc` is not there.

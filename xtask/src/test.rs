@@ -49,7 +49,12 @@ pub(crate) fn run(selection: &Selection) -> bool {
         component(&mut report, "clippy", "clippy", &words);
     }
     if selection.wants("test") {
-        report.counted("test", unit_tests);
+        report.counted("test", || unit_tests(&["--workspace"], None));
+    }
+    if selection.wants("test on portable rings") {
+        // The tests of the rings themselves run on both kinds anyway.
+        let crates = ["--package", "qpair-block", "--package", "qpair-nvmf"];
+        report.counted("test on portable rings", || unit_tests(&crates, Some(("QPAIR_TEST_RING", "portable"))));
     }
     let labs = lab::scenarios(selection);
     if selection.wants("build") || selection.wants("program") || !labs.is_empty() {
@@ -92,15 +97,16 @@ fn passes(command: &mut Command) -> Result<(), String> {
 }
 
 /// `cargo test`, without the lines of tests that pass.
-fn unit_tests() -> (Result<(), String>, Option<Tests>) {
+fn unit_tests(crates: &[&str], variable: Option<(&str, &str)>) -> (Result<(), String>, Option<Tests>) {
     let mut tests = Tests::default();
-    let result = stream_unit_tests(&mut tests);
+    let mut command = cargo();
+    command.args(["test", "--no-fail-fast"]).args(crates).envs(variable);
+    let result = stream_unit_tests(command, &mut tests);
     (result, Some(tests))
 }
 
-fn stream_unit_tests(tests: &mut Tests) -> Result<(), String> {
-    let mut command = cargo();
-    command.args(["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped());
+fn stream_unit_tests(mut command: Command, tests: &mut Tests) -> Result<(), String> {
+    command.stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("cannot run cargo: {e}"))?;
     let output = child.stdout.take().expect("it was asked for");
     let mut failed = Vec::new();

@@ -20,7 +20,11 @@ pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// File tasks of one ring that are queued, running, or done and not yet reaped.
 pub const MAX_FILE_TASKS: usize = 1024;
-/// Threads of one ring that carry out file tasks, started with the first task.
+/// Entries of an `io_uring`'s submission queue, a power of two: one request for each task, and cancellations and the
+/// ring's own beside them.
+pub const URING_ENTRIES: usize = 2 * MAX_FILE_TASKS;
+/// Threads of one ring that carry out file tasks: the portable ring's own, started with the first task, or those of
+/// `io_uring` for what would block.
 pub const FILE_WORKERS: usize = 4;
 /// Zeros written at once where the file system cannot zero a range by itself, in bytes: so many entries of that block.
 pub const ZERO_BLOCK_BYTES: usize = 64 << 10;
@@ -47,6 +51,7 @@ pub const AUTO_SWITCHES: u64 = 200;
 /// How long it does not spin then.
 pub const AUTO_BACK_OFF: Duration = Duration::from_secs(10);
 
+const _: () = assert!(URING_ENTRIES.is_power_of_two() && URING_ENTRIES > MAX_FILE_TASKS);
 const _: () = assert!(MAX_FILE_TASKS >= FILE_WORKERS && MAX_OWNERS <= u32::MAX as usize);
 const _: () = assert!(AUTO_BACK_OFF.as_nanos() > AUTO_INTERVAL.as_nanos());
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Sender, Snapshot, mailbox};
+use machine::ring::RingKind;
 
 use crate::acceptor::Acceptor;
 use crate::limits::HANDED_OVER;
@@ -21,6 +22,8 @@ pub struct Options {
     pub reactors: usize,
     /// What a reactor does when it finds no work.
     pub mode: Mode,
+    /// What serves files.
+    pub ring: RingKind,
     /// The processors to pin the reactors to, one each, if there are enough of them.
     pub cpus: Vec<usize>,
 }
@@ -111,8 +114,12 @@ fn spawn(
     options: &Options,
     others: Option<Vec<Sender<std::net::TcpStream>>>,
 ) -> Result<(Handle, Sender<std::net::TcpStream>), StartError> {
-    let config =
-        ReactorConfig { name: format!("reactor-{number}"), cpu: options.cpus.get(number).copied(), mode: options.mode };
+    let config = ReactorConfig {
+        name: format!("reactor-{number}"),
+        cpu: options.cpus.get(number).copied(),
+        mode: options.mode,
+        ring: options.ring,
+    };
     let (target, listen) = (target.clone(), options.listen.clone());
     let (report, started) = mpsc::channel::<Started>();
     let handle = Reactor::spawn(config, move |ring| {

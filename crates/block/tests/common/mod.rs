@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use machine::region::Pool;
-use machine::ring::{Ring, Wait};
+use machine::ring::{Ring, RingKind, Wait};
 use proptest::prelude::*;
 use qpair_block::{Completion, Completions, Data, Device, Failure, Op, Queue, Range, Refused, Request, Returned};
 
@@ -31,9 +31,14 @@ pub struct Rig {
     pub out: Completions,
 }
 
+/// The kind of ring that this run of the tests asks for: see CONTRIBUTING.md.
+fn ring_kind() -> RingKind {
+    std::env::var("QPAIR_TEST_RING").map_or(RingKind::Auto, |kind| kind.parse().expect("QPAIR_TEST_RING"))
+}
+
 impl Rig {
     pub fn new(device: &dyn Device) -> Self {
-        let mut ring = Ring::new().expect("a ring");
+        let mut ring = Ring::of(ring_kind()).expect("a ring");
         let queue = device.open_queue(&mut ring).expect("a queue");
         let pool = Pool::anonymous(device.info().max_transfer_bytes as usize, 300).expect("memory");
         Self { ring, queue, pool, out: Completions::default() }

@@ -1,7 +1,7 @@
 //! The wanted state of a target as one value: what a configuration file says, or the flags of `qpair serve`.
 //!
 //! ```toml
-//! reactors = 2                                  # threads; also cpus = [2, 3], dedicated = true, in-capsule = "16KiB"
+//! reactors = 2                                  # threads; also cpus, dedicated, ring, in-capsule
 //!
 //! [[listener]]                                  # none: 127.0.0.1:4420
 //! address = "192.168.1.10:4420"
@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 
 use block::OpenError;
 use block::spec::Spec;
+use machine::ring::RingKind;
 use nvmf::limits::{IN_CAPSULE_DEFAULT_BYTES, IN_CAPSULE_MAX_BYTES};
 use wire::nvme::Nqn;
 
@@ -73,6 +74,8 @@ pub struct Machine {
     pub cpus: Vec<usize>,
     /// Spin before sleeping.
     pub dedicated: bool,
+    /// What serves files.
+    pub ring: RingKind,
     /// Most bytes of in-capsule data on an I/O queue.
     pub in_capsule_bytes: u32,
 }
@@ -112,7 +115,8 @@ pub struct Namespace {
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { reactors: 1, cpus: Vec::new(), dedicated: false, in_capsule_bytes: IN_CAPSULE_DEFAULT_BYTES }
+        let (cpus, ring) = (Vec::new(), RingKind::Auto);
+        Self { reactors: 1, cpus, dedicated: false, ring, in_capsule_bytes: IN_CAPSULE_DEFAULT_BYTES }
     }
 }
 

@@ -14,7 +14,7 @@ use super::read::Fields;
 use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Mistake, Namespace, Source, Subsystem, in_capsule};
 use crate::limits::{LISTENERS, NAMESPACES, NSID, REFERRALS, SUBSYSTEMS};
 
-const TOP: [&str; 7] = ["reactors", "cpus", "dedicated", "in-capsule", "listener", "subsystem", "referral"];
+const TOP: [&str; 8] = ["reactors", "cpus", "dedicated", "ring", "in-capsule", "listener", "subsystem", "referral"];
 const SUBSYSTEM: [&str; 4] = ["nqn", "hosts", "allow-any-host", "namespace"];
 const NAMESPACE: [&str; 6] = ["nsid", "device", "size", "block-size", "read-only", "uuid"];
 const ADDRESS: [&str; 1] = ["address"];
@@ -62,6 +62,7 @@ fn machine(log: &mut Log<'_>, top: &Fields<'_, '_>) -> Machine {
         reactors: top.number(log, "reactors", 1..=MAX_REACTORS as u64).map_or(default.reactors, |n| n as usize),
         cpus: top.numbers(log, "cpus", 0..=CPU).unwrap_or_default().into_iter().map(|cpu| cpu as usize).collect(),
         dedicated: top.flag(log, "dedicated").unwrap_or(default.dedicated),
+        ring: top.text(log, "ring", str::parse, "Write for example ring = \"auto\".").unwrap_or(default.ring),
         in_capsule_bytes: in_capsule_bytes.unwrap_or(default.in_capsule_bytes),
     }
 }

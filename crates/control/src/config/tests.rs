@@ -56,8 +56,10 @@ fn mistake(from: &str, to: &str, line: usize, field: &str, says: &[&str]) {
 #[test]
 fn a_file_that_is_fine() {
     let config = Config::parse(GOOD).expect("it is fine");
-    let machine = Machine { reactors: 2, cpus: vec![0, 1], dedicated: true, in_capsule_bytes: 16 << 10 };
-    assert_eq!(config.machine, machine);
+    let (cpus, ring) = (vec![0, 1], RingKind::Auto);
+    assert_eq!(config.machine, Machine { reactors: 2, cpus, dedicated: true, ring, in_capsule_bytes: 16 << 10 });
+    let portable = Config::parse(&GOOD.replace("dedicated = true", "ring = \"portable\"")).expect("it is fine");
+    assert_eq!(portable.machine.ring, RingKind::Portable);
     assert_eq!(config.listeners, ["192.168.1.10:4420".parse().expect("an address")]);
     assert_eq!(config.referrals, ["192.168.1.11:4420".parse().expect("an address")]);
     let [subsystem] = &config.subsystems[..] else { panic!("one subsystem") };
@@ -121,6 +123,7 @@ fn wrong_types() {
     mistake("reactors = 2", "reactors = 2.5", 1, "reactors", &["the number `2.5`, not a whole number"]);
     mistake("cpus = [0, 1]", "cpus = 1", 2, "cpus", &["an array of numbers", "cpus = [0, 1]"]);
     mistake("cpus = [0, 1]", "cpus = [0,\n \"b\", 1]", 3, "cpus[1]", &["the text `b`"]);
+    mistake("dedicated = true", "ring = \"fast\"", 3, "ring", &["auto, uring and portable"]);
     mistake("dedicated = true", "dedicated = \"yes\"", 3, "dedicated", &["not true or false"]);
     mistake("\"192.168.1.10:4420\"", "4420", 7, "listener[0].address", &["the number `4420`", "192.168.1.10:4420"]);
     mistake("hosts = [\"nqn.2014-08.org.nvmexpress:uuid:1\"]", "hosts = \"x\"", 11, "subsystem[0].hosts", &["array"]);
@@ -335,13 +338,16 @@ proptest! {
     fn what_is_written_is_read_back(
         reactors in 1..=64_usize,
         dedicated: bool,
+        ring in prop::sample::select(vec![RingKind::Auto, RingKind::Uring, RingKind::Portable]),
         in_capsule in (0..=4096_u32).prop_map(|n| n * 16),
         ports in prop::collection::btree_set(1..=u16::MAX, 1..4),
         subsystems in (any_subsystem(0), any_subsystem(1)),
     ) {
         let address = |port: &u16| SocketAddr::from(([10, 0, 0, 1], *port));
         let config = Config {
-            machine: Machine { reactors, cpus: (0..reactors).collect(), dedicated, in_capsule_bytes: in_capsule },
+            machine: Machine {
+                reactors, cpus: (0..reactors).collect(), dedicated, ring, in_capsule_bytes: in_capsule
+            },
             listeners: ports.iter().map(address).collect(),
             subsystems: vec![subsystems.0, subsystems.1],
             referrals: ports.iter().map(address).collect(),

@@ -36,6 +36,9 @@ fn machine(out: &mut String, machine: &Machine) -> std::fmt::Result {
     if machine.dedicated {
         writeln!(out, "dedicated = true")?;
     }
+    if machine.ring != default.ring {
+        writeln!(out, "ring = \"{}\"", machine.ring)?;
+    }
     if machine.in_capsule_bytes != default.in_capsule_bytes {
         writeln!(out, "in-capsule = {}", machine.in_capsule_bytes)?;
     }

@@ -15,12 +15,12 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+pub(crate) use system::{CANCELLED, deallocate, largest_socket_buffers, read_exact_at, unpin, write_all_at, zero};
 pub use system::{
     allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, direct_alignment, file_key,
     files, get_xattr, is_block_device, on_signal, open_data, pin_to, punches_holes, rss_bytes, set_xattr, started,
     thread_usage, total_memory, usage,
 };
-pub(crate) use system::{deallocate, largest_socket_buffers, read_exact_at, unpin, write_all_at, zero};
 
 /// What a process or a thread has used so far. All zero where the system does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

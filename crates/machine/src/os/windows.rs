@@ -8,6 +8,9 @@ use std::path::Path;
 use super::{Alignment, FileKey, Files, OpenMode, SocketBuffers, Usage, Wish};
 use crate::limits::{SOCKET_BUFFER_BYTES, ZERO_BLOCK_BYTES};
 
+/// The error number of a request that was cancelled (`ERROR_OPERATION_ABORTED`).
+pub(crate) const CANCELLED: i32 = 995;
+
 fn unsupported<T>(what: &str) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::Unsupported, format!("{what} is not supported on Windows yet")))
 }

@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::reactor::{Context, Mode, Poller, Reactor, ReactorConfig};
-    use crate::ring::{Ring, Wait};
+    use crate::ring::{Ring, RingKind, Wait};
 
     fn drained<T: Send>(ports: &mut Ports<T>) -> Vec<(usize, T)> {
         let mut out = Vec::new();
@@ -328,7 +328,12 @@ mod tests {
         }
         let start = |ports: Ports<u64>| {
             let end = end.clone();
-            let config = ReactorConfig { name: format!("mesh-{}", ports.me()), cpu: None, mode: Mode::Shared };
+            let config = ReactorConfig {
+                name: format!("mesh-{}", ports.me()),
+                cpu: None,
+                mode: Mode::Shared,
+                ring: RingKind::Auto,
+            };
             Reactor::spawn(config, move |ring| {
                 let mut ports = ports;
                 ports.attach(ring.waker());

@@ -42,7 +42,7 @@ pub use thread::{Handle, Panicked};
 pub use timer::Timers;
 
 use crate::clock::Fine;
-use crate::ring::Ring;
+use crate::ring::{Ring, RingKind};
 
 /// What a poller says when its reactor wants to sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,8 @@ pub struct ReactorConfig {
     pub cpu: Option<usize>,
     /// When it sleeps.
     pub mode: Mode,
+    /// The kind of its ring, if the reactor makes it ([`Reactor::spawn`]).
+    pub ring: RingKind,
 }
 
 /// The way to start a reactor: [`Reactor::spawn`] on a thread of its own, [`Reactor::run_here`] on the calling one.

@@ -9,7 +9,7 @@ use super::*;
 use crate::ring::Waker;
 
 fn config(mode: Mode) -> ReactorConfig {
-    ReactorConfig { name: "test".to_owned(), cpu: None, mode }
+    ReactorConfig { name: "test".to_owned(), cpu: None, mode, ring: RingKind::Auto }
 }
 
 /// A poller made of functions.

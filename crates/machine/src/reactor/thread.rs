@@ -57,7 +57,7 @@ fn run_thread(
         if let Some(cpu) = config.cpu {
             os::pin_to(cpu)?;
         }
-        let mut ring = Ring::new()?;
+        let mut ring = Ring::of(config.ring)?;
         let pollers = build(&mut ring)?;
         Ok((ring, pollers))
     };

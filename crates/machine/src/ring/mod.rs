@@ -12,10 +12,10 @@
 //! An [`Owner`] is whoever polls: a table of connections, a file queue. `enter` collects for everybody and keeps it on
 //! the lists of the owners until they take it; nothing is called back.
 //!
-//! What stands behind the surface here is portable: epoll through mio, edge-triggered, each socket registered once, and
-//! a few worker threads for files. Another kind of ring (`io_uring`, completion ports) changes what is inside of
-//! [`Ring`], not what is outside. Other threads wake a sleeping ring with its [`Waker`]; `reactor/sleep.rs` says why
-//! that is never missed.
+//! Behind the surface, sockets are watched by epoll through mio, edge-triggered, each registered once. Files are done
+//! by `io_uring` where the kernel has it, and else by a few worker threads ([`RingKind`]); what is outside of [`Ring`]
+//! is the same. Other threads wake a sleeping ring with its [`Waker`]; `reactor/sleep.rs` says why that is never
+//! missed.
 //!
 //! A program that owns its ring waits like this, with [`Ring::arm`] taking part in the decision to wait:
 //!
@@ -38,8 +38,15 @@
 //! ```
 
 mod file;
+mod files;
 mod interest;
+mod kind;
 mod socket;
+#[cfg(target_os = "linux")]
+mod uring;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_uring.rs"]
+mod uring;
 mod waker;
 mod worker;
 
@@ -51,9 +58,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use file::Files;
 pub use file::{FileDone, FileOp, FileTask};
+use files::Files;
 use interest::{Interests, WAKER_TOKEN};
+pub use kind::{NoUring, RingChoice, RingKind};
 pub use socket::{Listener, Socket};
 pub use waker::Waker;
 
@@ -75,7 +83,7 @@ impl Owner {
 pub enum Wait {
     /// Not at all.
     No,
-    /// This long, rounded up to the granularity of the system (a millisecond here).
+    /// This long, rounded up to the granularity of the system (at most a millisecond).
     For(Duration),
     /// Until something comes.
     Forever,
@@ -94,25 +102,42 @@ pub struct Ready {
 
 /// One thread's way to the operating system.
 pub struct Ring {
+    files: Files,
+    choice: RingChoice,
     poll: mio::Poll,
     events: mio::Events,
     interests: Rc<Interests>,
-    files: Files,
     waker: Waker,
     owners: u32,
 }
 
 impl Ring {
-    /// A ring without sockets or files. It stays on the thread that makes it.
+    /// A ring of the best kind there is here: see [`Ring::of`].
     ///
     /// # Errors
-    /// The process has no file descriptors left (three are needed).
+    /// The process has no file descriptors left (four are needed).
     pub fn new() -> io::Result<Self> {
+        Self::of(RingKind::Auto)
+    }
+
+    /// A ring of this kind, without sockets or files. It stays on the thread that makes it.
+    ///
+    /// # Errors
+    /// As for [`Ring::new`]; [`NoUring`] in an `Unsupported` if `kind` asks for what is not to be had.
+    pub fn of(kind: RingKind) -> io::Result<Self> {
         let poll = mio::Poll::new()?;
         let interests = Rc::new(Interests::new(poll.registry().try_clone()?));
         let waker = Waker::new(poll.registry(), WAKER_TOKEN)?;
         let events = mio::Events::with_capacity(MAX_EVENTS);
-        Ok(Self { poll, events, interests, files: Files::default(), waker, owners: 0 })
+        let (choice, uring) = kind.make()?;
+        let files = Files::new(uring, waker.clone());
+        Ok(Self { files, choice, poll, events, interests, waker, owners: 0 })
+    }
+
+    /// What kind it is, and why if that was left to it.
+    #[must_use]
+    pub fn choice(&self) -> &RingChoice {
+        &self.choice
     }
 
     /// What other threads wake this ring with.
@@ -185,10 +210,18 @@ impl Ring {
     /// # Panics
     /// If a read or a write carries no buffer, or another task carries one.
     pub fn submit_file(&mut self, owner: Owner, task: FileTask) -> Result<(), FileTask> {
-        self.files.submit(owner, task, &self.waker)
+        self.files.submit(owner, task)
     }
 
-    /// Moves this owner's finished file tasks to `out`; those too that finished since the last [`Ring::enter`].
+    /// Asks for the end of a pending task. Its completion still comes: cancelled ([`FileDone::is_cancelled`]), or as it
+    /// ended. A task that the medium has already, or that some thread has begun, mostly ends as if not asked. Without
+    /// effect if there is no such task.
+    pub fn cancel_file(&mut self, owner: Owner, tag: u64) {
+        self.files.cancel(owner, tag);
+    }
+
+    /// Moves this owner's finished file tasks to `out`; those too that finished since the last [`Ring::enter`]. What
+    /// anybody has submitted is on its way after this.
     pub fn files_done(&mut self, owner: Owner, out: &mut Vec<FileDone>) {
         self.files.take(owner, out);
     }
@@ -209,11 +242,32 @@ impl Ring {
             Wait::For(duration) => Some(duration),
             Wait::Forever => None,
         };
-        let polled = self.poll.poll(&mut self.events, timeout);
+        let waited = self.wait(timeout);
         if waits {
             self.cancel_sleep();
         }
-        match polled {
+        waited?;
+        self.files.reap();
+        Ok(())
+    }
+
+    /// Waits where there is something to wait for, and takes note of the sockets' events.
+    fn wait(&mut self, mut timeout: Option<Duration>) -> io::Result<()> {
+        let waits = timeout != Some(Duration::ZERO);
+        if let Some(uring) = self.files.busy_uring() {
+            if waits {
+                uring.wait(&self.poll, timeout)?;
+            } else {
+                uring.flush()?;
+            }
+            self.files.reap();
+            let fired = self.files.take_fired();
+            if waits && !fired {
+                return Ok(());
+            }
+            timeout = Some(Duration::ZERO);
+        }
+        match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
@@ -223,7 +277,6 @@ impl Ring {
                 self.interests.note(event);
             }
         }
-        self.files.reap();
         Ok(())
     }
 

@@ -11,6 +11,47 @@ use super::*;
 use crate::limits::MAX_FILE_TASKS;
 use crate::region::{Buf, Pool};
 
+/// Every test here is one of the ring of each kind.
+macro_rules! on_both {
+    ($($(#[$attribute:meta])* $test:ident,)*) => {
+        mod portable {
+            $($(#[$attribute])* #[test] fn $test() { super::$test(super::RingKind::Portable); })*
+        }
+        mod uring {
+            $($(#[$attribute])* #[test] fn $test() {
+                match super::uring_here() {
+                    Ok(_) => super::$test(super::RingKind::Uring),
+                    Err(reason) => eprintln!("SKIPPED: {reason}"),
+                }
+            })*
+        }
+    };
+}
+
+on_both! {
+    a_sleeping_ring_is_woken_by_every_answer,
+    a_full_receive_is_not_drained_and_a_short_one_is,
+    the_end_of_a_stream_is_seen_although_its_only_event_came_with_data,
+    after_the_last_send_the_peer_sees_the_end_and_may_still_answer,
+    room_to_send_is_signalled_after_a_send_that_would_block,
+    readiness_of_a_dropped_socket_does_not_reach_its_successor,
+    a_listener_accepts_and_says_what_is_wrong,
+    wakers_end_a_wait_and_cost_nothing_while_awake,
+    file_tasks_do_what_they_say,
+    #[cfg(target_os = "linux")]
+    a_full_disk_is_told_by_its_number,
+    no_completion_is_slept_through,
+    many_tasks_at_once_and_back_pressure,
+    a_completion_that_another_owner_reaped_keeps_the_ring_awake_once,
+    every_cancelled_task_ends_once,
+    dropping_a_ring_waits_for_running_tasks_and_gives_all_buffers_back,
+}
+
+/// On a thread of its own: the end of a ring that is thrown away may interrupt the waits of its thread.
+fn uring_here() -> Result<RingChoice, NoUring> {
+    thread::spawn(|| RingKind::Uring.choose()).join().expect("no panic")
+}
+
 /// Far longer than anything takes: a wait of this length that runs out is a lost wake-up.
 const LOST: Duration = Duration::from_secs(20);
 
@@ -44,8 +85,7 @@ fn wait_readable(ring: &mut Ring, owner: Owner) {
     while !wait_ready(ring, owner).iter().any(|ready| ready.readable) {}
 }
 
-#[test]
-fn a_sleeping_ring_is_woken_by_every_answer() {
+fn a_sleeping_ring_is_woken_by_every_answer(kind: RingKind) {
     const ROUNDS: u32 = 3000;
     let (near, mut far) = pair();
     let echo = thread::spawn(move || {
@@ -54,7 +94,7 @@ fn a_sleeping_ring_is_woken_by_every_answer() {
             far.write_all(&word).expect("the other end is there");
         }
     });
-    let mut ring = Ring::new().expect("a ring");
+    let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let socket = ring.socket(near, owner, 7).expect("registered");
     assert_eq!((socket.key(), ring.arm(&socket)), (7, Arm::Busy), "never received from: nobody knows");
@@ -82,10 +122,9 @@ fn a_sleeping_ring_is_woken_by_every_answer() {
     echo.join().expect("no panic");
 }
 
-#[test]
-fn a_full_receive_is_not_drained_and_a_short_one_is() {
+fn a_full_receive_is_not_drained_and_a_short_one_is(kind: RingKind) {
     let (near, mut far) = pair();
-    let mut ring = Ring::new().expect("a ring");
+    let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let socket = ring.socket(near, owner, 0).expect("registered");
     far.write_all(b"abcdef").expect("sent");
@@ -99,13 +138,12 @@ fn a_full_receive_is_not_drained_and_a_short_one_is() {
     assert_eq!(ring.arm(&socket), Arm::Busy, "an event came since");
 }
 
-#[test]
-fn the_end_of_a_stream_is_seen_although_its_only_event_came_with_data() {
+fn the_end_of_a_stream_is_seen_although_its_only_event_came_with_data(kind: RingKind) {
     let (near, mut far) = pair();
     far.write_all(b"bye").expect("sent");
     far.shutdown(Shutdown::Write).expect("shut");
     thread::sleep(Duration::from_millis(20));
-    let mut ring = Ring::new().expect("a ring");
+    let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let socket = ring.socket(near, owner, 0).expect("registered");
     wait_readable(&mut ring, owner);
@@ -115,10 +153,9 @@ fn the_end_of_a_stream_is_seen_although_its_only_event_came_with_data() {
     assert_eq!(ring.arm(&socket), Arm::Armed, "a half-closed connection may be waited on");
 }
 
-#[test]
-fn after_the_last_send_the_peer_sees_the_end_and_may_still_answer() {
+fn after_the_last_send_the_peer_sees_the_end_and_may_still_answer(kind: RingKind) {
     let (near, mut far) = pair();
-    let mut ring = Ring::new().expect("a ring");
+    let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let socket = ring.socket(near, owner, 0).expect("registered");
     assert_eq!(socket.try_send(&[IoSlice::new(b"last")]).expect("fine"), Some(4));
@@ -132,10 +169,9 @@ fn after_the_last_send_the_peer_sees_the_end_and_may_still_answer() {
     assert!(socket.try_send(&[IoSlice::new(b"more")]).is_err());
 }
 
-#[test]
-fn room_to_send_is_signalled_after_a_send_that_would_block() {
+fn room_to_send_is_signalled_after_a_send_that_would_block(kind: RingKind) {
     let (near, mut far) = pair();
-    let mut ring = Ring::new().expect("a ring");
+    let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let socket = ring.socket(near, owner, 0).expect("registered");
     let chunk = vec![1; 1 << 20];
@@ -156,9 +192,8 @@ fn room_to_send_is_signalled_after_a_send_that_would_block() {
     reader.join().expect("no panic");
 }
 
-#[test]
-fn readiness_of_a_dropped_socket_does_not_reach_its_successor() {
-    let mut ring = Ring::new().expect("a ring");
+fn readiness_of_a_dropped_socket_does_not_reach_its_successor(kind: RingKind) {
+    let mut ring = Ring::of(kind).expect("a ring");
     let (one, two) = (ring.owner(), ring.owner());
     let (near, mut far) = pair();
     let first = ring.socket(near, one, 1).expect("registered");
@@ -178,9 +213,8 @@ fn readiness_of_a_dropped_socket_does_not_reach_its_successor() {
     assert_eq!(recv(&second, 1).expect("fine"), None);
 }
 
-#[test]
-fn a_listener_accepts_and_says_what_is_wrong() {
-    let mut ring = Ring::new().expect("a ring");
+fn a_listener_accepts_and_says_what_is_wrong(kind: RingKind) {
+    let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let listener = ring.listener("127.0.0.1:0".parse().expect("an address"), owner, 9).expect("listening");
     let busy = ring.listener(listener.local_addr(), owner, 10).err().expect("the port is taken");
@@ -198,9 +232,8 @@ fn a_listener_accepts_and_says_what_is_wrong() {
     assert!(listener.try_accept().expect("fine").is_none());
 }
 
-#[test]
-fn wakers_end_a_wait_and_cost_nothing_while_awake() {
-    let mut ring = Ring::new().expect("a ring");
+fn wakers_end_a_wait_and_cost_nothing_while_awake(kind: RingKind) {
+    let mut ring = Ring::of(kind).expect("a ring");
     let waker = ring.waker();
     waker.wake();
     let start = Instant::now();
@@ -240,17 +273,16 @@ fn run(ring: &mut Ring, owner: Owner, task: FileTask) -> FileDone {
     }
 }
 
-fn files() -> (Ring, Owner, Pool, Arc<File>) {
-    let mut ring = Ring::new().expect("a ring");
+fn files(kind: RingKind) -> (Ring, Owner, Pool, Arc<File>) {
+    let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let file = tempfile::tempfile().expect("a file");
     file.set_len(64 << 10).expect("sparse");
     (ring, owner, Pool::anonymous(4096, 256).expect("memory"), Arc::new(file))
 }
 
-#[test]
-fn file_tasks_do_what_they_say() {
-    let (mut ring, owner, pool, file) = files();
+fn file_tasks_do_what_they_say(kind: RingKind) {
+    let (mut ring, owner, pool, file) = files(kind);
     let mut go = |op, fill| run(&mut ring, owner, task(&pool, &file, 1, op, fill));
     for (offset, dsync) in [(0, false), (4096, true), (8192, false)] {
         assert!(go(FileOp::Write { offset, dsync }, 0xab).result.is_ok());
@@ -271,27 +303,24 @@ fn file_tasks_do_what_they_say() {
     assert_eq!(pool.free(), 256);
 }
 
-#[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_told_by_its_number() {
-    let (mut ring, owner, pool, _) = files();
+fn a_full_disk_is_told_by_its_number(kind: RingKind) {
+    let (mut ring, owner, pool, _) = files(kind);
     let full = Arc::new(File::options().write(true).open("/dev/full").expect("Linux has it"));
     let done = run(&mut ring, owner, task(&pool, &full, 3, FileOp::Write { offset: 0, dsync: false }, 1));
     assert_eq!(done.result.expect_err("full").raw_os_error(), Some(libc::ENOSPC));
 }
 
-#[test]
-fn no_completion_is_slept_through() {
-    let (mut ring, owner, pool, file) = files();
+fn no_completion_is_slept_through(kind: RingKind) {
+    let (mut ring, owner, pool, file) = files(kind);
     for tag in 0..4000 {
         let op = if tag % 2 == 0 { FileOp::Write { offset: 0, dsync: false } } else { FileOp::Read { offset: 0 } };
         assert!(run(&mut ring, owner, task(&pool, &file, tag, op, 1)).result.is_ok());
     }
 }
 
-#[test]
-fn many_tasks_at_once_and_back_pressure() {
-    let (mut ring, owner, pool, file) = files();
+fn many_tasks_at_once_and_back_pressure(kind: RingKind) {
+    let (mut ring, owner, pool, file) = files(kind);
     let read = FileOp::Read { offset: 0 };
     for tag in 0..MAX_FILE_TASKS as u64 {
         let deallocate = FileOp::Deallocate { offset: 0, len: 0 };
@@ -311,16 +340,15 @@ fn many_tasks_at_once_and_back_pressure() {
     assert!(ring.submit_file(owner, refused).is_ok());
 }
 
-#[test]
-fn a_completion_that_another_owner_reaped_keeps_the_ring_awake_once() {
-    let (mut ring, owner, pool, file) = files();
+fn a_completion_that_another_owner_reaped_keeps_the_ring_awake_once(kind: RingKind) {
+    let (mut ring, owner, pool, file) = files(kind);
     let other = ring.owner();
     assert!(ring.submit_file(owner, task(&pool, &file, 1, FileOp::Sync, 0)).is_ok());
     let start = Instant::now();
     while ring.arm_files(owner) == Arm::Armed {
         assert!(start.elapsed() < LOST);
+        ring.files_done(other, &mut Vec::new());
     }
-    ring.files_done(other, &mut Vec::new());
     ring.enter(Wait::For(LOST)).expect("own descriptors");
     assert!(start.elapsed() < LOST, "slept with a completion on a list");
     // Its owner still does not look: no reason to keep the core busy. (A stale signal may end the first wait.)
@@ -330,10 +358,9 @@ fn a_completion_that_another_owner_reaped_keeps_the_ring_awake_once() {
     assert!(start.elapsed() >= Duration::from_millis(20));
 }
 
-#[test]
-fn dropping_a_ring_waits_for_running_tasks_and_gives_all_buffers_back() {
+fn dropping_a_ring_waits_for_running_tasks_and_gives_all_buffers_back(kind: RingKind) {
     for _ in 0..5 {
-        let (mut ring, owner, pool, file) = files();
+        let (mut ring, owner, pool, file) = files(kind);
         for tag in 0..200 {
             let op = if tag % 2 == 0 { FileOp::Write { offset: 0, dsync: true } } else { FileOp::Read { offset: 0 } };
             assert!(ring.submit_file(owner, task(&pool, &file, tag, op, 1)).is_ok());
@@ -341,4 +368,54 @@ fn dropping_a_ring_waits_for_running_tasks_and_gives_all_buffers_back() {
         drop(ring);
         assert_eq!((pool.free(), Arc::strong_count(&file)), (256, 1));
     }
+}
+
+fn every_cancelled_task_ends_once(kind: RingKind) {
+    let (mut ring, owner, pool, file) = files(kind);
+    let read = FileOp::Read { offset: 0 };
+    for tag in 0..200 {
+        assert!(ring.submit_file(owner, task(&pool, &file, tag, read, 0)).is_ok());
+    }
+    (0..200).for_each(|tag| ring.cancel_file(owner, tag));
+    let other = ring.owner();
+    ring.cancel_file(other, 0);
+    ring.cancel_file(owner, 4711);
+    let (mut done, start) = (Vec::new(), Instant::now());
+    while done.len() < 200 {
+        ring.enter(Wait::For(LOST)).expect("own descriptors");
+        ring.files_done(owner, &mut done);
+        assert!(start.elapsed() < LOST, "only {} ended", done.len());
+    }
+    assert!(done.iter().all(|done| done.result.is_ok() || done.is_cancelled()));
+    let mut tags: Vec<_> = done.drain(..).map(|done| done.tag).collect();
+    tags.sort_unstable();
+    assert!(tags.into_iter().eq(0..200));
+    assert_eq!(pool.free(), 256);
+    assert!(run(&mut ring, owner, task(&pool, &file, 0, read, 0)).result.is_ok(), "no cancellation is left over");
+}
+
+/// A read of a pipe that nobody writes to waits until it is cancelled.
+#[cfg(target_os = "linux")]
+#[test]
+fn io_uring_gives_up_what_waits() {
+    let Ok(RingChoice { .. }) = uring_here() else { return eprintln!("SKIPPED: no io_uring") };
+    let (mut ring, owner, pool, file) = files(RingKind::Uring);
+    let (reader, _writer) = io::pipe().expect("a pipe");
+    let pipe = Arc::new(File::from(std::os::fd::OwnedFd::from(reader)));
+    let read = FileOp::Read { offset: 0 };
+    assert!(ring.submit_file(owner, task(&pool, &pipe, 1, read, 0)).is_ok());
+    assert!(run(&mut ring, owner, task(&pool, &file, 2, read, 0)).result.is_ok(), "the other one waits");
+    ring.cancel_file(owner, 1);
+    let (mut done, start) = (Vec::new(), Instant::now());
+    while done.is_empty() {
+        ring.enter(Wait::For(LOST)).expect("own descriptors");
+        ring.files_done(owner, &mut done);
+        assert!(start.elapsed() < LOST, "not cancelled");
+    }
+    assert!(done[0].tag == 1 && done[0].is_cancelled());
+    // And when the ring goes.
+    assert!(ring.submit_file(owner, task(&pool, &pipe, 3, read, 0)).is_ok());
+    ring.enter(Wait::No).expect("own descriptors");
+    drop((ring, done));
+    assert_eq!((pool.free(), Arc::strong_count(&pipe)), (256, 1));
 }

@@ -36,6 +36,8 @@ pub(super) struct Done {
 struct Shared {
     jobs: ArrayQueue<Job>,
     done: ArrayQueue<Done>,
+    /// By slot: its job is not wanted any more.
+    cancelled: Box<[AtomicBool]>,
     /// Workers that sleep or are about to.
     idle: AtomicUsize,
     stop: AtomicBool,
@@ -54,15 +56,7 @@ pub(super) struct Workers {
 impl Workers {
     /// Starts [`FILE_WORKERS`] threads, or as many as the system gives; it is an error if that is none.
     pub(super) fn start(ring: &Waker) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            jobs: ArrayQueue::new(MAX_FILE_TASKS),
-            done: ArrayQueue::new(MAX_FILE_TASKS),
-            idle: AtomicUsize::new(0),
-            stop: AtomicBool::new(false),
-            lock: Mutex::new(()),
-            more: Condvar::new(),
-            ring: ring.clone(),
-        });
+        let shared = Arc::new(Shared::new(ring));
         let mut workers = Self { shared, threads: Vec::with_capacity(FILE_WORKERS) };
         for number in 0..FILE_WORKERS {
             let shared = Arc::clone(&workers.shared);
@@ -80,12 +74,18 @@ impl Workers {
 
     /// Queues a job; there is room because the ring counts its pending tasks.
     pub(super) fn push(&self, job: Job) {
+        self.shared.cancelled[job.slot as usize].store(false, Ordering::Relaxed);
         assert!(self.shared.jobs.push(job).is_ok(), "at most MAX_FILE_TASKS are pending");
         fence(Ordering::SeqCst);
         if self.shared.idle.load(Ordering::Relaxed) > 0 {
             drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
             self.shared.more.notify_one();
         }
+    }
+
+    /// A job that no worker has begun is not begun any more; it ends as cancelled.
+    pub(super) fn cancel(&self, slot: u32) {
+        self.shared.cancelled[slot as usize].store(true, Ordering::Relaxed);
     }
 
     /// A job that has ended.
@@ -107,17 +107,35 @@ impl Drop for Workers {
 }
 
 impl Shared {
+    fn new(ring: &Waker) -> Self {
+        Self {
+            jobs: ArrayQueue::new(MAX_FILE_TASKS),
+            done: ArrayQueue::new(MAX_FILE_TASKS),
+            cancelled: (0..MAX_FILE_TASKS).map(|_| AtomicBool::new(false)).collect(),
+            idle: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            lock: Mutex::new(()),
+            more: Condvar::new(),
+            ring: ring.clone(),
+        }
+    }
+
     fn work(&self) {
         // Threads inherit the core of the one that starts them; a file's blocking must not happen on the reactor's.
         if let Err(error) = os::unpin() {
             tracing::warn!(%error, "a file worker stays on its reactor's core");
         }
         while let Some(job) = self.next() {
-            let slot = job.slot;
-            let result = run(job);
-            assert!(self.done.push(Done { slot, result }).is_ok(), "at most MAX_FILE_TASKS are pending");
+            self.carry_out(job);
             self.ring.wake();
         }
+    }
+
+    fn carry_out(&self, job: Job) {
+        let slot = job.slot;
+        let cancelled = self.cancelled[slot as usize].load(Ordering::Relaxed);
+        let result = if cancelled { Err(io::Error::from_raw_os_error(os::CANCELLED)) } else { run(job) };
+        assert!(self.done.push(Done { slot, result }).is_ok(), "at most MAX_FILE_TASKS are pending");
     }
 
     /// The next job; sleeps until there is one. `None`: the ring is being dropped.
@@ -155,5 +173,31 @@ fn run(mut job: Job) -> io::Result<()> {
         FileOp::Sync => job.file.sync_data(),
         FileOp::Zero { offset, len, dsync, deallocate } => os::zero(&job.file, offset, len, dsync, deallocate),
         FileOp::Deallocate { offset, len } => os::deallocate(&job.file, offset, len),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Ring, RingKind};
+
+    #[test]
+    fn a_cancelled_job_is_not_begun_and_its_slot_is_clean_for_the_next_one() {
+        let ring = Ring::of(RingKind::Portable).expect("a ring");
+        // No threads: this test is the worker.
+        let workers = Workers { shared: Arc::new(Shared::new(&ring.waker())), threads: Vec::new() };
+        let file = Arc::new(tempfile::tempfile().expect("a file"));
+        let job = |slot| Job { slot, file: Arc::clone(&file), op: FileOp::Sync, bytes: None };
+        let end = || {
+            workers.shared.carry_out(workers.shared.next().expect("a job"));
+            let Done { slot, result } = workers.pop().expect("an end");
+            (slot, result.map_err(|error| error.raw_os_error()))
+        };
+        workers.push(job(3));
+        workers.push(job(4));
+        workers.cancel(3);
+        assert_eq!([end(), end()], [(3, Err(Some(os::CANCELLED))), (4, Ok(()))]);
+        workers.push(job(3));
+        assert_eq!(end(), (3, Ok(())));
     }
 }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use block::Device;
 use block::spec::{Defaults, Spec};
 use machine::reactor::Mode;
+use machine::ring::RingKind;
 use qpair_nvmf::{Config, Hosts, Options, Server, Target};
 use wire::nvme::{Cc, ConnectData, ConnectResult, Nqn, Sqe, property};
 use wire::tcp::digest::Digests;
@@ -58,6 +59,11 @@ pub fn devices(names: &[&str]) -> Vec<Arc<dyn Device>> {
     names.iter().map(|name| open(name).unwrap_or_else(|error| panic!("{error}"))).collect()
 }
 
+/// The kind of ring that this run of the tests asks for: see CONTRIBUTING.md.
+pub fn ring_kind() -> RingKind {
+    std::env::var("QPAIR_TEST_RING").map_or(RingKind::Auto, |kind| kind.parse().expect("QPAIR_TEST_RING"))
+}
+
 /// A running target.
 pub struct Rig {
     pub target: Arc<Target>,
@@ -79,7 +85,7 @@ impl Rig {
     pub fn with(config: Config, reactors: usize, mode: Mode) -> Self {
         let target = Target::new(config);
         let listen = vec!["127.0.0.1:0".parse().expect("an address")];
-        let options = Options { listen, reactors, mode, cpus: Vec::new() };
+        let options = Options { listen, reactors, mode, ring: ring_kind(), cpus: Vec::new() };
         let server = Server::start(target.clone(), &options).expect("a port and threads");
         let addr = target.listeners()[0];
         Self { target, addr, server: Some(server) }

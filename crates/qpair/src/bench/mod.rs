@@ -36,7 +36,7 @@ use block::{Device, OpenError};
 use machine::os;
 use machine::reactor::Reactor;
 use machine::region::Pool;
-use machine::ring::Ring;
+use machine::ring::{Ring, RingKind};
 use uuid::Uuid;
 
 use engine::{Engine, Goal, Measured};
@@ -134,6 +134,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) dedicated: bool,
 
+    /// What serves files: io_uring, worker threads (portable), or the better one that is available
+    #[arg(long, value_name = "auto|uring|portable", default_value_t = RingKind::Auto)]
+    pub(crate) ring: RingKind,
+
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -152,6 +156,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     // 32 bits, so that every JSON reader can give the number back.
     let fresh = Uuid::new_v4().as_u64_pair().0 >> 32;
     let plan = Plan::new(&args, device.info(), fresh)?;
+    let on_files = matches!(device.info().kind, "file" | "block");
+    if on_files && let Some(reason) = args.ring.choose()?.reason {
+        eprintln!("without io_uring: {}\n  {}", reason.why, reason.hint);
+    }
     crate::signals::watch(false, |_| {})?;
     let progress = Arc::new(Progress::default());
     let live = Live::start(!args.quiet, args.bs, &progress);
@@ -196,7 +204,7 @@ fn measure(
     stop: &'static AtomicBool,
 ) -> io::Result<Report> {
     let shape = plan.shape;
-    let mut ring = Ring::new()?;
+    let mut ring = Ring::of(plan.reactor.ring)?;
     let open_queue = |index| {
         let said = |error: io::Error| io::Error::new(error.kind(), format!("I/O queue {index} does not open: {error}"));
         device.open_queue(&mut ring).map_err(said)

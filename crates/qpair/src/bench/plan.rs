@@ -120,7 +120,7 @@ impl Plan {
         };
         let warmup = Duration::from_secs_f64(args.warmup.unwrap_or(default_warmup));
         let mode = Mode::choose(args.dedicated.then_some(Mode::Dedicated), 1, os::allowed_cpus().len());
-        let reactor = ReactorConfig { name: "bench".to_owned(), cpu: args.cpu, mode };
+        let reactor = ReactorConfig { name: "bench".to_owned(), cpu: args.cpu, mode, ring: args.ring };
         let warmup = (!warmup.is_zero()).then_some(warmup);
         Ok(Self { shape, queues: args.queues, fill, warmup, goal, reactor })
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use block::Info;
 use block::size::format_size;
 use machine::reactor::Snapshot;
+use machine::ring::RingChoice;
 use nvmf::{Options, Server, Target};
 use serde::Serialize;
 
@@ -20,6 +21,9 @@ struct Listening<'a> {
     nqn: &'a str,
     namespaces: Vec<Namespace<'a>>,
     reactors: usize,
+    ring: &'static str,
+    /// Why it is not `io_uring`, unless somebody wanted that.
+    ring_reason: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -60,7 +64,7 @@ struct ReactorShares {
 }
 
 /// Hosts can connect: what is served, and how to reach it.
-pub(super) fn listening(server: &Server, options: &Options, json: bool) -> io::Result<()> {
+pub(super) fn listening(server: &Server, options: &Options, ring: &RingChoice, json: bool) -> io::Result<()> {
     let target = server.target();
     let mut out = io::stdout().lock();
     if json {
@@ -71,6 +75,8 @@ pub(super) fn listening(server: &Server, options: &Options, json: bool) -> io::R
             nqn: target.nqn(),
             namespaces: target.namespaces().map(|(nsid, device)| namespace(nsid, device.info())).collect(),
             reactors: options.reactors,
+            ring: ring.kind.name(),
+            ring_reason: ring.reason.as_ref().map(|reason| reason.why.as_str()),
         };
         serde_json::to_writer(&mut out, &line)?;
         writeln!(out)?;
@@ -86,6 +92,9 @@ pub(super) fn listening(server: &Server, options: &Options, json: bool) -> io::R
             "  namespace {nsid}  {}  {size}, {block}-byte blocks{access}, uuid {}",
             info.name, info.identity.uuid
         )?;
+    }
+    if let Some(reason) = &ring.reason {
+        writeln!(out, "without io_uring: {}\n  {}", reason.why, reason.hint)?;
     }
     for address in target.listeners() {
         let (ip, port) = (reachable(address), address.port());

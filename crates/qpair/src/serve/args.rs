@@ -7,6 +7,7 @@ use block::size::parse_size;
 use block::spec::Target;
 use control::config::{self, Config, DEFAULT_LISTENER, Hosts, Machine, Namespace, Rule, Source, Subsystem};
 use machine::limits::MAX_REACTORS;
+use machine::ring::RingKind;
 use nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
 use wire::nvme::Nqn;
 
@@ -91,6 +92,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     dedicated: bool,
 
+    /// What serves files: io_uring, worker threads (portable), or the better one that is available
+    #[arg(long, value_name = "auto|uring|portable", default_value_t = RingKind::Auto)]
+    ring: RingKind,
+
     /// Most data of a write that comes with its command
     #[arg(long, value_name = "SIZE", default_value_t = IN_CAPSULE_DEFAULT_BYTES, value_parser = parse_in_capsule)]
     in_capsule: u32,
@@ -114,6 +119,7 @@ impl Flags {
                 reactors: self.reactors,
                 cpus: self.cpus.clone(),
                 dedicated: self.dedicated,
+                ring: self.ring,
                 in_capsule_bytes: self.in_capsule,
             },
             listeners: self.listen.clone(),
@@ -186,11 +192,13 @@ mod tests {
     #[test]
     fn flags_say_what_a_file_says() {
         let line = "/a.img ram:1GiB,bs=512 --size 1GiB --block-size 4096 --read-only --listen 10.0.0.1:4420 \
-                    --nqn nqn.a --allow-host nqn.b --reactors 2 --cpus 0,1 --dedicated --in-capsule 16KiB";
+                    --nqn nqn.a --allow-host nqn.b --reactors 2 --cpus 0,1 --dedicated --ring portable \
+                    --in-capsule 16KiB";
         let file = r#"
             reactors = 2
             cpus = [0, 1]
             dedicated = true
+            ring = "portable"
             in-capsule = "16KiB"
             [[listener]]
             address = "10.0.0.1:4420"

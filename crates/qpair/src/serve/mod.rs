@@ -31,11 +31,12 @@ const WATCH: Duration = Duration::from_millis(500);
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let config = args.flags.config()?;
     let options = options(&config)?;
+    let ring = options.ring.choose()?;
     let target = target(&config)?;
     let (wake, woken) = mpsc::channel();
     signals::watch(false, move |_| wake.send(()).unwrap_or_default())?;
     let server = Server::start(target, &options).map_err(explain)?;
-    announce::listening(&server, &options, args.json)?;
+    announce::listening(&server, &options, &ring, args.json)?;
     while let Err(mpsc::RecvTimeoutError::Timeout) = woken.recv_timeout(WATCH) {
         if server.has_failed() {
             break;
@@ -75,7 +76,7 @@ fn target(config: &Config) -> Result<Arc<Target>, block::OpenError> {
 
 /// Reactors, their cores, and what they do without work.
 fn options(config: &Config) -> Result<Options, String> {
-    let Machine { reactors, cpus, dedicated, .. } = &config.machine;
+    let Machine { reactors, cpus, dedicated, ring, .. } = &config.machine;
     let allowed = os::allowed_cpus();
     if let Some(missing) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
         return Err(format!("--cpus: processor {missing} is not available here, only {allowed:?}"));
@@ -88,7 +89,7 @@ fn options(config: &Config) -> Result<Options, String> {
             allowed.len()
         );
     }
-    Ok(Options { listen: config.listeners.clone(), reactors: *reactors, mode, cpus: cpus.clone() })
+    Ok(Options { listen: config.listeners.clone(), reactors: *reactors, mode, ring: *ring, cpus: cpus.clone() })
 }
 
 /// Says what to do about an error of the start.

@@ -15,3 +15,6 @@ pub use thread::{
     allowed_cpus, available_memory, files, pin_to, rss_bytes, started, thread_usage, total_memory, usage,
 };
 pub(crate) use thread::{largest_socket_buffers, unpin};
+
+/// The error number of a request that was cancelled.
+pub(crate) const CANCELLED: i32 = libc::ECANCELED;

@@ -1,0 +1,257 @@
+//! The file side of a ring: which tasks are pending, who does them, and what is done.
+//!
+//! ```text
+//!   submit ──▶ pending[slot]  (keeps the task and its buffer)               on the ring's thread
+//!                 │ request: slot, pointer + length
+//!                 ├──────▶ io_uring                          (uring)  ──┐
+//!                 └──────▶ worker threads: pread, fallocate  (worker) ──┤
+//!                      what io_uring does not do, the workers do        │
+//!   reap   ──▶ done[owner]    (the buffer goes back to who asked) ◀─────┘   on the ring's thread
+//! ```
+//!
+//! A buffer never leaves the ring's thread: the kernel or the worker gets its address, and `pending` keeps it until the
+//! completion is in. When a ring is dropped, all that is under way is waited for first; the buffers go after.
+
+use std::io;
+use std::sync::Arc;
+
+use super::uring::{Next, Stage, Uring};
+use super::worker::{Done, Job, Workers};
+use super::{FileDone, FileOp, FileTask, Owner, Waker};
+use crate::limits::MAX_FILE_TASKS;
+use crate::region::Buf;
+
+struct Pending {
+    owner: Owner,
+    task: FileTask,
+    with: With,
+    cancelled: bool,
+}
+
+/// Who has a pending task.
+#[derive(Clone, Copy)]
+enum With {
+    Uring(Stage),
+    Workers,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// Counts the tasks that were here, so that a late cancellation does not hit the next one.
+    generation: u32,
+    pending: Option<Pending>,
+}
+
+/// The file side of a ring.
+pub(super) struct Files {
+    /// What wakes the ring, for the workers.
+    waker: Waker,
+    uring: Option<Uring>,
+    /// Started with the first task that needs them.
+    workers: Option<Workers>,
+    /// Made with the first task.
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    in_flight: usize,
+    /// By owner.
+    done: Vec<Inbox>,
+    /// How many of `done` are fresh.
+    fresh: usize,
+}
+
+/// What is done for one owner.
+#[derive(Default)]
+struct Inbox {
+    list: Vec<FileDone>,
+    /// Something was put in after the owner last took and the ring last asked.
+    fresh: bool,
+}
+
+impl Files {
+    /// No tasks yet; without `uring` the workers do them all.
+    pub(super) fn new(uring: Option<Uring>, waker: Waker) -> Self {
+        let (slots, free, done) = (Vec::new(), Vec::new(), Vec::new());
+        Self { waker, uring, workers: None, slots, free, in_flight: 0, done, fresh: 0 }
+    }
+
+    pub(super) fn add_owner(&mut self) {
+        self.done.push(Inbox::default());
+    }
+
+    /// The kernel's ring while it has tasks: whoever waits for them waits there.
+    pub(super) fn busy_uring(&mut self) -> Option<&mut Uring> {
+        self.uring.as_mut().filter(|uring| uring.in_flight() > 0)
+    }
+
+    /// See [`Uring::take_fired`].
+    pub(super) fn take_fired(&mut self) -> bool {
+        self.uring.as_mut().is_some_and(Uring::take_fired)
+    }
+
+    /// Takes a task, or gives it back if too many are pending.
+    pub(super) fn submit(&mut self, owner: Owner, task: FileTask) -> Result<(), FileTask> {
+        let carries = matches!(task.op, FileOp::Read { .. } | FileOp::Write { .. });
+        assert_eq!(carries, task.buf.is_some(), "reads and writes carry a buffer, others do not: {:?}", task.op);
+        if self.slots.is_empty() {
+            self.slots.resize_with(MAX_FILE_TASKS, Slot::default);
+            self.free = (0..MAX_FILE_TASKS as u32).rev().collect();
+        }
+        let Some(index) = self.free.pop() else { return Err(task) };
+        let with = if self.uring.is_some() { With::Uring(Stage::first(&task.op)) } else { With::Workers };
+        self.slots[index as usize].pending = Some(Pending { owner, task, with, cancelled: false });
+        self.in_flight += 1;
+        self.start(index);
+        Ok(())
+    }
+
+    /// Hands the task in a slot to whoever has to do it next.
+    fn start(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let pending = slot.pending.as_mut().expect("a task to start");
+        match pending.with {
+            With::Uring(stage) => {
+                let uring = self.uring.as_mut().expect("chosen because it is there");
+                let entry = stage.entry(&mut pending.task);
+                // SAFETY: the task keeps file and buffer, and stays in the table untouched until its completion has
+                // been popped; the table is dropped after all of them have (`Files::drop`).
+                unsafe { uring.push(entry, user_data(index, slot.generation)) };
+            }
+            With::Workers => {
+                let bytes = pending.task.buf.as_mut().map(Buf::raw);
+                let job = Job { slot: index, file: Arc::clone(&pending.task.file), op: pending.task.op, bytes };
+                match workers(&mut self.workers, &self.waker) {
+                    Ok(workers) => workers.push(job),
+                    Err(error) => {
+                        drop(job);
+                        self.finish(index, Err(error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for the end of a task; see [`super::Ring::cancel_file`].
+    pub(super) fn cancel(&mut self, owner: Owner, tag: u64) {
+        let wanted = |slot: &Slot| slot.pending.as_ref().is_some_and(|it| it.owner == owner && it.task.tag == tag);
+        let Some(index) = self.slots.iter().position(wanted) else { return };
+        let slot = &mut self.slots[index];
+        let pending = slot.pending.as_mut().expect("found by its task");
+        if std::mem::replace(&mut pending.cancelled, true) {
+            return;
+        }
+        match pending.with {
+            With::Uring(_) => {
+                let uring = self.uring.as_mut().expect("it has the task");
+                uring.cancel(user_data(index as u32, slot.generation));
+            }
+            With::Workers => self.workers.as_ref().expect("they have the task").cancel(index as u32),
+        }
+    }
+
+    /// Gives the kernel what was submitted, and moves what is finished to the lists of its owners. Costs a comparison
+    /// when nothing is in flight.
+    fn pass(&mut self) {
+        if let Some(uring) = self.busy_uring() {
+            uring.flush().expect("a ring's own descriptor, used on its own thread");
+        }
+        self.reap();
+    }
+
+    /// Moves what is finished to the lists of its owners, without a system call.
+    pub(super) fn reap(&mut self) {
+        if self.in_flight == 0 {
+            return;
+        }
+        while let Some((user_data, result)) = self.uring.as_mut().and_then(Uring::pop) {
+            self.came_back(user_data, result);
+        }
+        while let Some(Done { slot, result }) = self.workers.as_ref().and_then(Workers::pop) {
+            self.finish(slot, result);
+        }
+    }
+
+    /// A request of the kernel's ring has ended.
+    fn came_back(&mut self, user_data: u64, result: i32) {
+        let index = user_data as u32;
+        let slot = &mut self.slots[index as usize];
+        assert_eq!(u64::from(slot.generation), user_data >> 32, "a completion of a task that is over");
+        let Some(Pending { task, with, cancelled, .. }) = &mut slot.pending else { panic!("a slot completes once") };
+        let With::Uring(stage) = *with else { panic!("a completion of a task that the workers have") };
+        let len = task.buf.as_ref().map_or(0, |buf| buf.len());
+        match stage.next(&task.op, len, result, *cancelled) {
+            Next::Done(result) => self.finish(index, result),
+            Next::Go(stage) => {
+                *with = With::Uring(stage);
+                self.start(index);
+            }
+            Next::Workers => {
+                *with = With::Workers;
+                self.start(index);
+            }
+        }
+    }
+
+    /// Reaps, and tells whether completions were put on a list since this was asked before. The list's owner may have
+    /// looked before that, so the ring must not sleep. An owner that is gone and never looks keeps it awake only once.
+    pub(super) fn news(&mut self) -> bool {
+        self.reap();
+        let news = self.fresh > 0;
+        if news {
+            self.done.iter_mut().for_each(|inbox| inbox.fresh = false);
+            self.fresh = 0;
+        }
+        news
+    }
+
+    /// Moves an owner's completions to `out`.
+    pub(super) fn take(&mut self, owner: Owner, out: &mut Vec<FileDone>) {
+        self.pass();
+        let inbox = &mut self.done[owner.index()];
+        out.append(&mut inbox.list);
+        self.fresh -= usize::from(std::mem::take(&mut inbox.fresh));
+    }
+
+    /// Whether an owner has completions to take.
+    pub(super) fn has_done(&mut self, owner: Owner) -> bool {
+        self.reap();
+        !self.done[owner.index()].list.is_empty()
+    }
+
+    /// Gives a task back to its owner.
+    fn finish(&mut self, index: u32, result: io::Result<()>) {
+        let slot = &mut self.slots[index as usize];
+        let Pending { owner, task, .. } = slot.pending.take().expect("a slot completes once");
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(index);
+        self.in_flight -= 1;
+        let FileTask { tag, op, buf, .. } = task;
+        let inbox = &mut self.done[owner.index()];
+        inbox.list.push(FileDone { tag, op, buf, result });
+        self.fresh += usize::from(!std::mem::replace(&mut inbox.fresh, true));
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // Not left to the order of the fields: a worker or the kernel may still write to a buffer in `slots`.
+        drop(self.workers.take());
+        if let Some(mut uring) = self.uring.take()
+            && let Err(error) = uring.finish()
+        {
+            tracing::error!(%error, "cannot wait for file requests: their buffers are lost");
+            std::mem::forget(std::mem::take(&mut self.slots));
+        }
+    }
+}
+
+fn user_data(index: u32, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(index)
+}
+
+/// The workers, started if they are not there yet.
+fn workers<'a>(there: &'a mut Option<Workers>, waker: &Waker) -> io::Result<&'a Workers> {
+    if there.is_none() {
+        *there = Some(Workers::start(waker)?);
+    }
+    Ok(there.as_ref().expect("started above"))
+}

@@ -1,0 +1,74 @@
+//! Where there is no `io_uring`: the same surface, and never a value of it.
+
+use std::io;
+use std::time::Duration;
+
+use super::{FileOp, FileTask, NoUring};
+
+pub(super) enum Uring {}
+
+pub(super) enum Entry {}
+
+#[derive(Clone, Copy)]
+pub(super) enum Stage {}
+
+pub(super) enum Next {
+    Go(Stage),
+    Workers,
+    Done(io::Result<()>),
+}
+
+impl Uring {
+    pub(super) fn new() -> Result<Self, NoUring> {
+        let why = "this system is not Linux".to_owned();
+        Err(NoUring { why, hint: "Worker threads serve files here: --ring portable.".to_owned() })
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        match *self {}
+    }
+
+    /// # Safety
+    /// There is nothing to be said: it is never called.
+    pub(super) unsafe fn push(&mut self, _entry: Entry, _user_data: u64) {
+        match *self {}
+    }
+
+    pub(super) fn cancel(&mut self, _user_data: u64) {
+        match *self {}
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(super) fn wait(&mut self, _poll: &mio::Poll, _timeout: Option<Duration>) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(super) fn take_fired(&mut self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(u64, i32)> {
+        match *self {}
+    }
+
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+impl Stage {
+    pub(super) fn first(_op: &FileOp) -> Self {
+        unreachable!("only asked where there is a Uring")
+    }
+
+    pub(super) fn entry(self, _task: &mut FileTask) -> Entry {
+        match self {}
+    }
+
+    pub(super) fn next(self, _op: &FileOp, _len: usize, _result: i32, _cancelled: bool) -> Next {
+        match self {}
+    }
+}

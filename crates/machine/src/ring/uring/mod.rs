@@ -1,0 +1,183 @@
+//! `io_uring`: requests go to the kernel and come back through two queues in shared memory.
+//!
+//! ```text
+//!   push ──▶ [submission queue] ──┐                       ┌──▶ [completion queue] ──▶ pop
+//!                                 └── one io_uring_enter ─┘
+//!                                     submits, finishes, waits
+//! ```
+//!
+//! The kernel works for this ring only while the ring's thread is in `io_uring_enter` (`DEFER_TASKRUN`): no interrupts
+//! of the reactor's own code, and a flag in shared memory tells when there is something to finish. So a pass with
+//! nothing new costs no system call.
+//!
+//! Sockets stay with epoll, because a reactor that is awake calls them directly. When file requests are under way, the
+//! reactor sleeps here, with a one-shot poll request on the epoll descriptor (*the watch*) beside them; when there are
+//! none, it sleeps in epoll itself, which is one system call less for each wake-up.
+
+mod probe;
+mod stage;
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use io_uring::squeue::Entry;
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, opcode, squeue};
+
+pub(super) use stage::{Next, Stage};
+
+use super::NoUring;
+use crate::limits::MAX_FILE_TASKS;
+
+/// User data of the watch; no task has it, as slots are far fewer.
+const WATCH: u64 = u64::MAX;
+/// User data of cancel requests.
+const CANCEL: u64 = u64::MAX - 1;
+
+/// What is known of the request that looks after the epoll descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    Off,
+    Armed,
+    /// It said that there are events; nobody has asked epoll for them since.
+    Fired,
+}
+
+/// The kernel's end of one ring. Belongs to the thread that makes it (`SINGLE_ISSUER`).
+pub(super) struct Uring {
+    ring: IoUring,
+    /// Requests pushed for tasks and not yet popped.
+    in_flight: usize,
+    watch: Watch,
+}
+
+impl Uring {
+    /// A ring, if the kernel has all that is needed.
+    pub(super) fn new() -> Result<Self, NoUring> {
+        let ring = probe::build()?;
+        probe::set_workers(&ring);
+        Ok(Self { ring, in_flight: 0, watch: Watch::Off })
+    }
+
+    /// Requests of tasks that have not come back.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Queues a request of a task under `user_data`. It goes out with the next [`Self::flush`] or [`Self::wait`].
+    ///
+    /// # Safety
+    /// The file and the bytes that the entry names stay as they are, and nobody uses the bytes, until
+    /// [`Self::pop`] gives `user_data` back.
+    pub(super) unsafe fn push(&mut self, entry: Entry, user_data: u64) {
+        debug_assert!(user_data < CANCEL);
+        // SAFETY: the caller's promise.
+        let pushed = unsafe { self.ring.submission().push(&entry.user_data(user_data)) };
+        // Each task has one request at most, and the others leave room for all of them.
+        pushed.expect("as many entries as tasks");
+        self.in_flight += 1;
+    }
+
+    /// Asks the kernel to give up a task's request. Its completion still comes, cancelled or not.
+    pub(super) fn cancel(&mut self, user_data: u64) {
+        let cancel = opcode::AsyncCancel::new(user_data).build().flags(squeue::Flags::SKIP_SUCCESS);
+        // Without room the request is not cancelled, which is what may happen to any cancellation.
+        let _ = self.push_own(cancel, CANCEL);
+    }
+
+    /// Queues a request that names no memory; false if there is no room beside those of tasks.
+    fn push_own(&mut self, entry: Entry, user_data: u64) -> bool {
+        let mut queue = self.ring.submission();
+        if queue.len() + MAX_FILE_TASKS >= queue.capacity() {
+            return false;
+        }
+        // SAFETY: these requests have no buffer, and the kernel looks descriptors up by itself.
+        unsafe { queue.push(&entry.user_data(user_data)) }.is_ok()
+    }
+
+    /// Sends out what was pushed, and has the kernel finish what it can, without waiting. Without either no call.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let queue = self.ring.submission();
+        let (queued, finished) = (queue.len(), queue.taskrun() || queue.cq_overflow());
+        drop(queue);
+        if queued == 0 && !finished { Ok(()) } else { self.enter(0, None) }
+    }
+
+    /// Like [`Self::flush`], and waits until a request is done or `poll`, the same each time, has events; `None` is for
+    /// ever. May return early.
+    pub(super) fn wait(&mut self, poll: &mio::Poll, timeout: Option<Duration>) -> io::Result<()> {
+        if self.watch == Watch::Off {
+            let watch = opcode::PollAdd::new(Fd(poll.as_raw_fd()), libc::POLLIN as u32).build();
+            if self.push_own(watch, WATCH) {
+                self.watch = Watch::Armed;
+            }
+        }
+        if self.watch != Watch::Armed || !self.ring.completion().is_empty() {
+            return self.flush();
+        }
+        self.enter(1, timeout)
+    }
+
+    /// The system call: submits all that is queued and waits for so many completions.
+    fn enter(&mut self, wanted: u32, timeout: Option<Duration>) -> io::Result<()> {
+        let queued = self.ring.submission().len() as u32;
+        let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
+        let time = timeout.map(Timespec::from);
+        let mut args = SubmitArgs::new();
+        if let Some(time) = &time {
+            args = args.timespec(time);
+        }
+        // SAFETY: EXT_ARG takes this structure, whose `time` lives on to the end of this function.
+        transient(unsafe { self.ring.submitter().enter(queued, wanted, flags, Some(&args)) })
+    }
+
+    /// Whether the watch has found events since this was last asked; then epoll is to be asked for them.
+    pub(super) fn take_fired(&mut self) -> bool {
+        let fired = self.watch == Watch::Fired;
+        if fired {
+            self.watch = Watch::Off;
+        }
+        fired
+    }
+
+    /// The end of a request: its user data, and what the kernel says.
+    pub(super) fn pop(&mut self) -> Option<(u64, i32)> {
+        loop {
+            let done = self.ring.completion().next()?;
+            match done.user_data() {
+                WATCH => self.watch = Watch::Fired,
+                CANCEL => {}
+                user_data => {
+                    self.in_flight -= 1;
+                    return Some((user_data, done.result()));
+                }
+            }
+        }
+    }
+
+    /// Cancels what can be cancelled and waits for all requests of tasks. After an error the kernel may still use
+    /// their buffers.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        if self.in_flight > 0 {
+            let _ = self.push_own(opcode::AsyncCancel2::new(CancelBuilder::any().all()).build(), CANCEL);
+        }
+        while self.in_flight > 0 {
+            self.enter(1, None)?;
+            while self.pop().is_some() {}
+        }
+        Ok(())
+    }
+}
+
+/// What passes by itself, or was no error: the end of the time, a signal, a lack of memory. It is tried again with the
+/// next entry.
+fn transient(entered: io::Result<usize>) -> io::Result<()> {
+    match entered {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => Ok(()),
+            _ => Err(error),
+        },
+    }
+}

@@ -12,3 +12,6 @@ pub mod os;
 pub mod reactor;
 pub mod region;
 pub mod ring;
+mod word;
+
+pub use word::Word;

@@ -12,9 +12,11 @@
 use std::fmt;
 
 use block::{Data, Failure};
+use machine::clock::Fine;
 use machine::region::{Buf, Landing};
 
 use crate::io::Work;
+use crate::stats::CellId;
 
 /// Where a command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,10 @@ pub(crate) struct Command {
     stage: Stage,
     /// Which command it is.
     pub(crate) about: About,
+    /// When the pass began that took it.
+    pub(crate) since: Fine,
+    /// Where it is counted, once its namespace is known.
+    pub(crate) cell: Option<CellId>,
     /// What it asks for.
     pub(crate) work: Work,
     /// The namespace's index.
@@ -161,6 +167,8 @@ impl Command {
         Self {
             stage: Stage::Free,
             about: About::default(),
+            since: Fine::from_nanos(0),
+            cell: None,
             work: Work::Nothing,
             namespace: 0,
             bytes: 0,

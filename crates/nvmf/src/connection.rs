@@ -28,6 +28,7 @@ use crate::limits::{
     TRANSFER_BYTES,
 };
 use crate::session::{Role, Session};
+use crate::stats::CellId;
 use crate::status;
 use crate::target::Counters;
 
@@ -40,6 +41,8 @@ pub(crate) struct Connection {
     wire: Wire,
     session: Session,
     commands: Vec<Command>,
+    /// Where commands are counted: one for each namespace that was used, by its ID.
+    cells: Vec<(u32, CellId)>,
     index: u32,
     generation: u16,
     /// Requests at devices; until they are back the connection's place is not given to another.
@@ -76,6 +79,7 @@ impl Connection {
             wire: Wire::new(limits),
             session,
             commands: vec![Command::free()],
+            cells: Vec::new(),
             index,
             generation,
             in_flight: 0,
@@ -191,7 +195,9 @@ impl Connection {
             Event::Initialized => Ok(()),
             Event::Command { slot, sqe, data, digest_ok, duplicate } => {
                 let (cid, nsid) = (sqe.cid.get(), sqe.nsid.get());
-                self.commands[slot.index()].about = About { cid, opcode: sqe.opcode, nsid, lba: sqe.slba() };
+                let command = &mut self.commands[slot.index()];
+                command.about = About { cid, opcode: sqe.opcode, nsid, lba: sqe.slba() };
+                (command.since, command.cell) = (pass.engine.stats.now(), None);
                 if !digest_ok {
                     self.respond(pass, slot, Status::TRANSIENT_TRANSPORT_ERROR, 0);
                 } else if duplicate {
@@ -297,6 +303,8 @@ impl Connection {
     /// Checks an I/O command and starts it.
     fn start_io(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, data: &[u8]) -> Result<(), Status> {
         let namespace = pass.engine.namespace(sqe.nsid.get()).ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
+        let cell = self.cell(pass, sqe.nsid.get());
+        self.commands[slot.index()].cell = Some(cell);
         let decoded = decode(sqe, &pass.engine.namespaces[namespace].info)?;
         let command = &mut self.commands[slot.index()];
         command.work = decoded.work;
@@ -485,6 +493,7 @@ impl Connection {
         let bytes = self.commands[slot.index()].bytes;
         pass.engine.usage.reads += 1;
         pass.engine.usage.read_bytes += u64::from(bytes);
+        self.succeeded(pass, slot, bytes);
         let sent = self.wire.send_data(slot, 0, bytes, true, self.pump.out.bytes());
         let mut digest = self.wire.data_digest().then(Crc32c::new);
         match data {
@@ -523,7 +532,38 @@ impl Connection {
             pass.engine.usage.writes += 1;
             pass.engine.usage.written_bytes += u64::from(command.bytes);
         }
+        if status.is_success() {
+            // The ranges of a Dataset Management command are no data.
+            let bytes = if matches!(command.work, Work::Ranges { .. }) { 0 } else { command.bytes };
+            self.succeeded(pass, slot, bytes);
+        }
         self.respond(pass, slot, status, 0);
+    }
+
+    /// Counts an I/O command that has succeeded.
+    fn succeeded(&self, pass: &mut Pass<'_>, slot: Slot, bytes: u32) {
+        let command = &self.commands[slot.index()];
+        let cell = command.cell.expect("it had a namespace");
+        pass.engine.stats.succeeded(cell, command.about.opcode, bytes, command.since);
+    }
+
+    /// Counts a command that has failed, if it is one of an I/O queue.
+    fn failed(&mut self, pass: &mut Pass<'_>, slot: Slot, status: Status) {
+        if matches!(self.session.role(), Role::Io(_)) {
+            let cell = self.commands[slot.index()].cell.unwrap_or_else(|| self.cell(pass, 0));
+            pass.engine.stats.failed(cell, status);
+        }
+    }
+
+    /// Where the commands of this I/O queue to a namespace are counted; 0 stands for those that are not there.
+    fn cell(&mut self, pass: &mut Pass<'_>, nsid: u32) -> CellId {
+        if let Some((_, cell)) = self.cells.iter().find(|(known, _)| *known == nsid) {
+            return *cell;
+        }
+        let (subsystem, host) = self.session.names();
+        let cell = pass.engine.stats.cell(subsystem, host, nsid);
+        self.cells.push((nsid, cell));
+        cell
     }
 
     /// Answers with a response capsule; the slot is free.
@@ -531,6 +571,7 @@ impl Connection {
         if !status.is_success() {
             Counters::bump(&pass.engine.target.counters.failed_commands);
             self.session.log_error(status, &self.commands[slot.index()].about);
+            self.failed(pass, slot, status);
         }
         self.commands[slot.index()].payload = Payload::None;
         self.step(slot, Stage::Free, pass);

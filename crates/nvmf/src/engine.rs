@@ -10,6 +10,7 @@ use machine::ring::Ring;
 
 use crate::command::{Payload, Stages};
 use crate::limits::{LANDING_BYTES, LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
+use crate::stats::Recorder;
 use crate::target::Target;
 use crate::usage::Usage;
 
@@ -51,6 +52,8 @@ pub(crate) struct Engine {
     pub(crate) stages: Stages,
     /// What was read and written since it was last added to the target's total.
     pub(crate) usage: Usage,
+    /// What was done for whom.
+    pub(crate) stats: Recorder,
     small: Pool,
     large: Pool,
 }
@@ -75,7 +78,7 @@ impl Engine {
     ///
     /// # Errors
     /// Of the devices, or if there is no memory for the buffers.
-    pub(crate) fn new(target: Arc<Target>, ring: &mut Ring) -> std::io::Result<Self> {
+    pub(crate) fn new(target: Arc<Target>, ring: &mut Ring, stats: Recorder) -> std::io::Result<Self> {
         let mut namespaces = Vec::new();
         for (_, device) in target.namespaces() {
             let queue = device.open_queue(ring)?;
@@ -90,6 +93,7 @@ impl Engine {
             waiting: VecDeque::new(),
             stages: Stages::default(),
             usage: Usage::default(),
+            stats,
             small,
             large,
         })

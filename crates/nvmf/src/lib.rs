@@ -28,6 +28,7 @@ mod logs;
 mod server;
 mod session;
 mod shard;
+pub mod stats;
 mod status;
 mod target;
 mod usage;

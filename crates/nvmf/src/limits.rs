@@ -65,6 +65,13 @@ pub const WAITING_POLL: Duration = Duration::from_millis(1);
 pub const ACCEPTS_PER_PASS: usize = 64;
 /// Accepted connections on their way to one reactor.
 pub const HANDED_OVER: usize = 1024;
+/// Pairs of a host and a namespace whose commands one reactor counts apart, about 4 KiB each; those of further hosts
+/// are counted together, in as many again.
+pub const STATS_CELLS: usize = 1024;
+/// Statuses that are counted apart for such a pair.
+pub const STATUS_WORDS: usize = 16;
+/// Commands that a pass has finished and that are recorded with the time of its end; further ones a little too early.
+pub const FINISHED_PER_PASS: usize = 1024;
 /// Keep-alive granularity that KAS states, in units of 100 ms.
 pub const KAS: u16 = 1;
 /// A keep-alive may be so much later than promised: what a host sends is noted once a [`TICK`], on whichever reactor it

@@ -11,6 +11,7 @@ use machine::ring::RingKind;
 use crate::acceptor::Acceptor;
 use crate::limits::HANDED_OVER;
 use crate::shard::Shard;
+use crate::stats::ReactorStats;
 use crate::target::Target;
 
 /// Where and how a target runs.
@@ -43,6 +44,7 @@ pub enum StartError {
 pub struct Server {
     target: Arc<Target>,
     reactors: Vec<Handle>,
+    stats: Vec<Arc<ReactorStats>>,
 }
 
 impl Server {
@@ -54,15 +56,16 @@ impl Server {
         assert!(options.reactors > 0, "a target runs on at least one reactor");
         let mut reactors = Vec::new();
         let mut shards = Vec::new();
+        let stats: Vec<Arc<ReactorStats>> = (0..options.reactors).map(|_| Arc::default()).collect();
         for number in 1..options.reactors {
-            let (reactor, shard) = spawn(number, &target, options, None)?;
+            let (reactor, shard) = spawn(number, &target, options, &stats, None)?;
             reactors.push(reactor);
             shards.push(shard);
         }
         // The first one accepts for all.
-        let (reactor, _) = spawn(0, &target, options, Some(shards))?;
+        let (reactor, _) = spawn(0, &target, options, &stats, Some(shards))?;
         reactors.insert(0, reactor);
-        Ok(Self { target, reactors })
+        Ok(Self { target, reactors, stats })
     }
 
     /// The target.
@@ -75,6 +78,12 @@ impl Server {
     #[must_use]
     pub fn stats(&self) -> Vec<Snapshot> {
         self.reactors.iter().map(Handle::stats).collect()
+    }
+
+    /// What each reactor has done for whom, in the order of [`Server::stats`]. It stays when the server has stopped.
+    #[must_use]
+    pub fn served(&self) -> &[Arc<ReactorStats>] {
+        &self.stats
     }
 
     /// Whether a reactor has ended, which it does not do by itself unless it panics.
@@ -112,6 +121,7 @@ fn spawn(
     number: usize,
     target: &Arc<Target>,
     options: &Options,
+    stats: &[Arc<ReactorStats>],
     others: Option<Vec<Sender<std::net::TcpStream>>>,
 ) -> Result<(Handle, Sender<std::net::TcpStream>), StartError> {
     let config = ReactorConfig {
@@ -120,7 +130,7 @@ fn spawn(
         mode: options.mode,
         ring: options.ring,
     };
-    let (target, listen) = (target.clone(), options.listen.clone());
+    let (target, listen, stats) = (target.clone(), options.listen.clone(), stats[number].clone());
     let (report, started) = mpsc::channel::<Started>();
     let handle = Reactor::spawn(config, move |ring| {
         let (sender, inbox) = mailbox(HANDED_OVER, ring.waker());
@@ -139,7 +149,7 @@ fn spawn(
                 }
             }
         }
-        pollers.push(Box::new(Shard::new(target, ring, inbox)?));
+        pollers.push(Box::new(Shard::new(target, ring, inbox, stats)?));
         let _ = report.send(Ok(sender));
         Ok(pollers)
     });

@@ -62,6 +62,12 @@ impl Session {
         &self.role
     }
 
+    /// The NQNs of the subsystem and of the host, for an I/O queue.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        let Role::Io(queue) = &self.role else { unreachable!("it is asked for I/O commands only") };
+        (self.target.nqn(), &queue.controller.host_nqn)
+    }
+
     /// The connection has become the admin queue of `controller`.
     pub(crate) fn become_admin(&mut self, controller: Arc<Controller>) {
         self.role = Role::Admin(controller);

@@ -24,6 +24,7 @@ use crate::limits::{
     COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, RETRIES_PER_PASS, STATUS_INTERVAL, TICK, WAITING_POLL,
 };
 use crate::log_limit::LogLimit;
+use crate::stats::{ReactorStats, Recorder};
 use crate::target::{Counters, Target};
 
 /// The place of a connection on its reactor.
@@ -71,9 +72,14 @@ impl Shard {
     ///
     /// # Errors
     /// Of the devices when a queue is opened, or if there is no memory for the buffers.
-    pub(crate) fn new(target: Arc<Target>, ring: &mut Ring, inbox: Mailbox<TcpStream>) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        target: Arc<Target>,
+        ring: &mut Ring,
+        inbox: Mailbox<TcpStream>,
+        stats: Arc<ReactorStats>,
+    ) -> std::io::Result<Self> {
         Ok(Self {
-            engine: Engine::new(target, ring)?,
+            engine: Engine::new(target, ring, Recorder::new(stats))?,
             inbox,
             owner: ring.owner(),
             entries: Vec::new(),
@@ -335,6 +341,7 @@ impl Poller for Shard {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> usize {
+        self.engine.stats.begin(cx.now);
         self.engine.begin();
         let mut units = self.accept(cx);
         self.collect_readiness(cx);
@@ -351,6 +358,7 @@ impl Poller for Shard {
         if cx.stopping {
             self.sweep(cx);
         }
+        self.engine.stats.end(&self.engine.stages, self.open_connections());
         units
     }
 

@@ -1,23 +1,8 @@
 //! What a reactor did with its time: words that it alone writes and everybody may read at any time.
-//!
-//! The words of one snapshot are read one after the other while the reactor goes on, so they may be a pass apart.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Written by one thread, so that adding needs no locked instruction.
-#[derive(Debug, Default)]
-struct Word(AtomicU64);
-
-impl Word {
-    fn add(&self, more: u64) {
-        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::word::Word;
 
 /// What the time of a pass went into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

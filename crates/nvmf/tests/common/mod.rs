@@ -23,6 +23,7 @@ use block::Device;
 use block::spec::{Defaults, Spec};
 use machine::reactor::Mode;
 use machine::ring::RingKind;
+use qpair_nvmf::stats::Served;
 use qpair_nvmf::{Config, Hosts, Options, Server, Target};
 use wire::nvme::{Cc, ConnectData, ConnectResult, Nqn, Sqe, property};
 use wire::tcp::digest::Digests;
@@ -101,6 +102,12 @@ impl Rig {
         let started = Instant::now();
         self.server.take().expect("it runs").stop().unwrap_or_else(|errors| panic!("{}", errors.join("\n")));
         started.elapsed()
+    }
+
+    /// What each reactor has done, for whom.
+    pub fn served(&self) -> Vec<Served> {
+        let server = self.server.as_ref().expect("it runs");
+        server.served().iter().flat_map(|stats| stats.served()).collect()
     }
 
     /// Waits until as many controllers are there.

@@ -27,7 +27,7 @@ pub(crate) fn of(failure: Failure, write: bool) -> Status {
         Failure::Host(errno::EIO) if write => Status::WRITE_FAULT,
         Failure::Host(errno::EIO) => Status::UNRECOVERED_READ_ERROR,
         Failure::Host(_) => Status::INTERNAL_ERROR,
-        Failure::Disconnected => Status::NAMESPACE_NOT_READY,
+        Failure::Disconnected | Failure::Unreachable => Status::NAMESPACE_NOT_READY,
     }
 }
 

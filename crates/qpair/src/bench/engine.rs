@@ -515,7 +515,7 @@ impl Run {
         let address = self.shape.address(job.unit);
         self.problem(|| format!("{} at offset {address} failed: {}", job.direction.name(), describe(failure)));
         // Without its connection every further request would fail at once.
-        if failure == Failure::Disconnected || self.errors.total() >= MAX_ERRORS {
+        if matches!(failure, Failure::Disconnected | Failure::Unreachable) || self.errors.total() >= MAX_ERRORS {
             self.close(Ending::Errors);
         }
     }
@@ -551,5 +551,6 @@ fn describe(failure: Failure) -> String {
         Failure::Device(status) => format!("the device answered \"{status}\""),
         Failure::Host(error) => std::io::Error::from_raw_os_error(error).to_string(),
         Failure::Disconnected => "the connection broke".to_owned(),
+        Failure::Unreachable => "the target is gone".to_owned(),
     }
 }

@@ -24,7 +24,7 @@ mod header;
 pub mod host;
 pub mod limits;
 pub mod pdu;
-mod states;
+pub mod states;
 mod stream;
 
 use std::fmt;

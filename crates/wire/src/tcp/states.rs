@@ -1,8 +1,8 @@
 //! Named states with declared transitions and live counts.
 //!
-//! A machine declares its states and what may follow each as a table, with [`states!`]. Every change of a state goes
-//! through [`enter`] or [`Live::step`], which look it up; the latter moves the counts too. An undeclared change is our
-//! own bug: tests see the typed [`Undeclared`], production stops with it ([`enter`], [`Live::go`]).
+//! A machine declares its states and what may follow each as a table, with [`states!`](crate::states). Every change of
+//! a state goes through [`enter`] or a table of counts ([`Live`]), which look it up; the latter moves the counts too.
+//! An undeclared change is our own bug: tests see the typed [`Undeclared`], production stops with it.
 
 use std::fmt;
 
@@ -25,16 +25,22 @@ impl fmt::Display for Undeclared {
 
 impl std::error::Error for Undeclared {}
 
-/// States declared by [`states!`].
-pub(crate) trait States: Copy {
+/// States declared by [`states!`](crate::states).
+pub trait States: Copy {
+    /// The name of their type.
     const MACHINE: &'static str;
     /// Of each state, a bit for each state that may follow.
     const FOLLOWERS: &'static [u32];
 
+    /// Its place in the declaration.
     fn index(self) -> usize;
+    /// Its name, as counters show it.
     fn name(self) -> &'static str;
 
     /// Whether `next` may follow.
+    ///
+    /// # Errors
+    /// No table declares it.
     fn check(self, next: Self) -> Result<(), Undeclared> {
         if Self::FOLLOWERS[self.index()] >> next.index() & 1 != 0 {
             Ok(())
@@ -44,7 +50,8 @@ pub(crate) trait States: Copy {
     }
 }
 
-/// Declares an enum of states, each with the states that may follow it.
+/// Declares an enum of states, each with the states that may follow it: see [`tcp::states`](crate::tcp::states).
+#[macro_export]
 macro_rules! states {
     ($(#[$meta:meta])* $vis:vis enum $machine:ident {
         $($(#[$doc:meta])* $state:ident => [$($next:ident),*],)+
@@ -80,8 +87,11 @@ macro_rules! states {
 }
 pub(crate) use states;
 
-/// Changes the state of a machine of which there is one; an undeclared change stops the program.
-pub(crate) fn enter<S: States>(state: &mut S, next: S) {
+/// Changes the state of a machine of which there is one.
+///
+/// # Panics
+/// If no table declares the change.
+pub fn enter<S: States>(state: &mut S, next: S) {
     if let Err(undeclared) = state.check(next) {
         panic!("{undeclared}");
     }

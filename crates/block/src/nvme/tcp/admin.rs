@@ -5,6 +5,7 @@
 //!   ... ─ CC.SHN = 1 ─ CSTS.SHST = complete ─ close
 //! ```
 
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use wire::nvme::identify::sgls;
 use wire::nvme::property::{CAP, CC, CSTS, VS};
 use wire::nvme::{ActiveNamespaces, Cap, Cc, ConnectData, ConnectResult, Csts, IdDescriptorList};
 use wire::nvme::{IDENTIFY_BYTES, IdentifyController, IdentifyNamespace, Nqn, Sqe, Vs, cns};
-use wire::tcp::host::HostConfig;
+use wire::tcp::host::{Host, HostConfig};
 use wire::tcp::limits::ADMIN_IN_CAPSULE_BYTES;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -40,26 +41,38 @@ pub(super) struct Admin {
     pub(super) cap: Cap,
     pub(super) vs: Vs,
     cc: Cc,
+    /// For one command.
+    limit: Duration,
+}
+
+/// An I/O connection that is ready to be handed to a reactor.
+pub(super) struct Ready {
+    pub(super) stream: TcpStream,
+    pub(super) host: Host,
+    /// Requests that it takes at once.
+    pub(super) depth: u16,
 }
 
 /// Connects one queue: the Connect command on a new connection. For the admin queue `cntlid` is [`CNTLID_DYNAMIC`].
-pub(super) fn connect_queue(
+fn connect_queue(
     uri: &Uri,
     subnqn: &Nqn,
     qid: u16,
     cntlid: u16,
     sqsize: u16,
     depth: u16,
+    limit: Duration,
 ) -> Result<(Line, u16), AdminError> {
+    let limit = limit.min(CONNECT_TIMEOUT);
     let config = HostConfig { header_digest: uri.header_digest, data_digest: uri.data_digest, depth };
-    let mut line = Line::open(&uri.host, uri.port, config, CONNECT_TIMEOUT)?;
+    let mut line = Line::open(&uri.host, uri.port, config, limit)?;
     let hostnqn = Nqn::new(&uri.hostnqn).map_err(|error| AdminError::protocol(STEP_CONNECT, error.to_string()))?;
     let data = ConnectData::new(uri.hostid.into_bytes(), cntlid, subnqn, &hostnqn);
     // The keep-alive timer belongs to the controller: only the admin queue's Connect sets it.
     let kato_ms = if qid == 0 { u32::try_from(uri.kato.as_millis()).unwrap_or(u32::MAX) } else { 0 };
     let cattr = if qid > 0 && !uri.flow_control { CATTR_DISABLE_SQ_FLOW_CONTROL } else { 0 };
     let sqe = Sqe::connect(qid, sqsize, kato_ms, cattr);
-    let cqe = line.command(STEP_CONNECT, sqe, Transfer::Out(data.as_bytes()), CONNECT_TIMEOUT)?;
+    let cqe = line.command(STEP_CONNECT, sqe, Transfer::Out(data.as_bytes()), limit)?;
     let result = ConnectResult::from_result(cqe.result());
     if result.authentication_required || result.secure_channel_required {
         return Err(AdminError::protocol(STEP_CONNECT, "the target wants authentication, which this host cannot do"));
@@ -68,16 +81,60 @@ pub(super) fn connect_queue(
 }
 
 impl Admin {
-    /// Connects the admin queue and makes the controller ready.
-    pub(super) fn connect(uri: &Uri, subnqn: &Nqn) -> Result<Self, AdminError> {
+    /// Connects the admin queue and makes the controller ready; no command takes longer than `limit`.
+    pub(super) fn connect(uri: &Uri, subnqn: &Nqn, limit: Duration) -> Result<Self, AdminError> {
         let sqsize = ADMIN_QUEUE_ENTRIES - 1;
-        let (mut line, cntlid) = connect_queue(uri, subnqn, 0, CNTLID_DYNAMIC, sqsize, ADMIN_DEPTH)?;
+        let limit = limit.min(ADMIN_TIMEOUT);
+        let (mut line, cntlid) = connect_queue(uri, subnqn, 0, CNTLID_DYNAMIC, sqsize, ADMIN_DEPTH, limit)?;
         line.set_queue(ADMIN_IN_CAPSULE_BYTES, false);
-        let mut admin = Self { line, cntlid, cap: Cap::default(), vs: Vs::default(), cc: Cc::default() };
-        admin.cap = Cap(admin.get(CAP, ADMIN_TIMEOUT)?);
-        admin.vs = Vs(admin.get(VS, ADMIN_TIMEOUT)? as u32);
+        let mut admin = Self { line, cntlid, cap: Cap::default(), vs: Vs::default(), cc: Cc::default(), limit };
+        admin.cap = Cap(admin.get(CAP, limit)?);
+        admin.vs = Vs(admin.get(VS, limit)? as u32);
         admin.enable()?;
         Ok(admin)
+    }
+
+    /// Connects an I/O queue to the same controller. A queue of n entries holds n - 1 commands, with and without flow
+    /// control (Base 2.0, full queue); SQSIZE, which counts from 0, has the same value.
+    pub(super) fn connect_io(
+        &self,
+        uri: &Uri,
+        subnqn: &Nqn,
+        qid: u16,
+        in_capsule_bytes: u32,
+        generation: u16,
+    ) -> Result<Ready, AdminError> {
+        let depth = self.depth(uri);
+        let (mut line, cntlid) = connect_queue(uri, subnqn, qid, self.cntlid, depth, depth, self.limit)?;
+        if cntlid != self.cntlid {
+            let what = format!("CNTLID is {cntlid} for I/O queue {qid}, but {} for the admin queue", self.cntlid);
+            return Err(AdminError::protocol(STEP_CONNECT, what));
+        }
+        line.set_queue(in_capsule_bytes, !uri.flow_control);
+        let (stream, host) = line.into_parts()?;
+        Ok(Ready { stream, host: host.with_generation(generation), depth })
+    }
+
+    /// Requests in flight per I/O queue: what was asked for, if the controller takes so many.
+    pub(super) fn depth(&self, uri: &Uri) -> u16 {
+        uri.depth.min(self.cap.mqes()).max(1)
+    }
+
+    /// The controller is in use: what held for connecting holds no longer.
+    pub(super) fn connected(&mut self) {
+        self.limit = ADMIN_TIMEOUT;
+    }
+
+    /// Takes what the controller sent without being asked.
+    pub(super) fn look(&mut self) -> Result<(), AdminError> {
+        self.line.look("look at the admin connection")
+    }
+
+    /// Disables the controller: it then has let go of every command that it had.
+    pub(super) fn disable(&mut self, limit: Duration) -> Result<(), AdminError> {
+        const STEP: &str = "disable the controller";
+        self.set(STEP, self.cc.with_en(false), limit)?;
+        self.wait(STEP, limit, |csts| !csts.rdy())
     }
 
     /// One command, any command.
@@ -122,7 +179,7 @@ impl Admin {
     pub(super) fn set_number_of_queues(&mut self, queues: u16) -> Result<u16, AdminError> {
         const STEP: &str = "Set Features (Number of Queues)";
         let sqe = Sqe::set_features(fid::NUMBER_OF_QUEUES, 0, QueueCounts::of(u32::from(queues)).to_dword());
-        let cqe = self.command(STEP, sqe, Transfer::None, ADMIN_TIMEOUT)?;
+        let cqe = self.command(STEP, sqe, Transfer::None, self.limit)?;
         let granted = QueueCounts::from_dword(cqe.result() as u32)
             .ok_or_else(|| AdminError::protocol(STEP, "the answer is not a number of queues"))?;
         Ok(granted.submission.min(granted.completion).min(u32::from(queues)) as u16)
@@ -175,10 +232,10 @@ impl Admin {
 
     fn enable(&mut self) -> Result<(), AdminError> {
         let limit = READY_UNIT * u32::from(self.cap.to()).max(1);
-        self.cc = Cc(self.get(CC, ADMIN_TIMEOUT)? as u32);
+        self.cc = Cc(self.get(CC, self.limit)? as u32);
         if self.cc.en() {
             self.cc = self.cc.with_en(false);
-            self.set(STEP_ENABLE, self.cc, ADMIN_TIMEOUT)?;
+            self.set(STEP_ENABLE, self.cc, self.limit)?;
             self.wait(STEP_ENABLE, limit, |csts| !csts.rdy())?;
         }
         if self.cap.mpsmin() > 0 {
@@ -188,7 +245,7 @@ impl Admin {
         let css =
             if self.cap.css() & Cap::CSS_NVM == 0 && self.cap.css() & Cap::CSS_IOCSS != 0 { Cc::CSS_ALL } else { 0 };
         self.cc = Cc::enable().with_css(css);
-        self.set(STEP_ENABLE, self.cc, ADMIN_TIMEOUT)?;
+        self.set(STEP_ENABLE, self.cc, self.limit)?;
         self.wait(STEP_ENABLE, limit, Csts::rdy)
     }
 
@@ -196,7 +253,7 @@ impl Admin {
     fn wait(&mut self, step: &'static str, limit: Duration, wanted: impl Fn(Csts) -> bool) -> Result<(), AdminError> {
         let deadline = Instant::now() + limit;
         loop {
-            let csts = Csts(self.get(CSTS, limit.min(ADMIN_TIMEOUT))? as u32);
+            let csts = Csts(self.get(CSTS, limit.min(self.limit))? as u32);
             if wanted(csts) {
                 return Ok(());
             }
@@ -224,7 +281,7 @@ impl Admin {
 
     fn identify(&mut self, step: &'static str, sqe: Sqe, page: &mut [u8]) -> Result<(), AdminError> {
         assert_eq!(page.len(), IDENTIFY_BYTES, "every Identify structure is one page");
-        self.command(step, sqe, Transfer::In(page), ADMIN_TIMEOUT)?;
+        self.command(step, sqe, Transfer::In(page), self.limit)?;
         Ok(())
     }
 }

@@ -1,170 +1,353 @@
-//! What all queues of one device share: the association with a controller.
+//! One way to the namespace: the association with a controller, and its state.
 //!
 //! ```text
-//!   TcpDevice ──┐
-//!   TcpQueue ───┼──▶ Association ──▶ Link ◀── keep-alive thread
-//!   TcpQueue ───┘      queue numbers    admin connection, "lost", wakers
+//!   reactor                        any thread             thread of the path (keeper.rs)
+//!   TcpQueue ── Seat ◀──────────── Path ◀──────────────── admin connection, keep-alive, reconnecting
+//!      └── ask: "broken", ... ──────────────────────────────▶┘
+//!
+//!   state    Live ◀──▶ Reconnecting ──▶ Lost          Closed: from each of them
 //! ```
 //!
-//! It lives as long as anybody uses it. Nothing here is locked per I/O: a queue looks at one flag per pass.
+//! An association has a number, its *generation*; the next one has the next. A queue's connection belongs to one
+//! generation. The path tells which generations are over ([`Path::over`]): a queue looks at that once per pass, and
+//! nothing else of this is touched per I/O. A new connection is left in the queue's [`Seat`], which the queue looks at
+//! while it has none.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
 
-use machine::ring::{Ring, Waker};
-use tracing::debug;
+use machine::ring::Waker;
+use tracing::{debug, warn};
 use wire::nvme::{Cqe, Nqn, Sqe};
+use wire::tcp::states::States;
 
-use super::admin::{Admin, connect_queue};
+use super::admin::{Admin, Ready};
 use super::error::AdminError;
-use super::keep_alive::KeepAlive;
+use super::keeper::{Ask, Keeper};
+use super::limits::{ADMIN_TIMEOUT, MAX_ASKS, STOP_TIMEOUT};
 use super::line::Transfer;
 use super::namespace::Namespace;
-use super::queue::TcpQueue;
 use super::uri::Uri;
-use crate::pump::Pump;
+use crate::Info;
 
-/// The part that the keep-alive thread shares.
-pub(super) struct Link {
-    name: String,
-    admin: Mutex<Admin>,
-    lost: AtomicBool,
-    /// Who must look at `lost` when it is set: by queue number.
-    wakers: Mutex<Vec<(u16, Waker)>>,
+wire::states! {
+    /// How a path is.
+    pub enum PathState {
+        /// Associated with a controller that is ready.
+        Live => [Reconnecting, Closed],
+        /// The association broke; another one is tried for, again and again.
+        Reconnecting => [Live, Lost, Closed],
+        /// Given up: for too long there was no controller, or the namespace is not what it was.
+        Lost => [Closed],
+        /// Shut down by its user.
+        Closed => [],
+    }
 }
 
-impl Link {
+/// What a path has been through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathStats {
+    /// Where it leads.
+    pub address: String,
+    /// How it is.
+    pub state: PathState,
+    /// How often it was in each state.
+    pub entered: [(&'static str, u64); PathState::ALL.len()],
+    /// Requests that were sent again.
+    pub resent: u64,
+    /// Requests that failed because their connection broke.
+    pub failed: u64,
+    /// Why the last association ended, or the last attempt failed; empty if none did.
+    pub trouble: String,
+}
+
+/// A connection for a queue.
+pub(super) struct Offer {
+    pub(super) ready: Ready,
+    pub(super) generation: u32,
+    pub(super) namespace: Namespace,
+}
+
+/// Where a queue finds its next connection.
+pub(super) struct Seat {
+    pub(super) qid: u16,
+    waker: Waker,
+    filled: AtomicBool,
+    /// The generation of the last offer.
+    served: AtomicU32,
+    offer: Mutex<Option<Offer>>,
+}
+
+impl Seat {
+    /// Whether [`Seat::take`] is worth a call.
+    pub(super) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take(&self) -> Option<Offer> {
+        let offer = lock(&self.offer).take();
+        self.filled.store(false, Ordering::Release);
+        offer
+    }
+
+    /// Whether it had a connection of this generation already.
+    pub(super) fn is_served(&self, generation: u32) -> bool {
+        self.served.load(Ordering::Relaxed) == generation
+    }
+
+    pub(super) fn fill(&self, offer: Offer) {
+        self.served.store(offer.generation, Ordering::Relaxed);
+        let mut place = lock(&self.offer);
+        *place = Some(offer);
+        self.filled.store(true, Ordering::Release);
+        drop(place);
+        self.waker.wake();
+    }
+}
+
+/// The queues of a path.
+struct Seats {
+    taken: Vec<Arc<Seat>>,
+    /// Queue numbers that are free, the longest unused in front: the target may still be busy closing the last one.
+    free: VecDeque<u16>,
+    granted: u16,
+}
+
+/// What the queues, the device and the thread of a path share.
+pub(super) struct Path {
+    pub(super) uri: Uri,
+    pub(super) subnqn: Nqn,
+    name: String,
+    /// The namespace as it was found first; its size as it is now.
+    pub(super) info: Info,
+    pub(super) blocks: Arc<AtomicU64>,
+    /// None while there is no controller.
+    admin: Mutex<Option<Admin>>,
+    /// Generations up to this one are over.
+    over: AtomicU32,
+    seats: Mutex<Seats>,
+    state: AtomicU8,
+    entered: [AtomicU64; PathState::ALL.len()],
+    pub(super) resent: AtomicU64,
+    pub(super) failed: AtomicU64,
+    trouble: Mutex<String>,
+}
+
+impl Path {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
+    pub(super) fn state(&self) -> PathState {
+        PathState::ALL[usize::from(self.state.load(Ordering::Acquire))]
+    }
+
+    /// Changes the state; only the path's thread does.
+    pub(super) fn enter(&self, next: PathState) {
+        let state = self.state();
+        assert!(state.check(next).is_ok(), "{} -> {}", state.name(), next.name());
+        self.entered[next.index()].fetch_add(1, Ordering::Relaxed);
+        self.state.store(next.index() as u8, Ordering::Release);
+        if matches!(next, PathState::Lost | PathState::Closed) {
+            self.wake();
+        }
+    }
+
+    /// Whether no connection will come any more.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.state(), PathState::Lost | PathState::Closed)
+    }
+
+    /// Connections of generations up to this one are over, and so is what was sent on them.
+    pub(super) fn over(&self) -> u32 {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// The association of this generation is over.
+    pub(super) fn end(&self, generation: u32) {
+        self.over.store(generation, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        for seat in &lock(&self.seats).taken {
+            seat.waker.wake();
+        }
+    }
+
+    pub(super) fn stats(&self) -> PathStats {
+        let count = |state: PathState| (state.name(), self.entered[state.index()].load(Ordering::Relaxed));
+        PathStats {
+            address: self.name.clone(),
+            state: self.state(),
+            entered: PathState::ALL.map(count),
+            resent: self.resent.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            trouble: lock(&self.trouble).clone(),
+        }
+    }
+
+    /// Why things are as they are, for people.
+    pub(super) fn note(&self, trouble: &str) {
+        trouble.clone_into(&mut lock(&self.trouble));
+    }
+
+    /// The admin connection, if there is one.
+    pub(super) fn admin(&self) -> MutexGuard<'_, Option<Admin>> {
+        lock(&self.admin)
+    }
+
     /// One admin command. After anything but an answer the connection is beyond use.
-    pub(super) fn admin(
+    pub(super) fn command(
         &self,
         step: &'static str,
         sqe: Sqe,
-        transfer: Transfer<'_>,
-        limit: Duration,
+        data: Transfer<'_>,
+        limit: std::time::Duration,
     ) -> Result<Cqe, AdminError> {
-        if self.lost.load(Ordering::Acquire) {
-            return Err(AdminError::Broken);
+        match &mut *self.admin() {
+            Some(admin) => admin.command(step, sqe, data, limit),
+            None => Err(AdminError::Broken),
         }
-        lock(&self.admin).command(step, sqe, transfer, limit)
     }
 
-    /// The association is over.
-    pub(super) fn lose(&self) {
-        self.lost.store(true, Ordering::Release);
-        for (_, waker) in &*lock(&self.wakers) {
-            waker.wake();
+    /// The seats of queues that are open, and how many queues were granted.
+    pub(super) fn seats(&self) -> (Vec<Arc<Seat>>, u16) {
+        let seats = lock(&self.seats);
+        (seats.taken.clone(), seats.granted)
+    }
+
+    /// A controller grants so many queues now.
+    pub(super) fn grant(&self, queues: u16) {
+        let mut seats = lock(&self.seats);
+        let taken: Vec<u16> = seats.taken.iter().map(|seat| seat.qid).collect();
+        seats.free = (1..=queues).filter(|qid| !taken.contains(qid)).collect();
+        seats.granted = queues;
+    }
+
+    fn take_seat(&self, waker: Waker) -> Result<Arc<Seat>, AdminError> {
+        let mut seats = lock(&self.seats);
+        let Some(qid) = seats.free.pop_front() else {
+            let what = format!("{} grants {} I/O queues, and all are in use", self.name, seats.granted);
+            return Err(AdminError::protocol("open a queue", what));
+        };
+        let seat = Arc::new(Seat {
+            qid,
+            waker,
+            filled: AtomicBool::new(false),
+            served: AtomicU32::new(0),
+            offer: Mutex::new(None),
+        });
+        seats.taken.push(Arc::clone(&seat));
+        Ok(seat)
+    }
+
+    fn give_back(&self, seat: &Arc<Seat>) {
+        let mut seats = lock(&self.seats);
+        seats.taken.retain(|other| !Arc::ptr_eq(other, seat));
+        if seat.qid <= seats.granted && !seats.free.contains(&seat.qid) {
+            seats.free.push_back(seat.qid);
         }
     }
 }
 
-/// An association with a controller.
+/// A path and its thread, which ends with it.
 pub(super) struct Association {
-    uri: Uri,
-    subnqn: Nqn,
-    cntlid: u16,
-    /// Requests in flight per I/O queue; SQSIZE of Connect, which counts from 0, has the same value.
-    depth: u16,
-    in_capsule_bytes: u32,
-    link: Arc<Link>,
-    /// Queue numbers that are free, the longest unused in front: the target may still be busy closing the last one.
-    free: Mutex<VecDeque<u16>>,
-    queues: u16,
-    keep_alive: Mutex<Option<KeepAlive>>,
+    path: Arc<Path>,
+    asks: SyncSender<Ask>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Association {
     /// Takes over a controller that is ready. `queues` I/O queues were granted.
-    pub(super) fn new(uri: Uri, subnqn: Nqn, admin: Admin, queues: u16, in_capsule_bytes: u32) -> io::Result<Self> {
-        // A queue of n entries holds n - 1 commands, with and without flow control (Base 2.0, full queue).
-        let depth = uri.depth.min(admin.cap.mqes()).max(1);
-        let cntlid = admin.cntlid;
-        let name = uri.to_string();
-        let link = Arc::new(Link {
-            name,
-            admin: Mutex::new(admin),
-            lost: AtomicBool::new(false),
-            wakers: Mutex::new(Vec::new()),
-        });
-        let keep_alive = if uri.kato.is_zero() { None } else { Some(KeepAlive::start(Arc::clone(&link), uri.kato)?) };
-        Ok(Self {
+    pub(super) fn start(
+        uri: Uri,
+        subnqn: Nqn,
+        mut admin: Admin,
+        queues: u16,
+        info: Info,
+        namespace: Namespace,
+        blocks: Arc<AtomicU64>,
+    ) -> io::Result<Self> {
+        admin.connected();
+        let path = Arc::new(Path {
+            name: uri.to_string(),
             uri,
             subnqn,
-            cntlid,
-            depth,
-            in_capsule_bytes,
-            link,
-            free: Mutex::new((1..=queues).collect()),
-            queues,
-            keep_alive: Mutex::new(keep_alive),
-        })
+            info,
+            blocks,
+            admin: Mutex::new(Some(admin)),
+            over: AtomicU32::new(0),
+            seats: Mutex::new(Seats { taken: Vec::new(), free: (1..=queues).collect(), granted: queues }),
+            state: AtomicU8::new(PathState::Live as u8),
+            entered: PathState::ALL.map(|state| AtomicU64::new(u64::from(state == PathState::Live))),
+            resent: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            trouble: Mutex::new(String::new()),
+        });
+        let (asks, asked) = mpsc::sync_channel(MAX_ASKS);
+        let keeper = Keeper::new(Arc::clone(&path), asked, namespace);
+        let thread = thread::Builder::new().name("nvme-path".to_owned()).spawn(move || keeper.run())?;
+        Ok(Self { path, asks, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.link.name
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
-    pub(super) fn link(&self) -> &Link {
-        &self.link
-    }
-
-    /// Whether the association is over. Looked at once per pass.
-    pub(super) fn is_lost(&self) -> bool {
-        self.link.lost.load(Ordering::Acquire)
-    }
-
-    /// Connects an I/O queue and hands its socket to the ring.
-    pub(super) fn open_queue(self: &Arc<Self>, namespace: Namespace, ring: &mut Ring) -> io::Result<TcpQueue> {
-        if self.is_lost() {
-            return Err(AdminError::Broken.into_io());
+    /// A seat for a queue, with a connection waiting in it; or, while there is no controller, with one to come.
+    pub(super) fn open(&self, waker: Waker) -> Result<Arc<Seat>, AdminError> {
+        let seat = self.path.take_seat(waker)?;
+        let (reply, answer) = mpsc::sync_channel(1);
+        let asked = self.asks.send(Ask::Connect { seat: Arc::clone(&seat), reply });
+        // A thread that has ended drops what it was asked, and the sender of the answer with it.
+        let connected =
+            asked.map_err(|_| AdminError::Broken).and_then(|()| answer.recv().unwrap_or(Err(AdminError::Broken)));
+        match connected {
+            Ok(()) => Ok(seat),
+            Err(error) => {
+                self.path.give_back(&seat);
+                Err(error)
+            }
         }
-        let qid = lock(&self.free).pop_front().ok_or_else(|| {
-            io::Error::other(format!("{} grants {} I/O queues, and all are in use", self.name(), self.queues))
-        })?;
-        let queue = self.connect(qid, namespace, ring);
-        if queue.is_err() {
-            self.give_back(qid);
+    }
+
+    /// A queue is gone, its connection closed: its number is free.
+    pub(super) fn close(&self, seat: &Arc<Seat>) {
+        self.path.give_back(seat);
+    }
+
+    /// Tells the thread what a reactor has found out; false: not now, try again later.
+    pub(super) fn tell(&self, ask: Ask) -> bool {
+        !matches!(self.asks.try_send(ask), Err(mpsc::TrySendError::Full(_)))
+    }
+
+    /// Carries out an admin command; if the connection turns out to be broken, the thread is told.
+    pub(super) fn admin(&self, sqe: Sqe, data: Transfer<'_>) -> Result<Cqe, AdminError> {
+        let result = self.path.command("admin command", sqe, data, ADMIN_TIMEOUT);
+        if result.as_ref().is_err_and(|error| !error.is_answer()) {
+            let _ = self.tell(Ask::Look);
         }
-        queue
+        result
     }
 
-    fn connect(self: &Arc<Self>, qid: u16, namespace: Namespace, ring: &mut Ring) -> io::Result<TcpQueue> {
-        let connected = connect_queue(&self.uri, &self.subnqn, qid, self.cntlid, self.depth, self.depth);
-        let (mut line, cntlid) = connected.map_err(AdminError::into_io)?;
-        if cntlid != self.cntlid {
-            let what = format!("CNTLID is {cntlid} for I/O queue {qid}, but {} for the admin queue", self.cntlid);
-            return Err(AdminError::protocol("Connect", what).into_io());
-        }
-        line.set_queue(self.in_capsule_bytes, !self.uri.flow_control);
-        let (stream, host) = line.into_parts().map_err(AdminError::into_io)?;
-        let owner = ring.owner();
-        let pump = Pump::new(ring.socket(stream, owner, u32::from(qid))?);
-        lock(&self.link.wakers).push((qid, ring.waker()));
-        let namespace = Namespace { in_capsule_bytes: host.in_capsule_bytes(), ..namespace };
-        Ok(TcpQueue::new(Arc::clone(self), namespace, qid, self.depth, host, pump, owner))
-    }
-
-    /// A queue's connection is closed: its number is free.
-    pub(super) fn give_back(&self, qid: u16) {
-        lock(&self.link.wakers).retain(|(other, _)| *other != qid);
-        lock(&self.free).push_back(qid);
-    }
-
-    /// Shuts the controller down in good order; nothing happens the second time.
+    /// Shuts the controller down in good order, if there is one; nothing happens the second time.
     pub(super) fn shut_down(&self) -> Result<(), AdminError> {
-        // The thread must be gone first: what it would do to the admin connection now is not a failure.
-        lock(&self.keep_alive).take();
-        if self.link.lost.swap(true, Ordering::AcqRel) {
+        let Some(thread) = lock(&self.thread).take() else { return Ok(()) };
+        let was_live = self.path.state() == PathState::Live;
+        let (reply, answer) = mpsc::sync_channel(1);
+        if self.asks.send(Ask::Stop { reply }).is_err() || !was_live {
+            // A thread that is trying to connect ends when that has ended; nobody need wait.
             return Ok(());
         }
-        let result = lock(&self.link.admin).shut_down();
-        self.link.lose();
+        let result = answer.recv_timeout(STOP_TIMEOUT).unwrap_or(Ok(()));
+        if thread.is_finished() && thread.join().is_err() {
+            warn!(target = self.path.name(), "the thread of the path panicked");
+        }
         result
     }
 }
@@ -172,12 +355,12 @@ impl Association {
 impl Drop for Association {
     fn drop(&mut self) {
         if let Err(error) = self.shut_down() {
-            debug!(target = %self.name(), "{error}");
+            debug!(target = self.path.name(), "{error}");
         }
     }
 }
 
 /// A panic elsewhere does not make these values wrong.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

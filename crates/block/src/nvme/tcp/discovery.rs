@@ -82,7 +82,7 @@ pub fn discover(host: &str, port: u16) -> Result<Vec<DiscoveryEntry>, OpenError>
 }
 
 fn read_log(uri: &Uri) -> Result<Vec<DiscoveryEntry>, AdminError> {
-    let mut admin = Admin::connect(uri, &Nqn::discovery())?;
+    let mut admin = Admin::connect(uri, &Nqn::discovery(), ADMIN_TIMEOUT)?;
     for _ in 0..DISCOVERY_ATTEMPTS {
         let before = header(&mut admin)?;
         let entries = entries(&mut admin, before.numrec.get())?;

@@ -20,10 +20,32 @@ pub const DEFAULT_KATO: Duration = Duration::from_secs(5);
 /// Longest keep-alive timeout.
 pub const MAX_KATO: Duration = Duration::from_secs(3600);
 
+/// The first wait before a broken association is established again, unless the address says otherwise. It doubles up
+/// to [`MAX_RECONNECT_DELAY`], and each wait is between half of it and all of it.
+pub const DEFAULT_RECONNECT_DELAY: Duration = Duration::from_millis(100);
+/// Longest wait between two attempts, unless the first one is longer.
+pub const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
+/// Longest first wait that an address may ask for.
+pub const MAX_FIRST_DELAY: Duration = Duration::from_secs(60);
+/// Without a controller for so long, the namespace is given up, unless the address says otherwise: what Linux uses.
+pub const DEFAULT_CTRL_LOSS_TIMEOUT: Duration = Duration::from_secs(600);
+/// Longest controller-loss timeout but for "never".
+pub const MAX_CTRL_LOSS_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Times a request is sent at most: one that breaks every connection must not do so for ever.
+pub const MAX_SENDS: u32 = 16;
+/// For the old controller of a broken association to be disabled, by which it lets go of its commands.
+pub const FENCE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the admin connection is looked at for what comes without being asked for.
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Messages that wait for the thread of a path.
+pub const MAX_ASKS: usize = 1024;
+
 /// For each of: the TCP connection, ICReq, Connect.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For an admin command.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// For the thread of a path to end, the controller's shutdown included.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the controller to complete a shutdown.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks at CSTS.
@@ -49,4 +71,5 @@ pub const DISCOVERY_ATTEMPTS: usize = 10;
 pub const NAMESPACES_LISTED: usize = 8;
 
 const _: () = assert!(DEFAULT_DEPTH <= MAX_DEPTH && ADMIN_DEPTH < ADMIN_QUEUE_ENTRIES);
+const _: () = assert!(DEFAULT_RECONNECT_DELAY.as_millis() <= MAX_RECONNECT_DELAY.as_millis());
 const _: () = assert!(MAX_TRANSFER_BYTES as u64 / 512 <= MAX_COMMAND_BLOCKS);

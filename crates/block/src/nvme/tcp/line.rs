@@ -8,11 +8,12 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use wire::nvme::{Cqe, Sqe};
+use wire::tcp::Slot;
 use wire::tcp::digest::Crc32c;
 use wire::tcp::host::{Direction, Host, HostConfig, HostEvent};
 
 use super::error::{AdminError, STEP_RESOLVE, STEP_TCP};
-use super::limits::{CONNECT_TIMEOUT, LINE_BYTES};
+use super::limits::LINE_BYTES;
 
 /// The data of an admin command.
 pub enum Transfer<'a> {
@@ -39,13 +40,15 @@ pub(super) struct Line {
 /// What a step waits for.
 enum Goal {
     Initialized,
-    Completion,
+    Completion(Slot),
+    /// Nothing: only what is there is taken.
+    Nothing,
 }
 
 impl Line {
-    /// Connects and negotiates (ICReq, ICResp), within `limit`.
+    /// Connects and negotiates (ICReq, ICResp), each within `limit`.
     pub(super) fn open(host: &str, port: u16, config: HostConfig, limit: Duration) -> Result<Self, AdminError> {
-        let stream = dial(host, port)?;
+        let stream = dial(host, port, limit)?;
         let mut line = Self {
             stream,
             host: Host::new(config),
@@ -85,14 +88,34 @@ impl Line {
             }
             Transfer::Out(data) => Direction::Write { bytes: bytes(data.len())? },
         };
-        self.host.submit(sqe, direction, &mut self.out).expect("one command at a time: there is a free slot");
+        let slot = self.host.submit(sqe, direction, &mut self.out);
+        let slot = slot.expect("one command at a time: there is a free slot");
         if let (Direction::WriteInCapsule { .. }, Transfer::Out(data)) = (direction, &transfer) {
             self.append(data);
         }
-        let cqe = self.run(step, limit, deadline, &Goal::Completion, &mut transfer)?;
+        let cqe = self.run(step, limit, deadline, &Goal::Completion(slot), &mut transfer)?;
         let cqe = cqe.expect("a command ends with a completion");
         let (status, result) = (cqe.status(), cqe.result());
         if status.is_success() { Ok(cqe) } else { Err(AdminError::Status { step, status, result }) }
+    }
+
+    /// Takes what has come without being waited for, above all the end of the connection. Does not block.
+    pub(super) fn look(&mut self, step: &'static str) -> Result<(), AdminError> {
+        if self.broken {
+            return Err(AdminError::Broken);
+        }
+        let io = |source| AdminError::Io { step, source };
+        self.broken = true;
+        self.stream.set_nonblocking(true).map_err(io)?;
+        let read = self.stream.read(&mut self.input[self.filled..]);
+        self.stream.set_nonblocking(false).map_err(io)?;
+        if matches!(read, Ok(0)) {
+            return Err(AdminError::Closed { step });
+        }
+        self.filled += progress(step, read)?;
+        self.parse(step, &Goal::Nothing, &mut Transfer::None)?;
+        self.broken = false;
+        Ok(())
     }
 
     /// Gives up the connection, with the state machine as it is, to the data path.
@@ -165,7 +188,10 @@ impl Line {
                 Some(HostEvent::Completed { digest_ok: false, .. }) => {
                     return Err(AdminError::protocol(step, "the data digest is wrong"));
                 }
-                Some(HostEvent::Completed { cqe, .. }) => reached = Some(Some(cqe)),
+                Some(HostEvent::Completed { slot, cqe, .. }) => {
+                    assert!(matches!(goal, Goal::Completion(ours) if *ours == slot), "one command at a time");
+                    reached = Some(Some(cqe));
+                }
                 Some(HostEvent::Closed(cause)) => {
                     // The peer should learn why (the termination request); whether it does changes nothing here.
                     let _ = self.stream.write_all(&self.out);
@@ -214,18 +240,18 @@ fn append(host: &Host, out: &mut Vec<u8>, data: &[u8]) {
     }
 }
 
-fn dial(host: &str, port: u16) -> Result<TcpStream, AdminError> {
+fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, AdminError> {
     let io = |step| move |source| AdminError::Io { step, source };
     let addresses = (host, port).to_socket_addrs().map_err(io(STEP_RESOLVE))?;
     let mut last = AdminError::protocol(STEP_RESOLVE, format!("{host} has no address"));
     for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+        match TcpStream::connect_timeout(&address, limit) {
             Ok(stream) => {
                 stream.set_nodelay(true).map_err(io(STEP_TCP))?;
                 return Ok(stream);
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                last = AdminError::TimedOut { step: STEP_TCP, limit: CONNECT_TIMEOUT };
+                last = AdminError::TimedOut { step: STEP_TCP, limit };
             }
             Err(source) => last = AdminError::Io { step: STEP_TCP, source },
         }

@@ -15,6 +15,7 @@ pub(super) const RANGE_BYTES: usize = size_of::<DsmRange>();
 pub(super) struct Namespace {
     pub(super) nsid: u32,
     pub(super) block_bytes: u32,
+    /// When this controller was connected to; the size now is the device's.
     pub(super) blocks: u64,
     pub(super) max_transfer_bytes: u32,
     /// In-capsule data of an I/O queue: IOCCSZ x 16 - 64.
@@ -36,18 +37,18 @@ pub(super) enum Plan {
 }
 
 impl Namespace {
-    /// The command for a request whose buffer has `carried` bytes (0 without a buffer).
-    pub(super) fn plan(&self, op: Op, carried: usize) -> Plan {
-        match self.command(op, carried) {
+    /// The command for a request whose buffer has `carried` bytes (0 without a buffer), with `blocks` blocks there now.
+    pub(super) fn plan(&self, op: Op, carried: usize, blocks: u64) -> Plan {
+        match self.command(op, carried, blocks) {
             Ok(plan) => plan,
             Err(failure) => Plan::Over(Err(failure)),
         }
     }
 
-    fn command(&self, op: Op, carried: usize) -> Result<Plan, Failure> {
+    fn command(&self, op: Op, carried: usize, blocks: u64) -> Result<Plan, Failure> {
         let nsid = self.nsid;
         if let Some(range) = op.range() {
-            self.check(range)?;
+            check(range, blocks)?;
         }
         if self.read_only && !matches!(op, Op::Read(_) | Op::Flush) {
             return Err(Failure::ReadOnly);
@@ -92,14 +93,6 @@ impl Namespace {
         if bytes <= self.in_capsule_bytes { Direction::WriteInCapsule { bytes } } else { Direction::Write { bytes } }
     }
 
-    fn check(&self, range: Range) -> Result<(), Failure> {
-        let end = range.lba.checked_add(range.blocks).ok_or(Failure::OutOfRange)?;
-        if range.blocks == 0 {
-            return Err(Failure::BadTransfer);
-        }
-        if end > self.blocks { Err(Failure::OutOfRange) } else { Ok(()) }
-    }
-
     /// The bytes of a transfer, which must be those of its buffer.
     fn transfer(&self, range: Range, carried: usize) -> Result<u32, Failure> {
         let bytes = range.blocks.checked_mul(u64::from(self.block_bytes)).ok_or(Failure::BadTransfer)?;
@@ -108,6 +101,14 @@ impl Namespace {
         }
         Ok(bytes as u32)
     }
+}
+
+fn check(range: Range, blocks: u64) -> Result<(), Failure> {
+    let end = range.lba.checked_add(range.blocks).ok_or(Failure::OutOfRange)?;
+    if range.blocks == 0 {
+        return Err(Failure::BadTransfer);
+    }
+    if end > blocks { Err(Failure::OutOfRange) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -138,31 +139,31 @@ mod tests {
     fn small_writes_travel_in_their_capsule() {
         let write = |blocks| {
             let op = Op::Write { range: range(0, blocks), fua: false };
-            direction(&NAMESPACE.plan(op, blocks as usize * 512))
+            direction(&NAMESPACE.plan(op, blocks as usize * 512, 1000))
         };
         assert_eq!(write(16), Direction::WriteInCapsule { bytes: 8192 });
         assert_eq!(write(17), Direction::Write { bytes: 8704 });
         let bare = Namespace { in_capsule_bytes: 0, ..NAMESPACE };
-        assert_eq!(direction(&bare.plan(Op::Deallocate(range(1, 2)), 0)), Direction::Write { bytes: 16 });
+        assert_eq!(direction(&bare.plan(Op::Deallocate(range(1, 2)), 0, 1000)), Direction::Write { bytes: 16 });
     }
 
     #[test]
     fn commands_are_as_asked() {
-        let Plan::Command { sqe, .. } = NAMESPACE.plan(Op::Write { range: range(7, 2), fua: true }, 1024) else {
+        let Plan::Command { sqe, .. } = NAMESPACE.plan(Op::Write { range: range(7, 2), fua: true }, 1024, 1000) else {
             panic!()
         };
         assert_eq!((sqe.nsid.get(), sqe.slba(), sqe.nlb(), sqe.fua()), (3, 7, 2, true));
         let zeroes = Op::WriteZeroes { range: range(9, 5), fua: false, deallocate: true };
-        let Plan::Command { sqe, direction, .. } = NAMESPACE.plan(zeroes, 0) else { panic!() };
+        let Plan::Command { sqe, direction, .. } = NAMESPACE.plan(zeroes, 0, 1000) else { panic!() };
         assert_eq!((sqe.slba(), sqe.nlb(), sqe.deac(), direction), (9, 5, true, Direction::None));
-        let Plan::Command { sqe, ranges, .. } = NAMESPACE.plan(Op::Deallocate(range(4, 6)), 0) else { panic!() };
+        let Plan::Command { sqe, ranges, .. } = NAMESPACE.plan(Op::Deallocate(range(4, 6)), 0, 1000) else { panic!() };
         assert!(sqe.dsm_deallocate() && sqe.dsm_ranges() == 1);
         assert_eq!(ranges, [0, 0, 0, 0, 6, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
     fn what_cannot_be_is_over_at_once() {
-        let fails = |namespace: &Namespace, op, carried| match namespace.plan(op, carried) {
+        let fails = |namespace: &Namespace, op, carried| match namespace.plan(op, carried, namespace.blocks) {
             Plan::Over(Err(failure)) => failure,
             plan => panic!("{op:?}: {plan:?}"),
         };
@@ -177,7 +178,7 @@ mod tests {
         let old = Namespace { write_zeroes: false, dataset_management: false, ..NAMESPACE };
         let zeroes = Op::WriteZeroes { range: range(0, 1), fua: false, deallocate: false };
         assert_eq!(fails(&old, zeroes, 0), Failure::Device(Status::INVALID_OPCODE));
-        assert_eq!(old.plan(Op::Deallocate(range(0, 1)), 0), Plan::Over(Ok(())));
+        assert_eq!(old.plan(Op::Deallocate(range(0, 1)), 0, 1000), Plan::Over(Ok(())));
         let huge = Namespace { blocks: 1 << 40, ..NAMESPACE };
         let zeroes = Op::WriteZeroes { range: range(0, MAX_COMMAND_BLOCKS + 1), fua: false, deallocate: false };
         assert_eq!(fails(&huge, zeroes, 0), Failure::BadTransfer);

@@ -6,6 +6,18 @@
 //! ```
 //!
 //! IPv6 addresses stand in brackets; the port may be left out. Nothing is percent-decoded: no option needs it.
+//!
+//! | option | default | means |
+//! |---|---|---|
+//! | `ns=N` | the only one | namespace |
+//! | `hdgst=1`, `ddgst=1` | 0 | digests behind headers, behind data |
+//! | `hostnqn=`, `hostid=` | those of nvme-cli, else random | who this host is |
+//! | `depth=N` | 128 | requests in flight per queue |
+//! | `kato=5s` | 5s | keep-alive timeout: a target that is silent for so long is gone |
+//! | `sqflow=1` | 0 | submission queue flow control |
+//! | `reconnect-delay=T` | 100ms | the first wait before reconnecting; later ones double, up to 1s |
+//! | `ctrl-loss-timeout=T` | 600s | for so long reconnecting is tried, and requests wait; `0`, `never` |
+//! | `retry=WHAT` | idempotent | what is sent again: `none`, `idempotent`, `all` (see `fate`) |
 
 use std::fmt;
 use std::fs;
@@ -17,13 +29,17 @@ use uuid::Uuid;
 use wire::nvme::Nqn;
 use wire::nvme::nqn::MAX_BYTES;
 
-use super::limits::{DEFAULT_DEPTH, DEFAULT_KATO, DEFAULT_PORT, MAX_DEPTH, MAX_KATO};
+use super::fate::Retry;
+use super::limits::{
+    DEFAULT_CTRL_LOSS_TIMEOUT, DEFAULT_DEPTH, DEFAULT_KATO, DEFAULT_PORT, DEFAULT_RECONNECT_DELAY,
+    MAX_CTRL_LOSS_TIMEOUT, MAX_DEPTH, MAX_FIRST_DELAY, MAX_KATO,
+};
 
 /// How every address of this kind starts.
 pub const SCHEME: &str = "nvme-tcp://";
 
 /// The options behind the question mark, and what each wants.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 11] = [
     ("ns", "a namespace number from 1"),
     ("hdgst", "0 or 1: header digests"),
     ("ddgst", "0 or 1: data digests"),
@@ -32,6 +48,9 @@ const OPTIONS: [(&str, &str); 8] = [
     ("depth", "requests in flight per queue, 1 to 1024"),
     ("kato", "the keep-alive timeout: 5s, 2500ms, or 0 for none"),
     ("sqflow", "0 or 1: submission queue flow control"),
+    ("reconnect-delay", "the first wait before reconnecting, up to 60s: 100ms, 2s"),
+    ("ctrl-loss-timeout", "how long to try to reconnect: 600s, 0 for not at all, or never for without end"),
+    ("retry", "what is sent again after reconnecting: none, idempotent or all"),
 ];
 
 /// Where a namespace is and how to connect to it.
@@ -59,6 +78,12 @@ pub struct Uri {
     pub kato: Duration,
     /// Keep submission queue flow control on: costs a response capsule per read.
     pub flow_control: bool,
+    /// The first wait before a broken association is established again; later ones grow.
+    pub reconnect_delay: Duration,
+    /// Without a controller for so long, the namespace is given up; zero: at once. `None`: never.
+    pub ctrl_loss_timeout: Option<Duration>,
+    /// What is sent again after reconnecting.
+    pub retry: Retry,
 }
 
 /// What is wrong with an address.
@@ -94,6 +119,9 @@ impl Uri {
             depth: DEFAULT_DEPTH,
             kato: DEFAULT_KATO,
             flow_control: false,
+            reconnect_delay: DEFAULT_RECONNECT_DELAY,
+            ctrl_loss_timeout: Some(DEFAULT_CTRL_LOSS_TIMEOUT),
+            retry: Retry::default(),
         }
     }
 
@@ -113,6 +141,16 @@ impl Uri {
                 self.depth = value.parse().ok().filter(|depth| (1..=MAX_DEPTH).contains(depth)).ok_or_else(bad)?;
             }
             "kato" => self.kato = duration(value).filter(|kato| *kato <= MAX_KATO).ok_or_else(bad)?,
+            "reconnect-delay" => {
+                let delay = duration(value).filter(|delay| *delay <= MAX_FIRST_DELAY);
+                self.reconnect_delay = delay.ok_or_else(bad)?;
+            }
+            "ctrl-loss-timeout" if value == "never" => self.ctrl_loss_timeout = None,
+            "ctrl-loss-timeout" => {
+                let timeout = duration(value).filter(|timeout| *timeout <= MAX_CTRL_LOSS_TIMEOUT);
+                self.ctrl_loss_timeout = Some(timeout.ok_or_else(bad)?);
+            }
+            "retry" => self.retry = Retry::parse(value).ok_or_else(bad)?,
             _ => return Err(unknown(name)),
         }
         Ok(())
@@ -337,6 +375,17 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_when_the_target_goes_away() {
+        let uri = parse("nvme-tcp://h/nqn.a?reconnect-delay=250ms&ctrl-loss-timeout=30s&retry=none");
+        assert_eq!((uri.reconnect_delay, uri.retry), (Duration::from_millis(250), Retry::None));
+        assert_eq!(uri.ctrl_loss_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(parse("nvme-tcp://h/nqn.a?ctrl-loss-timeout=never").ctrl_loss_timeout, None);
+        assert_eq!(parse("nvme-tcp://h/nqn.a?ctrl-loss-timeout=0").ctrl_loss_timeout, Some(Duration::ZERO));
+        assert_eq!(parse("nvme-tcp://h/nqn.a?retry=all").retry, Retry::All);
+        assert_eq!(parse("nvme-tcp://h/nqn.a").retry, Retry::Idempotent);
+    }
+
+    #[test]
     fn the_host_identifier_follows_from_the_host_nqn() {
         let id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
         let from_nqn = parse(&format!("nvme-tcp://h/nqn.a?hostnqn=nqn.2014-08.org.nvmexpress:uuid:{id}"));
@@ -371,6 +420,9 @@ mod tests {
             ("nvme-tcp://h/nqn.a?depth=1025", "depth=1025", "1 to 1024"),
             ("nvme-tcp://h/nqn.a?kato=5", "kato=5", "2500ms"),
             ("nvme-tcp://h/nqn.a?hdgst=yes", "hdgst=yes", "0 or 1"),
+            ("nvme-tcp://h/nqn.a?retry=some", "retry=some", "none, idempotent or all"),
+            ("nvme-tcp://h/nqn.a?reconnect-delay=61s", "reconnect-delay=61s", "up to 60s"),
+            ("nvme-tcp://h/nqn.a?ctrl-loss-timeout=5", "ctrl-loss-timeout=5", "600s"),
             ("nvme-tcp://h/nqn.a?hostid=1", "hostid=1", "UUID"),
             ("nvme-tcp://h/nqn.a?hostnqn=me", "\"me\" is not an NQN", "nqn."),
         ] {

@@ -156,6 +156,17 @@ impl Host {
         }
     }
 
+    /// The connection takes the place of one that broke: its command identifiers start with another generation, so that
+    /// a response that was meant for the old one names no command of this one. Generations count modulo 63.
+    ///
+    /// # Panics
+    /// If a command is in flight.
+    #[must_use]
+    pub fn with_generation(mut self, generation: u16) -> Self {
+        self.table.start_at(generation);
+        self
+    }
+
     /// Connect has succeeded: more than one command may be in flight, and each may have `in_capsule_bytes` of data in
     /// its capsule (IOCCSZ x 16 - 64; the Admin queue: 8,192). If Connect disabled flow control, the controller may use
     /// SUCCESS.
@@ -206,6 +217,12 @@ impl Host {
     #[must_use]
     pub fn state(&self, slot: Slot) -> RequestState {
         self.table.state(slot)
+    }
+
+    /// The identifier of the command in `slot`, for Abort; `None` if there is none.
+    #[must_use]
+    pub fn cid(&self, slot: Slot) -> Option<u16> {
+        (self.state(slot) != RequestState::Free).then(|| self.table.cid(slot))
     }
 
     /// Commands in flight.

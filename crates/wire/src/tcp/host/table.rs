@@ -82,6 +82,12 @@ impl Table {
         Self { entries: vec![Entry::FREE; usize::from(depth)], free: (0..depth).rev().collect(), live }
     }
 
+    /// Every slot's next command has this generation. Nothing is in flight.
+    pub(super) fn start_at(&mut self, generation: u16) {
+        assert_eq!(self.in_flight(), 0, "identifiers in use do not change");
+        self.entries.iter_mut().for_each(|entry| entry.generation = generation % GENERATIONS);
+    }
+
     pub(super) fn in_flight(&self) -> u32 {
         (self.entries.len() - self.free.len()) as u32
     }
@@ -137,6 +143,18 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_that_starts_at_another_generation_does_not_know_old_identifiers() {
+        let mut old = Table::new(4);
+        let slot = old.begin(RequestState::Waiting, 0).unwrap();
+        for generation in 1..=2 * GENERATIONS {
+            let mut new = Table::new(4);
+            new.start_at(generation);
+            assert_eq!(new.begin(RequestState::Waiting, 0), Some(slot));
+            assert_eq!(new.find(old.cid(slot)).is_some(), generation.is_multiple_of(GENERATIONS));
+        }
+    }
 
     #[test]
     fn an_identifier_comes_back_after_all_generations_and_is_never_ffff() {

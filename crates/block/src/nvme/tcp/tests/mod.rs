@@ -3,6 +3,7 @@
 mod connect;
 mod faults;
 mod io;
+mod reconnect;
 mod target;
 
 use std::time::{Duration, Instant};
@@ -52,6 +53,17 @@ impl Rig {
             _ => Data::None,
         };
         self.queue.submit(&mut self.ring, Request { tag, op, data }).is_ok()
+    }
+
+    /// Polls until something that was waited for has happened.
+    fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what}: {:?}", self.device.paths());
+            self.queue.kick(&mut self.ring);
+            self.ring.enter(Wait::For(Duration::from_millis(1))).expect("enter");
+            self.queue.poll(&mut self.ring, &mut self.out);
+        }
     }
 
     /// Polls until nothing is in flight.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,14 +15,15 @@ use wire::nvme::identify::{oncs, sgls};
 use wire::nvme::opcode::fabrics;
 use wire::nvme::property::{CAP, CC, CSTS, VS};
 use wire::nvme::{
-    ActiveNamespaces, Cap, Cc, ConnectCommand, ConnectData, ConnectResult, Csts, DiscoveryLogEntry, DiscoveryLogHeader,
-    DsmRange, FABRICS, IdDescriptor, IdDescriptorList, IdentifyController, IdentifyNamespace, InvalidParameter,
-    LbaFormat, Nqn, Sgl, Sqe, Status, Vs, admin, cns, io,
+    ActiveNamespaces, Cap, Cc, ConnectCommand, ConnectData, ConnectResult, Cqe, Csts, DiscoveryLogEntry,
+    DiscoveryLogHeader, DsmRange, FABRICS, IdDescriptor, IdDescriptorList, IdentifyController, IdentifyNamespace,
+    InvalidParameter, LbaFormat, Nqn, Sgl, Sqe, Status, Vs, admin, cns, io,
 };
 use wire::tcp::Slot;
 use wire::tcp::controller::{Controller, Event, Limits};
 use wire::tcp::digest::Crc32c;
 use wire::tcp::limits::ADMIN_IN_CAPSULE_BYTES;
+use wire::tcp::pdu::{CapsuleResp, CommonHeader, kind};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::nvme::tcp::Uri;
@@ -51,6 +52,31 @@ pub(super) enum Fault {
     Hang,
     /// Answers I/O commands with bytes that are no PDU.
     Garbage,
+    /// Does not answer I/O commands, only Keep Alives.
+    Silent,
+    /// Answers commands that an earlier connection did not get an answer to, before the first command of its own.
+    Stale,
+}
+
+/// A connection closes, once, after so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// The how-manieth connection that the target accepted, from 1.
+    pub(super) connection: usize,
+    /// Bytes that the target sends on it.
+    pub(super) sent: usize,
+    /// Bytes that the target receives on it.
+    pub(super) received: usize,
+}
+
+impl Cut {
+    pub(super) fn sent(connection: usize, bytes: usize) -> Self {
+        Self { connection, sent: bytes, received: usize::MAX }
+    }
+
+    pub(super) fn received(connection: usize, bytes: usize) -> Self {
+        Self { connection, sent: usize::MAX, received: bytes }
+    }
 }
 
 /// How the target is.
@@ -76,7 +102,13 @@ pub(super) struct Config {
     pub(super) changes: usize,
     pub(super) controller: fn(&mut IdentifyController),
     pub(super) namespace: fn(&mut IdentifyNamespace),
+    pub(super) uuid: [u8; 16],
     pub(super) fault: Fault,
+    pub(super) cut: Option<Cut>,
+    /// Closes every connection that is made.
+    pub(super) away: bool,
+    /// Answers Connect with this.
+    pub(super) refusal: Option<Status>,
 }
 
 impl Default for Config {
@@ -98,7 +130,11 @@ impl Default for Config {
             changes: 0,
             controller: |_| {},
             namespace: |_| {},
+            uuid: UUID,
             fault: Fault::None,
+            cut: None,
+            away: false,
+            refusal: None,
         }
     }
 }
@@ -114,10 +150,20 @@ pub(super) struct Seen {
     pub(super) in_capsule: AtomicUsize,
     pub(super) r2ts: AtomicUsize,
     pub(super) fua: AtomicUsize,
+    /// Controllers that were disabled while enabled.
+    pub(super) disabled: AtomicUsize,
+    /// Flushes that came while a write was not answered.
+    pub(super) early_flushes: AtomicUsize,
+    /// Opcodes of I/O commands, in order, with the numbers of their connections.
+    pub(super) log: Mutex<Vec<(usize, u8)>>,
 }
 
 struct Shared {
-    config: Config,
+    /// What new connections find.
+    config: Mutex<Config>,
+    open: Mutex<Vec<TcpStream>>,
+    /// Identifiers of I/O commands that were not answered.
+    unanswered: Mutex<Vec<u16>>,
     disk: Mutex<Vec<u8>>,
     properties: Mutex<(Cc, Csts)>,
     seen: Seen,
@@ -136,7 +182,9 @@ impl Target {
         let address = listener.local_addr().expect("bound");
         let bytes = config.blocks as usize * config.block_bytes as usize;
         let shared = Arc::new(Shared {
-            config,
+            config: Mutex::new(config),
+            open: Mutex::default(),
+            unanswered: Mutex::default(),
             disk: Mutex::new(vec![0; bytes]),
             properties: Mutex::default(),
             seen: Seen::default(),
@@ -149,8 +197,13 @@ impl Target {
                     return;
                 }
                 let (shared, stream) = (Arc::clone(&for_thread), stream.expect("accept"));
-                shared.seen.connections.fetch_add(1, Ordering::SeqCst);
-                thread::spawn(move || Connection::new(&shared, stream).serve());
+                let number = shared.seen.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                let config = shared.config.lock().expect("config").clone();
+                if config.away {
+                    continue;
+                }
+                shared.open.lock().expect("open").push(stream.try_clone().expect("a descriptor"));
+                thread::spawn(move || Connection::new(&shared, config, number, stream).serve());
             }
         });
         Self { address, shared }
@@ -158,6 +211,23 @@ impl Target {
 
     pub(super) fn seen(&self) -> &Seen {
         &self.shared.seen
+    }
+
+    /// Connections that are made from now on find another target.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.shared.config.lock().expect("config"));
+    }
+
+    /// Closes every connection.
+    pub(super) fn hang_up(&self) {
+        for stream in self.shared.open.lock().expect("open").drain(..) {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub(super) fn grow_disk(&self, blocks: usize) {
+        self.disk().resize(blocks * 512, 0);
     }
 
     pub(super) fn disk(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
@@ -181,6 +251,10 @@ struct Over;
 
 struct Connection<'a> {
     shared: &'a Shared,
+    config: Config,
+    number: usize,
+    /// Bytes sent and received so far.
+    bytes: (usize, usize),
     stream: TcpStream,
     controller: Controller,
     connected: bool,
@@ -191,31 +265,50 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(shared: &'a Shared, stream: TcpStream) -> Self {
+    fn new(shared: &'a Shared, config: Config, number: usize, stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("nodelay");
         let limits = Limits {
-            in_capsule_bytes: shared.config.in_capsule_bytes,
-            max_h2c_bytes: shared.config.max_h2c_bytes,
+            in_capsule_bytes: config.in_capsule_bytes,
+            max_h2c_bytes: config.max_h2c_bytes,
             allow_header_digest: true,
             allow_data_digest: true,
             max_transfer_bytes: 1 << 20,
         };
         let controller = Controller::new(limits);
-        Self { shared, stream, controller, connected: false, admin: false, out: Vec::new(), writes: HashMap::new() }
+        let (out, writes) = (Vec::new(), HashMap::new());
+        Self { shared, config, number, bytes: (0, 0), stream, controller, connected: false, admin: false, out, writes }
     }
 
     fn serve(mut self) {
+        self.converse();
+        // The host sees the end although `hang_up` has another descriptor of the socket.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    fn converse(&mut self) {
         let (mut input, mut chunk) = (Vec::new(), vec![0; 48 * 1024]);
         loop {
-            match self.stream.read(&mut chunk) {
+            let cut = self.config.cut.filter(|cut| cut.connection == self.number);
+            let most = cut.map_or(chunk.len(), |cut| (cut.received - self.bytes.1).min(chunk.len()));
+            match self.stream.read(&mut chunk[..most]) {
                 Ok(0) | Err(_) => return,
-                Ok(n) => input.extend_from_slice(&chunk[..n]),
+                Ok(n) => {
+                    input.extend_from_slice(&chunk[..n]);
+                    self.bytes.1 += n;
+                }
             }
-            if self.shared.config.fault == Fault::Mute {
+            if self.config.fault == Fault::Mute {
                 continue;
             }
             let ended = self.parse(&mut input).is_err();
-            for piece in self.out.chunks(self.shared.config.piece) {
+            if let Some(cut) = cut
+                && self.bytes.0 + self.out.len() >= cut.sent
+            {
+                let _ = self.stream.write_all(&self.out[..cut.sent - self.bytes.0]);
+                return;
+            }
+            self.bytes.0 += self.out.len();
+            for piece in self.out.chunks(self.config.piece) {
                 if self.stream.write_all(piece).is_err() {
                     return;
                 }
@@ -267,12 +360,16 @@ impl<'a> Connection<'a> {
 
     fn connect(&mut self, slot: Slot, sqe: &Sqe, data: &[u8]) -> Result<(), Over> {
         assert!(sqe.is_fabrics() && sqe.fctype() == fabrics::CONNECT, "Connect comes first");
-        let (command, config) = (ConnectCommand::view(sqe), &self.shared.config);
+        let (command, config) = (ConnectCommand::view(sqe), &self.config);
         let data = ConnectData::read_from_bytes(data).expect("1,024 bytes of data");
         let bad = Status::CONNECT_INVALID_PARAMETERS.with_dnr();
         let subnqn = data.subnqn().expect("an NQN");
         if subnqn.as_str() != NQN && !subnqn.is_discovery() {
             self.controller.respond(slot, bad, InvalidParameter::SUBNQN.to_result(), &mut self.out);
+            return Ok(());
+        }
+        if let Some(refusal) = config.refusal {
+            self.controller.respond(slot, refusal, 0, &mut self.out);
             return Ok(());
         }
         let host = data.hostnqn().expect("an NQN");
@@ -297,7 +394,7 @@ impl<'a> Connection<'a> {
     }
 
     fn admin_command(&mut self, slot: Slot, sqe: &Sqe) -> Result<(), Over> {
-        let (config, seen) = (&self.shared.config, &self.shared.seen);
+        let (config, seen) = (&self.config, &self.shared.seen);
         let (mut status, mut result) = (Status::SUCCESS, 0);
         match (sqe.opcode, sqe.fctype()) {
             (FABRICS, fabrics::PROPERTY_GET | fabrics::PROPERTY_SET) => result = self.property(sqe),
@@ -334,9 +431,9 @@ impl<'a> Connection<'a> {
         let (cc, csts) = &mut *properties;
         match (sqe.fctype(), command.ofst.get()) {
             (fabrics::PROPERTY_GET, CAP) => {
-                Cap::default().with_mqes(self.shared.config.mqes).with_to(2).with_css(Cap::CSS_NVM).0
+                Cap::default().with_mqes(self.config.mqes).with_to(2).with_css(Cap::CSS_NVM).0
             }
-            (fabrics::PROPERTY_GET, VS) => u64::from(self.shared.config.vs.0),
+            (fabrics::PROPERTY_GET, VS) => u64::from(self.config.vs.0),
             (fabrics::PROPERTY_GET, CC) => u64::from(cc.0),
             (fabrics::PROPERTY_GET, CSTS) => u64::from(csts.0),
             (fabrics::PROPERTY_SET, CC) => {
@@ -346,6 +443,7 @@ impl<'a> Connection<'a> {
                     !was.en() || !cc.en() || *cc == was.with_normal_shutdown(),
                     "an enabled controller stays as it is"
                 );
+                self.shared.seen.disabled.fetch_add(usize::from(was.en() && !cc.en()), Ordering::SeqCst);
                 *csts = csts.with_rdy(cc.en());
                 if *cc == cc.with_normal_shutdown() {
                     self.shared.seen.shutdowns.fetch_add(1, Ordering::SeqCst);
@@ -358,7 +456,7 @@ impl<'a> Connection<'a> {
     }
 
     fn page(&self, sqe: &Sqe) -> Option<Vec<u8>> {
-        let config = &self.shared.config;
+        let config = &self.config;
         match sqe.cns() {
             cns::CONTROLLER => {
                 let mut id = IdentifyController::new_zeroed();
@@ -388,7 +486,7 @@ impl<'a> Connection<'a> {
             }
             cns::NAMESPACE_DESCRIPTORS => {
                 assert!(config.vs >= Vs::V1_3, "older controllers do not know descriptors");
-                Some(IdDescriptorList::build(&[IdDescriptor::Uuid(UUID)]).as_bytes().to_vec())
+                Some(IdDescriptorList::build(&[IdDescriptor::Uuid(config.uuid)]).as_bytes().to_vec())
             }
             _ => None,
         }
@@ -397,7 +495,7 @@ impl<'a> Connection<'a> {
     /// The whole log; GENCTR moves with every read of the header, so often as the configuration says.
     fn discovery_log(&self) -> Vec<u8> {
         let reads = self.shared.seen.log_reads.fetch_add(1, Ordering::SeqCst);
-        let config = &self.shared.config;
+        let config = &self.config;
         let mut log = DiscoveryLogHeader::new(reads.min(config.changes) as u64, config.entries).as_bytes().to_vec();
         for number in 0..config.entries {
             let nqn = Nqn::new(&format!("{NQN}{number}")).expect("an NQN");
@@ -408,11 +506,23 @@ impl<'a> Connection<'a> {
     }
 
     fn io_command(&mut self, slot: Slot, sqe: &Sqe, data: &[u8]) -> Result<(), Over> {
-        let (config, seen) = (&self.shared.config, &self.shared.seen);
+        let (config, seen) = (&self.config, &self.shared.seen);
         let count = seen.io_commands.fetch_add(1, Ordering::SeqCst) + 1;
+        seen.log.lock().expect("log").push((self.number, sqe.opcode));
         match config.fault {
             Fault::CloseAt(last) if count >= last => return Err(Over),
-            Fault::Hang => return Ok(()),
+            Fault::Hang | Fault::Silent => {
+                self.shared.unanswered.lock().expect("list").push(sqe.cid.get());
+                return Ok(());
+            }
+            Fault::Stale => {
+                for cid in self.shared.unanswered.lock().expect("list").drain(..) {
+                    let plen = (size_of::<CapsuleResp>() as u32).into();
+                    let ch = CommonHeader { kind: kind::CAPSULE_RESP, flags: 0, hlen: 24, pdo: 0, plen };
+                    let stale = CapsuleResp { ch, cqe: Cqe::new(cid, Status::SUCCESS, 0) };
+                    self.out.extend_from_slice(stale.as_bytes());
+                }
+            }
             Fault::Answer(status) => {
                 self.controller.respond(slot, status, 0, &mut self.out);
                 return Ok(());
@@ -450,6 +560,7 @@ impl<'a> Connection<'a> {
                 Ok(())
             }
             io::FLUSH => {
+                seen.early_flushes.fetch_add(usize::from(!self.writes.is_empty()), Ordering::SeqCst);
                 self.controller.respond(slot, Status::SUCCESS, 0, &mut self.out);
                 Ok(())
             }
@@ -460,7 +571,7 @@ impl<'a> Connection<'a> {
     /// Asks for the next part of a command's data, or carries it out when all is there.
     fn write_or_ask(&mut self, slot: Slot, sqe: Sqe, data: Vec<u8>, done: usize) {
         if done < data.len() {
-            let bytes = (data.len() - done).min(self.shared.config.r2t_bytes as usize);
+            let bytes = (data.len() - done).min(self.config.r2t_bytes as usize);
             self.shared.seen.r2ts.fetch_add(1, Ordering::SeqCst);
             self.controller.request_data(slot, bytes as u32, &mut self.out);
             self.writes.insert(slot.0, (sqe, data, done + bytes));
@@ -471,20 +582,20 @@ impl<'a> Connection<'a> {
                 self.erase(range.slba.get(), range.nlb.get());
             }
         } else {
-            let start = sqe.slba() as usize * self.shared.config.block_bytes as usize;
+            let start = sqe.slba() as usize * self.config.block_bytes as usize;
             self.shared.disk.lock().expect("disk")[start..start + data.len()].copy_from_slice(&data);
         }
         self.controller.respond(slot, Status::SUCCESS, 0, &mut self.out);
     }
 
     fn erase(&self, slba: u64, blocks: u32) {
-        let block = self.shared.config.block_bytes as usize;
+        let block = self.config.block_bytes as usize;
         self.shared.disk.lock().expect("disk")[slba as usize * block..][..blocks as usize * block].fill(0);
     }
 
     /// The data of a command and its success, in two pieces where it is large.
     fn answer_with(&mut self, slot: Slot, data: &[u8]) -> Result<(), Over> {
-        let fault = if self.admin { Fault::None } else { self.shared.config.fault };
+        let fault = if self.admin { Fault::None } else { self.config.fault };
         let total = if fault == Fault::Short { data.len() / 2 } else { data.len() };
         let middle = if total > 8192 { total / 2 } else { 0 };
         let mut success = false;

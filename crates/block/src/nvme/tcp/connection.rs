@@ -1,0 +1,444 @@
+//! One I/O connection of a queue: what is in flight on it, and the bytes on their way.
+//!
+//! ```text
+//!   start ── capsule ──▶ Outbox ── send: one system call ──▶ target
+//!              small writes with their data, behind it
+//!   receive ◀── completions ◀── state machine ◀── one receive for many ── target
+//!              C2HData: copied from the scratch buffer, or received straight into the request's buffer
+//!              R2T: H2CData from the request's buffer into the outbox
+//! ```
+//!
+//! The slots of the state machine index a table of what is pending: no look-up, no allocation. A request's buffer is in
+//! one of two places, its pending entry or the outbox (lent out for sending, under a key of slot and generation). A
+//! completion that overtakes its own bytes waits, parked, until the outbox gives them back.
+
+use std::fmt;
+use std::io;
+
+use machine::region::Buf;
+use wire::nvme::{Cqe, Status};
+use wire::tcp::Slot;
+use wire::tcp::digest::Crc32c;
+use wire::tcp::host::{Direction, Host, HostEvent};
+
+use super::fate::{Held, is_about_the_path};
+use super::limits::RECEIVES_PER_POLL;
+use super::namespace::{Namespace, Plan, RANGE_BYTES};
+use crate::pump::{Outbox, Pump, Received, Scratch, Sent};
+use crate::{Completion, Completions, Failure, Op, Outcome, Returned, Tag};
+
+/// Why a connection is over.
+pub(super) enum Lost {
+    /// The target closed it.
+    Closed,
+    /// The operating system says so.
+    Io(io::Error),
+    /// The target broke the protocol, or told us to leave.
+    Refused(String),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the target closed it"),
+            Self::Io(error) => error.fmt(f),
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A connection that is ready for commands.
+pub(super) struct Connection {
+    pub(super) namespace: Namespace,
+    pub(super) pump: Pump,
+    pub(super) commands: Commands,
+}
+
+impl Connection {
+    pub(super) fn new(namespace: Namespace, host: Host, depth: u16, pump: Pump) -> Self {
+        let pending = (0..depth).map(|_| Pending::default()).collect();
+        let commands = Commands { host, pending, live: 0, parked: Vec::with_capacity(usize::from(depth)) };
+        Self { namespace, pump, commands }
+    }
+
+    /// Whether the target takes another command.
+    pub(super) fn has_room(&self) -> bool {
+        self.commands.live < self.commands.pending.len()
+    }
+
+    /// Puts a request on its way, if it is one that the namespace can carry out.
+    ///
+    /// # Errors
+    /// It is over already.
+    pub(super) fn start(&mut self, held: Held, blocks: u64) -> Result<(), Completion> {
+        let carried = held.buf.as_ref().map_or(0, |buf| buf.len());
+        match self.namespace.plan(held.op, carried, blocks) {
+            Plan::Over(outcome) => Err(completion(held.tag, outcome, held.buf)),
+            Plan::Command { sqe, direction, ranges } => {
+                let slot = self.commands.host.submit(sqe, direction, self.pump.out.bytes());
+                let slot = slot.expect("fewer commands are in flight than there are slots");
+                self.commands.start(slot, held, direction, ranges, &mut self.pump.out);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what there is, and what becomes possible by that.
+    pub(super) fn send(&mut self, over: &mut Vec<Completion>) -> Result<(), Lost> {
+        loop {
+            let result = self.pump.flush();
+            self.commands.take_back(&mut self.pump.out, over);
+            match result {
+                Ok(Sent::All) if !self.pump.out.is_empty() => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(Lost::Io(error)),
+            }
+        }
+    }
+
+    /// Receives and handles what is there.
+    pub(super) fn receive(&mut self, scratch: &mut Scratch, out: &mut Completions) -> Result<(), Lost> {
+        let Self { pump, commands, .. } = self;
+        for _ in 0..RECEIVES_PER_POLL {
+            let slot = commands.host.incoming().map(|incoming| incoming.slot);
+            let direct = commands.destination();
+            match pump.receive(scratch, direct) {
+                Ok(Received::Nothing) => return Ok(()),
+                Ok(Received::Closed) => return Err(Lost::Closed),
+                Err(error) => return Err(Lost::Io(error)),
+                Ok(Received::Bytes { direct, rest }) => {
+                    let end = commands.absorb(slot, direct, &mut pump.out, out);
+                    let end = end.and_then(|()| commands.parse(rest, &mut pump.out, out));
+                    match end {
+                        Ok(left) => pump.keep(left),
+                        Err(why) => {
+                            // The peer should learn why; the socket may be full, and then it does not.
+                            let _ = pump.flush();
+                            return Err(Lost::Refused(why));
+                        }
+                    }
+                    if pump.socket().drained() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the connection. What was in flight goes to `broken`; what the target had answered is over.
+    pub(super) fn close(mut self, broken: &mut Vec<Held>, over: &mut Vec<Completion>) {
+        self.pump.out.clear();
+        self.commands.take_back(&mut self.pump.out, over);
+        self.commands.abandon(broken);
+    }
+}
+
+/// A request that the target has, or will have with the next send.
+#[derive(Default)]
+struct Pending {
+    tag: Tag,
+    /// None while nothing is pending.
+    op: Option<Op>,
+    /// The how-manieth request of its queue.
+    order: u64,
+    /// How often it was sent, this time included.
+    sends: u32,
+    cancelled: bool,
+    /// The request's buffer, unless the outbox has it.
+    buf: Option<Buf>,
+    /// The outbox has the buffer.
+    lent: bool,
+    /// The target asked for (more) data.
+    wanted: bool,
+    generation: u16,
+    /// The data of a Dataset Management command.
+    ranges: [u8; RANGE_BYTES],
+}
+
+impl Pending {
+    fn is_live(&self) -> bool {
+        self.op.is_some()
+    }
+}
+
+/// A completion whose buffer is still being sent.
+struct Parked {
+    key: u32,
+    tag: Tag,
+    outcome: Outcome,
+}
+
+/// The commands in flight.
+pub(super) struct Commands {
+    pub(super) host: Host,
+    pending: Box<[Pending]>,
+    pub(super) live: usize,
+    parked: Vec<Parked>,
+}
+
+impl Commands {
+    /// A command has been given a slot and its header is in the outbox; small data follows it.
+    fn start(&mut self, slot: Slot, held: Held, direction: Direction, ranges: [u8; RANGE_BYTES], outbox: &mut Outbox) {
+        let pending = &mut self.pending[slot.index()];
+        assert!(!pending.is_live(), "the state machine gives out free slots only");
+        let generation = pending.generation.wrapping_add(1);
+        let Held { order, tag, op, buf, sends, cancelled } = held;
+        *pending = Pending {
+            tag,
+            op: Some(op),
+            order,
+            sends: sends + 1,
+            cancelled,
+            buf,
+            generation,
+            ranges,
+            lent: false,
+            wanted: false,
+        };
+        self.live += 1;
+        if let Direction::WriteInCapsule { bytes } = direction {
+            self.append(slot, 0, bytes, outbox);
+        }
+    }
+
+    /// Where the payload that is being received belongs.
+    fn destination(&mut self) -> Option<&mut [u8]> {
+        let incoming = self.host.incoming()?;
+        let buf = self.pending[incoming.slot.index()].buf.as_mut()?;
+        Some(&mut buf[incoming.offset as usize..][..incoming.remaining as usize])
+    }
+
+    /// `direct` bytes of payload have been received in their place.
+    fn absorb(
+        &mut self,
+        slot: Option<Slot>,
+        direct: usize,
+        outbox: &mut Outbox,
+        out: &mut Completions,
+    ) -> Result<(), String> {
+        let Some(slot) = slot.filter(|_| direct > 0) else { return Ok(()) };
+        let incoming = self.host.incoming().expect("nothing was parsed since");
+        let buf = self.pending[slot.index()].buf.as_ref().expect("bytes were received into it");
+        let bytes = &buf[incoming.offset as usize..][..direct];
+        match self.host.absorbed(bytes) {
+            Some(event) => self.handle(event, outbox, out),
+            None => Ok(()),
+        }
+    }
+
+    /// Parses all that has been received; what is left belongs to a unit that is not complete.
+    fn parse<'a>(
+        &mut self,
+        mut input: &'a [u8],
+        outbox: &mut Outbox,
+        out: &mut Completions,
+    ) -> Result<&'a [u8], String> {
+        loop {
+            let fed = self.host.feed(input, outbox.bytes());
+            input = &input[fed.consumed..];
+            match fed.event {
+                Some(event) => self.handle(event, outbox, out)?,
+                None => return Ok(input),
+            }
+        }
+    }
+
+    fn handle(&mut self, event: HostEvent<'_>, outbox: &mut Outbox, out: &mut Completions) -> Result<(), String> {
+        match event {
+            HostEvent::Data { slot, offset, bytes } => {
+                let buf = self.pending[slot.index()].buf.as_mut().expect("only reads receive data");
+                buf[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+            }
+            HostEvent::WantsData { slot, .. } => {
+                self.pending[slot.index()].wanted = true;
+                self.supply(slot, outbox);
+            }
+            // The command stays in flight: what becomes of it is decided with the others of the connection.
+            HostEvent::Completed { cqe, .. } if is_about_the_path(cqe.status()) => {
+                return Err(format!("the target has ended the queue: {}", cqe.status()));
+            }
+            HostEvent::Completed { slot, cqe, digest_ok } => self.complete(slot, &cqe, digest_ok, out),
+            HostEvent::Initialized => unreachable!("the connection was initialized before it came here"),
+            HostEvent::Closed(cause) => return Err(cause.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Sends the next H2CData of a command, if it is asked for and its buffer is at hand.
+    fn supply(&mut self, slot: Slot, outbox: &mut Outbox) {
+        while self.pending[slot.index()].wanted && !self.pending[slot.index()].lent {
+            match self.host.h2c(slot, u32::MAX, outbox.bytes()) {
+                Some(chunk) => self.append(slot, chunk.offset, chunk.bytes, outbox),
+                None => self.pending[slot.index()].wanted = false,
+            }
+        }
+    }
+
+    /// Data of a command behind its header, and the digest behind it where one was negotiated.
+    fn append(&mut self, slot: Slot, offset: u32, bytes: u32, outbox: &mut Outbox) {
+        let pending = &mut self.pending[slot.index()];
+        let part = offset as usize..offset as usize + bytes as usize;
+        let digest = |data: &[u8]| self.host.data_digest().then(|| Crc32c::of(data));
+        let digest = if let Some(buf) = pending.buf.take() {
+            let digest = digest(&buf[part.clone()]);
+            pending.lent = true;
+            outbox.carried(buf, part, Some(key(slot, pending.generation)));
+            digest
+        } else {
+            let data = &pending.ranges[part];
+            outbox.bytes().extend_from_slice(data);
+            digest(data)
+        };
+        if let Some(digest) = digest {
+            outbox.bytes().extend_from_slice(&digest);
+        }
+    }
+
+    /// Takes buffers back that have been sent; those of commands that are over already complete.
+    fn take_back(&mut self, outbox: &mut Outbox, over: &mut Vec<Completion>) {
+        while let Some((key, buf)) = outbox.returned().pop() {
+            let (slot, generation) = (Slot(key as u16), (key >> 16) as u16);
+            let pending = &mut self.pending[slot.index()];
+            if pending.is_live() && pending.generation == generation {
+                pending.buf = Some(buf);
+                pending.lent = false;
+                self.supply(slot, outbox);
+            } else {
+                let parked = self.parked.iter().position(|parked| parked.key == key);
+                let parked = self.parked.swap_remove(parked.expect("a buffer belongs to a command"));
+                over.push(completion(parked.tag, parked.outcome, Some(buf)));
+            }
+        }
+    }
+
+    fn complete(&mut self, slot: Slot, cqe: &Cqe, digest_ok: bool, out: &mut Completions) {
+        let status = cqe.status();
+        let outcome = match (status.is_success(), digest_ok) {
+            (true, true) => Ok(()),
+            // The command was carried out, but what arrived is not what was sent: as Linux has it, worth another try.
+            (true, false) => Err(Failure::Device(Status::DATA_TRANSFER_ERROR)),
+            (false, _) => Err(Failure::Device(status)),
+        };
+        let pending = &mut self.pending[slot.index()];
+        pending.op = None;
+        self.live -= 1;
+        if pending.lent {
+            self.parked.push(Parked { key: key(slot, pending.generation), tag: pending.tag, outcome });
+        } else {
+            out.list.push(completion(pending.tag, outcome, pending.buf.take()));
+        }
+    }
+
+    /// The requests that the target has not answered. Nothing may follow: the connection is over.
+    fn abandon(&mut self, broken: &mut Vec<Held>) {
+        assert!(self.parked.is_empty(), "the outbox was emptied");
+        for pending in &mut self.pending {
+            if let Some(op) = pending.op.take() {
+                let Pending { order, tag, sends, cancelled, .. } = *pending;
+                broken.push(Held { order, tag, op, buf: pending.buf.take(), sends, cancelled });
+            }
+        }
+        self.live = 0;
+    }
+
+    /// A request that is not wanted any more.
+    pub(super) fn cancel(&mut self, tag: Tag) {
+        let live = self.pending.iter_mut().filter(|pending| pending.is_live() && pending.tag == tag);
+        live.for_each(|pending| pending.cancelled = true);
+    }
+
+    /// What is asked for by the commands in flight.
+    pub(super) fn ops(&self) -> impl Iterator<Item = &Op> {
+        self.pending.iter().filter_map(|pending| pending.op.as_ref())
+    }
+}
+
+/// What names a buffer in the outbox: a slot may be used again while its last buffer is still being sent.
+fn key(slot: Slot, generation: u16) -> u32 {
+    u32::from(generation) << 16 | u32::from(slot.0)
+}
+
+pub(super) fn completion(tag: Tag, outcome: Outcome, buf: Option<Buf>) -> Completion {
+    Completion { tag, outcome, data: buf.map_or(Returned::None, Returned::Carried) }
+}
+
+#[cfg(test)]
+mod tests {
+    use machine::region::Pool;
+    use wire::nvme::Sqe;
+    use wire::tcp::controller::{Controller, Limits};
+    use wire::tcp::host::HostConfig;
+    use wire::tcp::pdu::{CapsuleResp, CommonHeader, kind};
+    use zerocopy::IntoBytes;
+
+    use super::*;
+    use crate::Range;
+
+    const BYTES: u32 = 8192;
+    /// In a capsule: behind the common header, and opcode and flags of the command.
+    const CID_AT: usize = 8 + 2;
+
+    /// A connection of two commands, initialized and connected.
+    fn commands() -> Commands {
+        let mut host = Host::new(HostConfig { header_digest: false, data_digest: false, depth: 2 });
+        let mut target = Controller::new(Limits {
+            in_capsule_bytes: BYTES,
+            max_h2c_bytes: 4096,
+            allow_header_digest: false,
+            allow_data_digest: false,
+            max_transfer_bytes: BYTES,
+        });
+        let (mut sent, mut answer) = (Vec::new(), Vec::new());
+        host.start(&mut sent);
+        assert!(target.feed(&sent, &mut answer).event.is_some());
+        assert_eq!(host.feed(&answer, &mut sent).event, Some(HostEvent::Initialized));
+        host.set_queue(BYTES, true);
+        let pending = (0..2).map(|_| Pending::default()).collect();
+        Commands { host, pending, live: 0, parked: Vec::new() }
+    }
+
+    fn write(commands: &mut Commands, tag: Tag, pool: &Pool, outbox: &mut Outbox) -> (Slot, u16) {
+        let start = outbox.bytes().len();
+        let direction = Direction::WriteInCapsule { bytes: BYTES };
+        let slot = commands.host.submit(Sqe::write(1, 0, 16, false), direction, outbox.bytes()).expect("room");
+        let cid = u16::from_le_bytes([outbox.bytes()[start + CID_AT], outbox.bytes()[start + CID_AT + 1]]);
+        let mut buf = pool.take().expect("a buffer");
+        buf.set_len(BYTES as usize);
+        let op = Op::Write { range: Range { lba: 0, blocks: 16 }, fua: false };
+        let held = Held { order: tag, tag, op, buf: Some(buf), sends: 0, cancelled: false };
+        commands.start(slot, held, direction, [0; RANGE_BYTES], outbox);
+        (slot, cid)
+    }
+
+    fn response(cid: u16) -> CapsuleResp {
+        let plen = (size_of::<CapsuleResp>() as u32).into();
+        let ch = CommonHeader { kind: kind::CAPSULE_RESP, flags: 0, hlen: 24, pdo: 0, plen };
+        CapsuleResp { ch, cqe: Cqe::new(cid, Status::SUCCESS, 0) }
+    }
+
+    #[test]
+    fn a_completion_that_overtakes_its_data_waits_for_the_buffer() {
+        let (mut commands, mut outbox, mut out) = (commands(), Outbox::default(), Completions::default());
+        let (pool, mut over) = (Pool::anonymous(BYTES as usize, 2).expect("memory"), Vec::new());
+        let (slot, cid) = write(&mut commands, 1, &pool, &mut outbox);
+        commands.parse(response(cid).as_bytes(), &mut outbox, &mut out).expect("a response that is in order");
+        assert!(out.list.is_empty() && commands.live == 0 && commands.parked.len() == 1);
+
+        let (again, _) = write(&mut commands, 2, &pool, &mut outbox);
+        assert_eq!(again, slot, "the slot is free, its buffer is not");
+        let sent = outbox.flush(|parts| Ok(Some(parts.iter().map(|part| part.len()).sum())));
+        assert!(matches!(sent, Ok(Sent::All)));
+        commands.take_back(&mut outbox, &mut over);
+        assert_eq!((over.len(), over[0].tag, over[0].outcome), (1, 1, Ok(())));
+        assert!(commands.parked.is_empty() && commands.live == 1);
+        assert!(commands.pending[slot.index()].buf.is_some() && !commands.pending[slot.index()].lent);
+        over.clear();
+        assert_eq!(pool.free(), 1);
+
+        let mut broken = Vec::new();
+        commands.abandon(&mut broken);
+        assert_eq!((broken.len(), broken[0].tag, broken[0].sends), (1, 2, 1));
+        assert!(broken[0].buf.is_some() && commands.live == 0);
+    }
+}

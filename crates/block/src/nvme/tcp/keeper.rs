@@ -1,0 +1,238 @@
+//! The thread of a path: keeps the association alive, and makes a new one when it breaks.
+//!
+//! An ordinary thread, never on a reactor: connecting and admin commands block. Every half of KATO it sends a Keep
+//! Alive; the target ends the association when none comes for KATO. If it cannot be sent or is not answered, if the
+//! admin connection closes, or if a queue says that its connection broke, the association is over:
+//!
+//! ```text
+//!   1. the old controller is disabled, if it can be reached: its commands are then over
+//!   2. the queues are told, and hold what is to be sent again (fate.rs)
+//!   3. wait a little longer each time (backoff.rs)
+//!   4. connect, enable, identify: is it the same namespace? ── no: lost ── could not: 3, until the time is up: lost
+//!   5. connect a queue for each seat, leave it there, and all is as before
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+use wire::nvme::Sqe;
+
+use super::admin::Admin;
+use super::association::{Offer, Path, PathState, Seat};
+use super::backoff::BackOff;
+use super::describe::{self, Trouble};
+use super::error::AdminError;
+use super::limits::{ADMIN_TIMEOUT, FENCE_TIMEOUT, LOOK_INTERVAL, MAX_IO_QUEUES};
+use super::line::Transfer;
+use super::namespace::Namespace;
+
+/// What the thread of a path is asked.
+pub(super) enum Ask {
+    /// Connect a queue, or, while there is no controller, when there is one again.
+    Connect { seat: Arc<Seat>, reply: SyncSender<Result<(), AdminError>> },
+    /// A connection of this generation broke.
+    Broken { generation: u32 },
+    /// Look at the admin connection now.
+    Look,
+    /// Shut the controller down and end.
+    Stop { reply: SyncSender<Result<(), AdminError>> },
+}
+
+/// How a time of being Live or of waiting ended.
+enum End {
+    /// The association broke, and why.
+    Broken(String),
+    /// The user wants to stop.
+    Stop(SyncSender<Result<(), AdminError>>),
+    /// The time is over.
+    Waited,
+}
+
+/// Why there is no association.
+enum GivenUp {
+    Stop(SyncSender<Result<(), AdminError>>),
+    Lost(String),
+}
+
+pub(super) struct Keeper {
+    path: Arc<Path>,
+    asks: Receiver<Ask>,
+    /// As the present controller has it.
+    namespace: Namespace,
+    generation: u32,
+}
+
+impl Keeper {
+    pub(super) fn new(path: Arc<Path>, asks: Receiver<Ask>, namespace: Namespace) -> Self {
+        Self { path, asks, namespace, generation: 1 }
+    }
+
+    /// Until the path is lost or closed.
+    pub(super) fn run(mut self) {
+        loop {
+            let end = self.live();
+            let given_up = match end {
+                End::Stop(reply) => return self.stop(&reply),
+                End::Broken(why) => match self.reconnect(why) {
+                    Ok(()) => continue,
+                    Err(given_up) => given_up,
+                },
+                End::Waited => unreachable!("being live has no time limit"),
+            };
+            match given_up {
+                GivenUp::Stop(reply) => return self.stop(&reply),
+                GivenUp::Lost(why) => {
+                    warn!(target = self.path.name(), "given up: {why}");
+                    self.path.note(&why);
+                    return self.path.enter(PathState::Lost);
+                }
+            }
+        }
+    }
+
+    fn stop(&self, reply: &SyncSender<Result<(), AdminError>>) {
+        let result = self.path.admin().take().map_or(Ok(()), |mut admin| admin.shut_down());
+        self.path.enter(PathState::Closed);
+        self.path.end(self.generation);
+        let _ = reply.send(result);
+    }
+
+    /// Keeps the association alive until it breaks or nobody wants it any more.
+    fn live(&mut self) -> End {
+        let pause = self.path.uri.kato / 2;
+        let mut due = Instant::now() + pause;
+        let look = if pause.is_zero() { LOOK_INTERVAL } else { LOOK_INTERVAL.min(pause) };
+        loop {
+            match self.asks.recv_timeout(look) {
+                Ok(Ask::Connect { seat, reply }) => {
+                    let connected = self.connect_seat(&seat);
+                    let _ = reply.send(connected);
+                }
+                Ok(Ask::Broken { generation }) if generation < self.generation => {}
+                Ok(Ask::Broken { .. }) => return End::Broken("an I/O connection broke".to_owned()),
+                Ok(Ask::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Ask::Stop { reply }) => return End::Stop(reply),
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the sender says Stop before it goes"),
+            }
+            let mut checked = self.path.admin().as_mut().map_or(Err(AdminError::Broken), Admin::look);
+            if checked.is_ok() && !pause.is_zero() && Instant::now() >= due {
+                due = Instant::now() + pause;
+                let limit = self.path.uri.kato.min(ADMIN_TIMEOUT);
+                checked = self.path.command("Keep Alive", Sqe::keep_alive(), Transfer::None, limit).map(drop);
+            }
+            if let Err(error) = checked {
+                return End::Broken(error.to_string());
+            }
+        }
+    }
+
+    /// Ends the association that broke and makes another one.
+    fn reconnect(&mut self, why: String) -> Result<(), GivenUp> {
+        self.path.enter(PathState::Reconnecting);
+        warn!(target = self.path.name(), "the association broke: {why}");
+        self.path.note(&why);
+        if let Some(mut admin) = self.path.admin().take()
+            && let Err(error) = admin.disable(FENCE_TIMEOUT)
+        {
+            debug!(target = self.path.name(), "{error}");
+        }
+        self.path.end(self.generation);
+        let begun = Instant::now();
+        let mut back_off = BackOff::new(self.path.uri.reconnect_delay);
+        let mut trouble = why;
+        loop {
+            let left = match self.path.uri.ctrl_loss_timeout {
+                Some(timeout) => timeout.saturating_sub(begun.elapsed()),
+                None => Duration::MAX,
+            };
+            if left.is_zero() {
+                let timeout = self.path.uri.ctrl_loss_timeout.unwrap_or_default();
+                return Err(GivenUp::Lost(format!("no controller within {timeout:?}: {trouble}")));
+            }
+            if let End::Stop(reply) = self.wait(back_off.wait().min(left)) {
+                return Err(GivenUp::Stop(reply));
+            }
+            match self.establish(left.min(ADMIN_TIMEOUT)) {
+                Ok(()) => {
+                    warn!(target = self.path.name(), "connected again after {:?}", begun.elapsed());
+                    return Ok(());
+                }
+                Err(failed) if failed.is_final() => return Err(GivenUp::Lost(failed.why())),
+                Err(failed) => {
+                    trouble = failed.why();
+                    info!(target = self.path.name(), "not connected yet: {trouble}");
+                    self.path.note(&trouble);
+                }
+            }
+        }
+    }
+
+    /// Waits, and answers what can be answered without a controller.
+    fn wait(&self, time: Duration) -> End {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.asks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Ask::Connect { reply, .. }) => {
+                    let _ = reply.send(Ok(()));
+                }
+                Ok(Ask::Broken { .. } | Ask::Look) => {}
+                Ok(Ask::Stop { reply }) => return End::Stop(reply),
+                Err(RecvTimeoutError::Timeout) => return End::Waited,
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the sender says Stop before it goes"),
+            }
+        }
+    }
+
+    /// A new association, with a connection in every seat; no single step takes longer than `limit`.
+    fn establish(&mut self, limit: Duration) -> Result<(), Trouble> {
+        let path = Arc::clone(&self.path);
+        let mut admin = Admin::connect(&path.uri, &path.subnqn, limit)?;
+        let found = describe::look(&mut admin, &path.uri)?;
+        let blocks = path.blocks.load(Ordering::Relaxed);
+        describe::same(&path.info, blocks, &found, &path.uri)?;
+        let granted = admin.set_number_of_queues(MAX_IO_QUEUES)?;
+        path.grant(granted);
+        let (seats, _) = path.seats();
+        if let Some(seat) = seats.iter().find(|seat| seat.qid > granted) {
+            let what = format!("{granted} I/O queues are granted now, and number {} is in use", seat.qid);
+            return Err(AdminError::protocol("Set Features (Number of Queues)", what).into());
+        }
+        (self.generation, self.namespace) = (self.generation + 1, found.namespace);
+        let mut offers = Vec::with_capacity(seats.len());
+        for seat in seats {
+            let offer = self.offer(&admin, seat.qid)?;
+            offers.push((seat, offer));
+        }
+        admin.connected();
+        path.blocks.fetch_max(found.info.blocks, Ordering::Relaxed);
+        *path.admin() = Some(admin);
+        path.enter(PathState::Live);
+        offers.into_iter().for_each(|(seat, offer)| seat.fill(offer));
+        Ok(())
+    }
+
+    fn connect_seat(&self, seat: &Seat) -> Result<(), AdminError> {
+        // Asked for while the association was made anew, and connected with the others.
+        if seat.is_served(self.generation) {
+            return Ok(());
+        }
+        let offer = match &*self.path.admin() {
+            Some(admin) => self.offer(admin, seat.qid)?,
+            None => return Err(AdminError::Broken),
+        };
+        seat.fill(offer);
+        Ok(())
+    }
+
+    fn offer(&self, admin: &Admin, qid: u16) -> Result<Offer, AdminError> {
+        let Self { path, namespace, generation, .. } = self;
+        let generation = *generation;
+        let in_capsule = namespace.in_capsule_bytes;
+        let ready = admin.connect_io(&path.uri, &path.subnqn, qid, in_capsule, generation as u16)?;
+        let namespace = Namespace { in_capsule_bytes: ready.host.in_capsule_bytes(), ..*namespace };
+        Ok(Offer { ready, generation, namespace })
+    }
+}

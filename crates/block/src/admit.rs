@@ -4,11 +4,11 @@
 use crate::limits::MAX_DEVICE_BYTES;
 use crate::{Data, Failure, Info, Op, Range, Request};
 
-/// Checks a request against what the device is.
+/// Checks a request against what the device is, with the `blocks` that it has now.
 ///
 /// # Errors
 /// The status that the request must complete with.
-pub(crate) fn admit(info: &Info, request: &Request<'_>) -> Result<(), Failure> {
+pub(crate) fn admit(info: &Info, blocks: u64, request: &Request<'_>) -> Result<(), Failure> {
     if info.features.read_only && !matches!(request.op, Op::Read(_) | Op::Flush) {
         return Err(Failure::ReadOnly);
     }
@@ -20,7 +20,7 @@ pub(crate) fn admit(info: &Info, request: &Request<'_>) -> Result<(), Failure> {
     if range.blocks == 0 {
         return Err(Failure::BadTransfer);
     }
-    if range.lba.checked_add(range.blocks).is_none_or(|end| end > info.blocks) {
+    if range.lba.checked_add(range.blocks).is_none_or(|end| end > blocks) {
         return Err(Failure::OutOfRange);
     }
     if !moves_data {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     fn ask(info: &Info, op: Op, data: Data<'_>) -> Result<(), Failure> {
-        admit(info, &Request { tag: 0, op, data })
+        admit(info, info.blocks, &Request { tag: 0, op, data })
     }
 
     #[test]

@@ -7,11 +7,36 @@ use machine::ring::Ring;
 use uuid::Uuid;
 
 use crate::Queue;
+use crate::size::format_size;
 
 /// A block device. Shared by all reactors; everything per I/O goes through the [`Queue`] that each reactor opens.
 pub trait Device: Send + Sync {
-    /// What the device is. Constant for the life of the device.
+    /// What the device is. Constant for the life of the device; the size in it is the one that it was opened with.
     fn info(&self) -> &Info;
+
+    /// The size now, in logical blocks. It never gets smaller.
+    fn blocks(&self) -> u64 {
+        self.info().blocks
+    }
+
+    /// Looks at the medium again, and tells the size that all queues go by from now on, in logical blocks. A regular
+    /// file that is shorter than `want` bytes is made so long first. May block: for control threads.
+    ///
+    /// # Errors
+    /// The device cannot have the wanted size, or the medium got shorter; the size stays as it was.
+    fn refresh(&self, want: Option<u64>) -> Result<u64, OpenError> {
+        let (info, blocks) = (self.info(), self.blocks());
+        let bytes = blocks * u64::from(info.block_bytes);
+        match want {
+            Some(want) if want != bytes => Err(OpenError {
+                device: info.name.clone(),
+                why: format!("it has {}, and {} devices do not change their size", format_size(bytes), info.kind),
+                hint: "Leave its size as it is, or serve another device.".to_owned(),
+                source: None,
+            }),
+            _ => Ok(blocks),
+        }
+    }
 
     /// Opens a queue for the reactor that owns `ring`. The queue never leaves that reactor.
     ///
@@ -42,7 +67,7 @@ pub struct Info {
     pub kind: &'static str,
     /// Bytes of a logical block: 512 or 4096.
     pub block_bytes: u32,
-    /// Size in logical blocks.
+    /// Size in logical blocks when it was opened; see [`Device::blocks`].
     pub blocks: u64,
     /// Blocks of the granule the device likes best for writes and deallocation (NVMe's NPWG, NPDG); at least 1.
     pub preferred_blocks: u32,
@@ -55,7 +80,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// Size in bytes.
+    /// Size in bytes when it was opened.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.blocks * u64::from(self.block_bytes)

@@ -19,6 +19,7 @@ mod device;
 pub mod file;
 pub mod identity;
 pub mod limits;
+mod live_size;
 pub mod null;
 pub mod nvme;
 pub mod pump;

@@ -103,7 +103,7 @@ impl Queue for NullQueue {
         if self.done.len() == NULL_QUEUE_DEPTH {
             return Err(Refused(request));
         }
-        let outcome = admit(&self.info, &request);
+        let outcome = admit(&self.info, self.info.blocks, &request);
         let Request { tag, op, data } = request;
         let data = match (op, data) {
             (Op::Read(range), Data::Lend) if outcome.is_ok() => {

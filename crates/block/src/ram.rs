@@ -239,7 +239,7 @@ impl Queue for RamQueue {
         if self.in_flight() == RAM_QUEUE_DEPTH || self.pieces + MAX_PIECES > RAM_QUEUE_PIECES {
             return Err(Refused(request));
         }
-        let admitted = admit(&self.info, &request);
+        let admitted = admit(&self.info, self.info.blocks, &request);
         let Request { tag, op, data } = request;
         if let Err(failure) = admitted {
             let back = match data {

@@ -262,3 +262,45 @@ fn through_a_specification() {
     assert_eq!(format!("{:?}", device.info().identity), "6ba7b810-9dad-41d1-80b4-00c04fd430c8");
     assert!("ram:1000".parse::<Spec>().expect("a specification").open(&Defaults::default()).is_err());
 }
+
+#[test]
+fn a_file_grows_while_it_is_served() {
+    let dir = dir();
+    let path = image(&dir, "disk.img", 1 << 20);
+    let device = open(&path, FileOptions::default()).expect("an image");
+    let mut rig = Rig::new(&device);
+    let last = pattern(9, 512);
+    assert_eq!(rig.read(2048, 512, 1, Way::Carried), Err(Failure::OutOfRange));
+    assert_eq!(device.refresh(None).expect("nothing has happened"), 2048);
+
+    // Made longer by somebody else: not before it was looked at.
+    fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(2 << 20)).expect("longer");
+    assert_eq!((device.blocks(), rig.read(2048, 512, 1, Way::Carried)), (2048, Err(Failure::OutOfRange)));
+    assert_eq!(device.refresh(None).expect("it is longer"), 4096);
+    rig.write(4095, 1, &last, false, Way::Carried).expect("the open queue goes by the new size");
+
+    // Made longer here, data and all.
+    assert_eq!(device.refresh(Some(3 << 20)).expect("it can be made longer"), 6144);
+    assert_eq!(fs::metadata(&path).expect("it is there").len(), 3 << 20);
+    assert_eq!(
+        (rig.read(4095, 512, 1, Way::Carried), rig.read(6143, 512, 1, Way::Carried)),
+        (Ok(last), Ok(vec![0; 512]))
+    );
+    assert_eq!((device.blocks(), device.info().blocks), (6144, 2048));
+
+    let says = |want, part: &str| {
+        let error = device.refresh(want).expect_err("not possible").to_string();
+        assert!(error.contains(part) && device.blocks() == 6144, "{error}");
+    };
+    says(Some(1 << 20), "it has 3 MiB, not 1 MiB");
+    says(Some((3 << 20) + 1), "not a whole number of 512-byte blocks");
+    fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len((4 << 20) + 1)).expect("longer");
+    says(None, "truncate -s 4194816");
+    fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(1 << 20)).expect("shorter");
+    says(None, "it has 1 MiB now, and 3 MiB are served");
+    drop((rig, device));
+
+    let device = open(&path, READ_ONLY).expect("an image");
+    let error = device.refresh(Some(2 << 20)).expect_err("read-only").to_string();
+    assert!(error.contains("read-only"), "{error}");
+}

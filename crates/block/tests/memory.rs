@@ -79,6 +79,16 @@ fn sizes() {
 }
 
 #[test]
+fn memory_does_not_grow() {
+    for device in [&ram(1 << 20, 512) as &dyn Device, &null(1 << 20, 512)] {
+        assert_eq!(device.refresh(None).expect("nothing to do"), 2048);
+        assert_eq!(device.refresh(Some(1 << 20)).expect("nothing to do"), 2048);
+        let error = device.refresh(Some(2 << 20)).expect_err("it does not grow").to_string();
+        assert!(error.contains("do not change their size"), "{error}");
+    }
+}
+
+#[test]
 fn what_memory_says_of_itself() {
     let (a, b) = (ram(1 << 20, 512), ram(1 << 20, 512));
     assert_ne!(a.info().identity, b.info().identity, "a new disk each time");

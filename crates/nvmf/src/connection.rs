@@ -305,7 +305,8 @@ impl Connection {
         let namespace = pass.engine.namespace(sqe.nsid.get()).ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
         let cell = self.cell(pass, sqe.nsid.get());
         self.commands[slot.index()].cell = Some(cell);
-        let decoded = decode(sqe, &pass.engine.namespaces[namespace].info)?;
+        let at = &pass.engine.namespaces[namespace];
+        let decoded = decode(sqe, &at.info, at.device.blocks())?;
         let command = &mut self.commands[slot.index()];
         command.work = decoded.work;
         command.namespace = namespace;

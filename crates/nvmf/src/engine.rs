@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use block::{Completions, Data, Info, Op, Queue, Refused, Request, Tag};
+use block::{Completions, Data, Device, Info, Op, Queue, Refused, Request, Tag};
 use machine::clock::Coarse;
 use machine::region::{Buf, Pool};
 use machine::ring::Ring;
@@ -37,6 +37,7 @@ impl Owner {
 
 /// A namespace as this reactor reaches it.
 pub(crate) struct Namespace {
+    pub(crate) device: Arc<dyn Device>,
     pub(crate) info: Info,
     queue: Box<dyn Queue>,
     submitted: bool,
@@ -83,7 +84,7 @@ impl Engine {
         for (_, device) in target.namespaces() {
             let queue = device.open_queue(ring)?;
             let info = device.info().clone();
-            namespaces.push(Namespace { info, queue, submitted: false });
+            namespaces.push(Namespace { device: Arc::clone(device), info, queue, submitted: false });
         }
         let small = Pool::anonymous(SMALL_BUFFER.0, SMALL_BUFFER.1)?;
         let large = Pool::anonymous(LARGE_BUFFER.0, LARGE_BUFFER.1)?;

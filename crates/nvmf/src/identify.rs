@@ -26,7 +26,7 @@ pub(crate) fn answer(session: &Session, controller: &Controller, sqe: &Sqe) -> R
     let bytes = match (sqe.cns(), controller.kind) {
         (cns::CONTROLLER, _) => self::controller(target, controller).as_bytes().to_vec(),
         (cns::NAMESPACE, Kind::Io) => match active(target, nsid)? {
-            Some(device) => namespace(device.info(), device.used_blocks()).as_bytes().to_vec(),
+            Some(device) => namespace(device.info(), device.blocks(), device.used_blocks()).as_bytes().to_vec(),
             None => inactive(),
         },
         (cns::ACTIVE_NAMESPACES, Kind::Io) => active_namespaces(target, nsid)?,
@@ -142,12 +142,12 @@ fn identify_io(target: &Target, id: &mut IdentifyController) {
     id.ofcs = ofcs::DISCONNECT.into();
 }
 
-/// CNS 00h. No metadata, one format: the device's.
-fn namespace(info: &Info, used: u64) -> IdentifyNamespace {
+/// CNS 00h, with the size and the use of now. No metadata, one format: the device's.
+fn namespace(info: &Info, blocks: u64, used: u64) -> IdentifyNamespace {
     let mut id = IdentifyNamespace::new_zeroed();
-    id.nsze = info.blocks.into();
-    id.ncap = info.blocks.into();
-    id.nuse = used.min(info.blocks).into();
+    id.nsze = blocks.into();
+    id.ncap = blocks.into();
+    id.nuse = used.min(blocks).into();
     id.nsfeat = nsfeat::OPTIMAL_IO | if info.features.thin { nsfeat::THIN } else { 0 };
     id.lbaf[0] = LbaFormat::of_bytes(info.block_bytes);
     id.nmic = nmic::SHARED;

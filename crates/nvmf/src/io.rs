@@ -36,26 +36,26 @@ pub(crate) struct Decoded {
     pub(crate) to_host: u32,
 }
 
-/// Checks an I/O command against the namespace it is for.
+/// Checks an I/O command against the namespace it is for, which has `blocks` now.
 ///
 /// # Errors
 /// The status to answer with; with DNR where the same command can never succeed.
-pub(crate) fn decode(sqe: &Sqe, info: &Info) -> Result<Decoded, Status> {
+pub(crate) fn decode(sqe: &Sqe, info: &Info, blocks: u64) -> Result<Decoded, Status> {
     sqe.check_flags()?;
     match sqe.opcode {
         opcode::READ => {
-            let (range, bytes) = transfer(sqe, info)?;
+            let (range, bytes) = transfer(sqe, info, blocks)?;
             Ok(Decoded { work: Work::Block(Op::Read(range)), from_host: 0, to_host: bytes })
         }
         opcode::WRITE => {
-            let (range, bytes) = transfer(sqe, info)?;
+            let (range, bytes) = transfer(sqe, info, blocks)?;
             writable(info)?;
             let op = Op::Write { range, fua: sqe.fua() };
             Ok(Decoded { work: Work::Block(op), from_host: bytes, to_host: 0 })
         }
         opcode::FLUSH => Ok(Decoded { work: Work::Block(Op::Flush), from_host: 0, to_host: 0 }),
         opcode::WRITE_ZEROES => {
-            let range = range(sqe, info)?;
+            let range = range(sqe, blocks)?;
             writable(info)?;
             let op = Op::WriteZeroes { range, fua: sqe.fua(), deallocate: sqe.deac() };
             Ok(Decoded { work: Work::Block(op), from_host: 0, to_host: 0 })
@@ -73,17 +73,17 @@ pub(crate) fn decode(sqe: &Sqe, info: &Info) -> Result<Decoded, Status> {
 }
 
 /// The blocks of a command, all on the namespace.
-fn range(sqe: &Sqe, info: &Info) -> Result<Range, Status> {
+fn range(sqe: &Sqe, blocks: u64) -> Result<Range, Status> {
     let range = Range { lba: sqe.slba(), blocks: u64::from(sqe.nlb()) };
     match range.lba.checked_add(range.blocks) {
-        Some(end) if end <= info.blocks => Ok(range),
+        Some(end) if end <= blocks => Ok(range),
         _ => Err(Status::LBA_OUT_OF_RANGE.with_dnr()),
     }
 }
 
 /// The blocks of a read or write and their size in bytes, within MDTS.
-fn transfer(sqe: &Sqe, info: &Info) -> Result<(Range, u32), Status> {
-    let range = range(sqe, info)?;
+fn transfer(sqe: &Sqe, info: &Info, blocks: u64) -> Result<(Range, u32), Status> {
+    let range = range(sqe, blocks)?;
     match sqe.nlb().checked_mul(info.block_bytes) {
         Some(bytes) if bytes <= TRANSFER_BYTES => Ok((range, bytes)),
         _ => Err(Status::INVALID_FIELD.with_dnr()),
@@ -96,8 +96,12 @@ fn writable(info: &Info) -> Result<(), Status> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{decode as decode_now, *};
     use block::{Features, Identity};
+
+    fn decode(sqe: &Sqe, info: &Info) -> Result<Decoded, Status> {
+        decode_now(sqe, info, info.blocks)
+    }
 
     fn info(read_only: bool) -> Info {
         Info {

@@ -27,9 +27,13 @@
 //! between read as zeros from then on: to know it sooner would take a question to the file system with every write.
 //! Write zeroes there may change nothing, so that reads go on to fail.
 //!
+//! A file that is made longer, or a block device that grew, is served with its new size once [`Device::refresh`] has
+//! looked at it; queues that are open go on.
+//!
 //! A block device is claimed for writing as a mount claims it; one that is mounted is refused, and cannot be mounted
 //! while it is served.
 
+mod grow;
 mod open;
 mod queue;
 
@@ -42,6 +46,7 @@ use machine::os;
 use machine::ring::Ring;
 use uuid::Uuid;
 
+use crate::live_size::LiveSize;
 use crate::{Device, Info, OpenError, Queue};
 
 /// How a file is opened.
@@ -61,6 +66,7 @@ pub struct FileOptions {
 /// A file or a block device.
 pub struct FileDevice {
     info: Info,
+    size: LiveSize,
     /// What was opened first: it holds the lock, and is asked for sizes.
     base: File,
     /// What requests go to: past the page cache if that is possible.
@@ -90,18 +96,26 @@ impl Device for FileDevice {
         &self.info
     }
 
+    fn blocks(&self) -> u64 {
+        self.size.blocks()
+    }
+
+    fn refresh(&self, want: Option<u64>) -> Result<u64, OpenError> {
+        Ok(self.size.grow(grow::look_again(self, want)?))
+    }
+
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
-        Ok(Box::new(queue::FileQueue::new(self.info.clone(), Arc::clone(&self.io), ring.owner())))
+        Ok(Box::new(queue::FileQueue::new(self.info.clone(), self.size.clone(), Arc::clone(&self.io), ring.owner())))
     }
 
     fn used_blocks(&self) -> u64 {
         if !self.info.features.thin {
-            return self.info.blocks;
+            return self.blocks();
         }
         // Allocation is counted in the file system's blocks: one that is used in part is used.
         match os::allocated_bytes(&self.base) {
-            Ok(bytes) => bytes.div_ceil(u64::from(self.info.block_bytes)).min(self.info.blocks),
-            Err(_) => self.info.blocks,
+            Ok(bytes) => bytes.div_ceil(u64::from(self.info.block_bytes)).min(self.blocks()),
+            Err(_) => self.blocks(),
         }
     }
 

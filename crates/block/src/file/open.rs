@@ -12,6 +12,7 @@ use super::{FileDevice, FileOptions};
 use crate::admit::check_size;
 use crate::identity::{self, Subject};
 use crate::limits::{BLOCK_BYTES, DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES};
+use crate::live_size::LiveSize;
 use crate::size::format_size;
 use crate::{Features, Info, OpenError};
 
@@ -62,7 +63,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
         identity,
     };
     tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
-    Ok(FileDevice { info, base, io: Arc::new(io), direct })
+    Ok(FileDevice { info, size: LiveSize::new(blocks), base, io: Arc::new(io), direct })
 }
 
 /// Looks at what is there before anything is opened: opening a pipe would wait for its other end. Whether to create.
@@ -238,7 +239,7 @@ fn cannot_open(path: &Path, options: &FileOptions, error: io::Error) -> OpenErro
 
 const READ: OpenMode = OpenMode { read_only: true, direct: false, create: false, claim: false };
 
-fn cannot_ask(path: &Path, error: io::Error) -> OpenError {
+pub(super) fn cannot_ask(path: &Path, error: io::Error) -> OpenError {
     let hint = "The medium or its file system may be damaged: look into the system's log.".to_owned();
     fail(path, format!("the operating system does not say what it is: {error}"), hint, Some(error))
 }
@@ -248,7 +249,7 @@ fn other_size(path: &Path, bytes: u64, size: u64, hint: &str) -> OpenError {
     fail(path, why, hint.to_owned(), None)
 }
 
-fn bad_size(path: &Path, bytes: u64, block_bytes: u32, is_block: bool, why: &str) -> OpenError {
+pub(super) fn bad_size(path: &Path, bytes: u64, block_bytes: u32, is_block: bool, why: &str) -> OpenError {
     let hint = if is_block {
         "Leave bs= out; a drive that is empty may have no medium in it.".to_owned()
     } else if bytes == 0 {
@@ -260,6 +261,6 @@ fn bad_size(path: &Path, bytes: u64, block_bytes: u32, is_block: bool, why: &str
     fail(path, format!("its size of {bytes} bytes {why}"), hint, None)
 }
 
-fn fail(path: &Path, why: String, hint: String, source: Option<io::Error>) -> OpenError {
+pub(super) fn fail(path: &Path, why: String, hint: String, source: Option<io::Error>) -> OpenError {
     OpenError { device: path.display().to_string(), why, hint, source }
 }

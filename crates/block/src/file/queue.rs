@@ -10,6 +10,7 @@ use machine::ring::{FileDone, FileOp, FileTask, Owner, Ring};
 
 use crate::admit::{admit, bytes_of};
 use crate::limits::FILE_QUEUE_DEPTH;
+use crate::live_size::LiveSize;
 use crate::{Completion, Completions, Data, Failure, Info, Op, Queue, Refused, Request, Returned};
 
 /// What an error without a number of the operating system counts as: a read behind the end of the file.
@@ -17,6 +18,7 @@ const EIO: i32 = 5;
 
 pub(super) struct FileQueue {
     info: Info,
+    size: LiveSize,
     file: Arc<File>,
     owner: Owner,
     /// Tasks that the ring has.
@@ -28,10 +30,10 @@ pub(super) struct FileQueue {
 }
 
 impl FileQueue {
-    pub(super) fn new(info: Info, file: Arc<File>, owner: Owner) -> Self {
+    pub(super) fn new(info: Info, size: LiveSize, file: Arc<File>, owner: Owner) -> Self {
         let done = VecDeque::with_capacity(FILE_QUEUE_DEPTH);
         let finished = Vec::with_capacity(FILE_QUEUE_DEPTH);
-        Self { info, file, owner, running: 0, done, finished }
+        Self { info, size, file, owner, running: 0, done, finished }
     }
 
     /// What the file system has to do for `op`, which is admitted; none if there is nothing to do.
@@ -57,7 +59,7 @@ impl Queue for FileQueue {
         if self.in_flight() == FILE_QUEUE_DEPTH {
             return Err(Refused(request));
         }
-        let admitted = admit(&self.info, &request);
+        let admitted = admit(&self.info, self.size.blocks(), &request);
         let Request { tag, op, data } = request;
         // Lent and in-line data are not admitted for a file.
         let buf = match data {
@@ -137,7 +139,7 @@ mod tests {
         };
         let mut ring = Ring::new().expect("a ring");
         let owner = ring.owner();
-        let mut queue = FileQueue::new(info, Arc::new(full), owner);
+        let mut queue = FileQueue::new(info, LiveSize::new(100), Arc::new(full), owner);
         let pool = Pool::anonymous(4096, 2).expect("memory");
         let range = Range { lba: 1, blocks: 8 };
         let ops = [

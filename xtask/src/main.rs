@@ -22,7 +22,7 @@ const USAGE: &str = "\
 usage: cargo xtask VERB
 
   test [--full] [--only NAME]   run every test; NAME picks the steps whose name contains it
-                                (fmt, clippy, test, build, program, lab controller, lab data, lab kill, fuzz);
+                                (fmt, clippy, test, loom, build, program, lab controller, lab data, lab kill, fuzz);
                                 --full adds long campaigns: 20 kills, larger fio runs, fuzzing
   lab [-- COMMAND...]           the tests against a real Linux kernel; or a command under it (lab/README.md)
   fuzz [TARGET [SECONDS]]       run a fuzz target (60 s unless told otherwise); by itself: list them

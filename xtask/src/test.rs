@@ -49,12 +49,16 @@ pub(crate) fn run(selection: &Selection) -> bool {
         component(&mut report, "clippy", "clippy", &words);
     }
     if selection.wants("test") {
-        report.counted("test", || unit_tests(&["--workspace"], None));
+        report.counted("test", || counted(cargo().args(["test", "--no-fail-fast", "--workspace"])));
     }
     if selection.wants("test on portable rings") {
         // The tests of the rings themselves run on both kinds anyway.
-        let crates = ["--package", "qpair-block", "--package", "qpair-nvmf"];
-        report.counted("test on portable rings", || unit_tests(&crates, Some(("QPAIR_TEST_RING", "portable"))));
+        let words = ["test", "--no-fail-fast", "--package", "qpair-block", "--package", "qpair-nvmf"];
+        let on_portable = |command: &mut Command| counted(command.args(words).env("QPAIR_TEST_RING", "portable"));
+        report.counted("test on portable rings", || on_portable(&mut cargo()));
+    }
+    if selection.wants("loom") {
+        report.counted("loom", || counted(&mut loom()));
     }
     let labs = lab::scenarios(selection);
     if selection.wants("build") || selection.wants("program") || !labs.is_empty() {
@@ -96,16 +100,26 @@ fn passes(command: &mut Command) -> Result<(), String> {
     if succeeds(command)? { Ok(()) } else { Err("see above".to_owned()) }
 }
 
-/// `cargo test`, without the lines of tests that pass.
-fn unit_tests(crates: &[&str], variable: Option<(&str, &str)>) -> (Result<(), String>, Option<Tests>) {
-    let mut tests = Tests::default();
+/// Preemptions in one interleaving of a model: the bugs of such protocols show with two or three.
+const LOOM_PREEMPTIONS: &str = "3";
+
+/// The models of floor 1 in all their interleavings, from a build of its own (`crates/machine/src/sync`).
+fn loom() -> Command {
     let mut command = cargo();
-    command.args(["test", "--no-fail-fast"]).args(crates).envs(variable);
-    let result = stream_unit_tests(command, &mut tests);
+    command.args(["test", "--package", "qpair-machine", "--lib", "--no-fail-fast", "models::"]);
+    command.env("CARGO_TARGET_DIR", target_dir().join("loom")).env("RUSTFLAGS", "--cfg loom");
+    command.env("LOOM_MAX_PREEMPTIONS", LOOM_PREEMPTIONS);
+    command
+}
+
+/// Runs a `cargo test` and counts, without showing the lines of tests that pass.
+fn counted(command: &mut Command) -> (Result<(), String>, Option<Tests>) {
+    let mut tests = Tests::default();
+    let result = stream_tests(command, &mut tests);
     (result, Some(tests))
 }
 
-fn stream_unit_tests(mut command: Command, tests: &mut Tests) -> Result<(), String> {
+fn stream_tests(command: &mut Command, tests: &mut Tests) -> Result<(), String> {
     command.stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("cannot run cargo: {e}"))?;
     let output = child.stdout.take().expect("it was asked for");

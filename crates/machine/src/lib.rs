@@ -12,6 +12,7 @@ pub mod os;
 pub mod reactor;
 pub mod region;
 pub mod ring;
+mod sync;
 mod word;
 
 pub use word::Word;

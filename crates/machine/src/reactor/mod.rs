@@ -28,6 +28,8 @@ mod sleep;
 mod thread;
 mod timer;
 
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(test)]
 mod tests;
 

@@ -22,7 +22,7 @@
 //! While the ring is awake a sender pays for a fence and a load, and nobody pays for a system call. Of many senders to
 //! a sleeping ring the first one signals.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::{AtomicBool, Ordering, fence};
 
 /// Whether a ring sleeps or is about to.
 #[derive(Debug, Default)]
@@ -88,5 +88,48 @@ mod tests {
             });
             assert!(seen || signalled);
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::reactor::models::Signal;
+    use crate::sync::{AtomicUsize, model};
+
+    /// A sleeper and two senders. A lost wake-up is a deadlock, which loom reports.
+    #[test]
+    fn no_wake_up_is_lost() {
+        struct Shared {
+            messages: AtomicUsize,
+            flag: SleepFlag,
+            signal: Signal,
+        }
+        model(|| {
+            let shared = Arc::new(Shared {
+                messages: AtomicUsize::new(0),
+                flag: SleepFlag::default(),
+                signal: Signal::default(),
+            });
+            let senders = [(); 2].map(|()| {
+                let shared = Arc::clone(&shared);
+                loom::thread::spawn(move || {
+                    shared.messages.fetch_add(1, Ordering::Release);
+                    if shared.flag.must_signal() {
+                        shared.signal.send();
+                    }
+                })
+            });
+            while shared.messages.load(Ordering::Acquire) < 2 {
+                shared.flag.announce();
+                if shared.messages.load(Ordering::Acquire) < 2 {
+                    shared.signal.wait();
+                }
+                shared.flag.clear();
+            }
+            senders.into_iter().for_each(|sender| sender.join().unwrap());
+        });
     }
 }

@@ -39,6 +39,7 @@
 
 mod file;
 mod files;
+mod idle;
 mod interest;
 mod kind;
 mod socket;

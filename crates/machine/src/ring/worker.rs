@@ -1,18 +1,17 @@
 //! The threads of a ring that carry out file tasks, because a file cannot be asked without blocking.
 //!
-//! Jobs and completions go through two bounded queues without locks. A worker that finds no job sleeps on a condition
-//! variable; the lock is taken only by workers about to sleep and by a submit that finds one asleep. The argument that
-//! no job is left lying is that of `reactor/sleep.rs`: count oneself idle, fence, look once more - push, fence, look at
-//! the count - and the count and the waiting are one step to whoever takes the lock.
+//! Jobs and completions go through two bounded queues without locks. How a worker that finds no job sleeps, and why no
+//! job is left lying, is told in `idle.rs`.
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_queue::ArrayQueue;
 
+use super::idle::Idle;
 use super::{FileOp, Waker};
 use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS};
 use crate::os;
@@ -38,11 +37,8 @@ struct Shared {
     done: ArrayQueue<Done>,
     /// By slot: its job is not wanted any more.
     cancelled: Box<[AtomicBool]>,
-    /// Workers that sleep or are about to.
-    idle: AtomicUsize,
+    idle: Idle,
     stop: AtomicBool,
-    lock: Mutex<()>,
-    more: Condvar,
     /// Of the ring that the completions go to.
     ring: Waker,
 }
@@ -76,11 +72,7 @@ impl Workers {
     pub(super) fn push(&self, job: Job) {
         self.shared.cancelled[job.slot as usize].store(false, Ordering::Relaxed);
         assert!(self.shared.jobs.push(job).is_ok(), "at most MAX_FILE_TASKS are pending");
-        fence(Ordering::SeqCst);
-        if self.shared.idle.load(Ordering::Relaxed) > 0 {
-            drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.shared.more.notify_one();
-        }
+        self.shared.idle.wake_one();
     }
 
     /// A job that no worker has begun is not begun any more; it ends as cancelled.
@@ -97,8 +89,7 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
-        self.shared.more.notify_all();
+        self.shared.idle.wake_all();
         for thread in self.threads.drain(..) {
             // A worker that panicked is through with its buffer all the same.
             let _ = thread.join();
@@ -112,10 +103,8 @@ impl Shared {
             jobs: ArrayQueue::new(MAX_FILE_TASKS),
             done: ArrayQueue::new(MAX_FILE_TASKS),
             cancelled: (0..MAX_FILE_TASKS).map(|_| AtomicBool::new(false)).collect(),
-            idle: AtomicUsize::new(0),
+            idle: Idle::new(),
             stop: AtomicBool::new(false),
-            lock: Mutex::new(()),
-            more: Condvar::new(),
             ring: ring.clone(),
         }
     }
@@ -140,21 +129,7 @@ impl Shared {
 
     /// The next job; sleeps until there is one. `None`: the ring is being dropped.
     fn next(&self) -> Option<Job> {
-        loop {
-            if self.stop.load(Ordering::SeqCst) {
-                return None;
-            }
-            if let Some(job) = self.jobs.pop() {
-                return Some(job);
-            }
-            let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            self.idle.fetch_add(1, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-            if self.jobs.is_empty() && !self.stop.load(Ordering::SeqCst) {
-                drop(self.more.wait(guard).unwrap_or_else(PoisonError::into_inner));
-            }
-            self.idle.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.idle.wait_for(|| if self.stop.load(Ordering::SeqCst) { Some(None) } else { self.jobs.pop().map(Some) })
     }
 }
 

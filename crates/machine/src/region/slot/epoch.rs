@@ -39,10 +39,10 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::SlotMap;
 use crate::limits::{MAX_LOAN_PASSES, MAX_REACTORS};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// The pin of a reader that can hold no slot.
 const IDLE: u64 = u64::MAX;

@@ -11,7 +11,6 @@ use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::epoch::{Epochs, Ledger, Lent};
 use super::stock::Retired;
@@ -20,6 +19,7 @@ use crate::limits::{
     FRESH_PREFETCH_SLOTS, LENT_PREFETCH_BYTES, SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_LANDED, SLOT_RETIRED, SLOT_STAGED,
 };
 use crate::region::prefetch::prefetch;
+use crate::sync::Ordering;
 
 /// One reactor's way into a [`SlotMap`]. Everything but `spare` and `land` needs a pass to be open: between
 /// [`SlotHandle::begin`] and [`SlotHandle::end`].

@@ -23,7 +23,10 @@ mod epoch;
 mod handle;
 mod landing;
 mod stock;
+mod table;
 
+#[cfg(all(test, loom))]
+mod models;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +35,6 @@ use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 pub use epoch::Lent;
 pub use handle::SlotHandle;
@@ -40,8 +42,10 @@ pub use landing::{Landing, PiecesMut};
 
 use super::Region;
 use crate::limits::{MAX_REACTORS, SLOT_HELD, SLOT_LANDED, SLOT_ZERO_BYTES};
+use crate::sync::AtomicU32;
 use epoch::Epochs;
 use stock::Stock;
+use table::Table;
 
 /// The number of a slot without data. The first [`SLOT_ZERO_BYTES`] of the memory are zeros and never written, so that
 /// this number, too, can simply be multiplied.
@@ -65,7 +69,7 @@ pub struct SlotMap {
     epochs: Epochs,
     stock: Stock,
     /// What `shape` points into; kept mapped as long as anything can reach it.
-    _regions: [Region; 2],
+    _behind: (Region, Table),
 }
 
 impl SlotMap {
@@ -107,16 +111,16 @@ impl SlotMap {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "more slots than 32 bits can number"));
         };
         let memory = Region::anonymous(bytes)?;
-        let table = Region::anonymous(slots * size_of::<AtomicU32>())?;
+        let table = Table::new(slots)?;
         let shape = Shape {
-            table: table.base().cast(),
+            table: table.base(),
             memory: memory.base(),
             slots,
             shift: slot_bytes.trailing_zeros(),
             zero_bytes: zeros * slot_bytes,
         };
         let stock = Stock::new(zeros as u32..ready as u32, numbers as u32, share as u32)?;
-        Ok(Arc::new(Self { shape, epochs: Epochs::new(), stock, _regions: [memory, table] }))
+        Ok(Arc::new(Self { shape, epochs: Epochs::new(), stock, _behind: (memory, table) }))
     }
 
     /// Slots of the disk.
@@ -179,8 +183,8 @@ impl Shape {
     /// The table's entry for a slot of the disk.
     fn entry(&self, slot: usize) -> &AtomicU32 {
         assert!(slot < self.slots, "slot {slot} of {}", self.slots);
-        // SAFETY: the table is a mapping of `slots` entries, page-aligned, zeroed at first and only used as atomics;
-        // the owner of this copy holds the map and with it the mapping.
+        // SAFETY: the table has `slots` entries, zeroed at first and only used as atomics; the owner of this copy holds
+        // the map and with it the table.
         unsafe { self.table.add(slot).as_ref() }
     }
 

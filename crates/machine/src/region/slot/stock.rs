@@ -12,7 +12,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A slot that is out of the table but may still be read.
 #[derive(Clone, Copy)]

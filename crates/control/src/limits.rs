@@ -1,5 +1,7 @@
 //! Every limit of this floor, in one place. Reaching one is a clear error.
 
+use std::time::Duration;
+
 /// Size of a configuration file in bytes.
 pub const FILE_BYTES: usize = 1 << 20;
 /// Mistakes that are told about one file; whoever has mended these sees the rest.
@@ -18,6 +20,14 @@ pub const HOSTS: usize = 1024;
 pub const LISTENERS: usize = 64;
 /// Addresses of other discovery services.
 pub const REFERRALS: usize = 64;
+/// Scrapes at the same time.
+pub const HTTP_CONNECTIONS: usize = 8;
+/// Bytes of a request, without its body.
+pub const HTTP_REQUEST_BYTES: usize = 8 << 10;
+/// Header fields of a request.
+pub const HTTP_HEADERS: usize = 64;
+/// A request must be there and its answer taken by then.
+pub const HTTP_TIME: Duration = Duration::from_secs(2);
 
 const _: () = assert!(NAMESPACES < machine::limits::MAX_OWNERS / 2 && NAMESPACES <= NSID as usize);
 const _: () = assert!(LISTENERS + nvmf::limits::CONNECTIONS_PER_REACTOR <= machine::limits::MAX_SOCKETS);

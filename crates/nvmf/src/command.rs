@@ -41,6 +41,19 @@ impl Stage {
     pub const ALL: [Self; 6] =
         [Self::Free, Self::NeedsBuffer, Self::Receiving, Self::Ready, Self::AtDevice, Self::Held];
 
+    /// Its name as a label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::NeedsBuffer => "needs_buffer",
+            Self::Receiving => "receiving",
+            Self::Ready => "ready",
+            Self::AtDevice => "at_device",
+            Self::Held => "held",
+        }
+    }
+
     fn may_become(self, next: Self) -> bool {
         use Stage::{AtDevice, Free, Held, NeedsBuffer, Ready, Receiving};
         match self {

@@ -35,6 +35,6 @@ mod usage;
 
 pub use command::{Stage, Stages};
 pub use controller::{Controller, Kind, State, VERSION};
-pub use server::{Options, Server, StartError};
+pub use server::{Observer, Options, Server, StartError};
 pub use target::{Config, Counters, Hosts, Target};
 pub use usage::{TotalUsage, Usage};

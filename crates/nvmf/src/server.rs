@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Sender, Snapshot, mailbox};
+use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Sender, Snapshot, Watcher, mailbox};
 use machine::ring::RingKind;
 
 use crate::acceptor::Acceptor;
@@ -80,10 +80,14 @@ impl Server {
         self.reactors.iter().map(Handle::stats).collect()
     }
 
-    /// What each reactor has done for whom, in the order of [`Server::stats`]. It stays when the server has stopped.
+    /// The way to look at it from other threads, also when it has stopped.
     #[must_use]
-    pub fn served(&self) -> &[Arc<ReactorStats>] {
-        &self.stats
+    pub fn observer(&self) -> Observer {
+        Observer {
+            target: self.target.clone(),
+            reactors: self.stats.clone(),
+            watchers: self.reactors.iter().map(Handle::watcher).collect(),
+        }
     }
 
     /// Whether a reactor has ended, which it does not do by itself unless it panics.
@@ -110,6 +114,34 @@ impl Server {
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+/// Looks at a server and changes nothing.
+#[derive(Clone)]
+pub struct Observer {
+    target: Arc<Target>,
+    reactors: Vec<Arc<ReactorStats>>,
+    watchers: Vec<Watcher>,
+}
+
+impl Observer {
+    /// The target.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What each reactor has done for whom.
+    #[must_use]
+    pub fn reactors(&self) -> &[Arc<ReactorStats>] {
+        &self.reactors
+    }
+
+    /// What each reactor did with its time.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.watchers.iter().map(Watcher::stats).collect()
     }
 }
 

@@ -290,6 +290,9 @@ impl Shard {
             );
         }
         self.lingering.clear();
+        // No further tick may come.
+        let target = self.engine.target.clone();
+        target.usage.add(&mut self.engine.usage);
     }
 
     /// Works on a connection; if that ends it, sees to the rest. `None` if it is not (or no longer) there.

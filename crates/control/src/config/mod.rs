@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! reactors = 2                                  # threads; also cpus, dedicated, ring, in-capsule
+//! metrics = 9420                                # Prometheus on loopback, or metrics = "ADDR:PORT"; none: not served
 //!
 //! [[listener]]                                  # none: 127.0.0.1:4420
 //! address = "192.168.1.10:4420"
@@ -63,6 +64,8 @@ pub struct Config {
     pub subsystems: Vec<Subsystem>,
     /// Other discovery services that hosts are told of.
     pub referrals: Vec<SocketAddr>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The threads that serve, and what is laid down when they start.

@@ -13,8 +13,10 @@ use super::mistake::{Log, quoted};
 use super::read::Fields;
 use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Mistake, Namespace, Source, Subsystem, in_capsule};
 use crate::limits::{LISTENERS, NAMESPACES, NSID, REFERRALS, SUBSYSTEMS};
+use crate::metrics;
 
-const TOP: [&str; 8] = ["reactors", "cpus", "dedicated", "ring", "in-capsule", "listener", "subsystem", "referral"];
+const TOP: [&str; 9] =
+    ["reactors", "cpus", "dedicated", "ring", "in-capsule", "metrics", "listener", "subsystem", "referral"];
 const SUBSYSTEM: [&str; 4] = ["nqn", "hosts", "allow-any-host", "namespace"];
 const NAMESPACE: [&str; 6] = ["nsid", "device", "size", "block-size", "read-only", "uuid"];
 const ADDRESS: [&str; 1] = ["address"];
@@ -22,6 +24,7 @@ const ADDRESS: [&str; 1] = ["address"];
 /// Highest number of a processor: more than any machine has, and a bound.
 const CPU: u64 = (1 << 16) - 1;
 const NQN_HINT: &str = "An NQN looks like nqn.2026-01.org.example:disk1.";
+const METRICS_HINT: &str = "Write a port on loopback, metrics = 9420, or an address, metrics = \"192.168.1.10:9420\".";
 const ADDRESS_HINT: &str = "Write an IP address and a port, for example address = \"192.168.1.10:4420\".";
 
 pub(super) fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
@@ -41,6 +44,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
         listeners: listeners(&mut log, &top),
         subsystems: subsystems(&mut log, &top),
         referrals: referrals(&mut log, &top),
+        metrics: top.port_or_text(&mut log, "metrics", metrics::address, METRICS_HINT),
     };
     // Rules between fields make sense once the fields do.
     if log.is_clean() {

@@ -104,6 +104,23 @@ impl<'t, 'd> Fields<'t, 'd> {
         }
     }
 
+    /// A text, or a number that stands for the same text.
+    pub(super) fn port_or_text<T, E: Display>(
+        &self,
+        log: &mut Log<'_>,
+        key: &str,
+        convert: impl FnOnce(&str) -> Result<T, E>,
+        hint: &str,
+    ) -> Option<T> {
+        let (value, path) = (self.get(log, key)?, self.path_of(key));
+        match value.get_ref().as_integer() {
+            Some(number) => convert(&number.to_string())
+                .map_err(|why| log.add(value.span().start, &path, why.to_string(), hint))
+                .ok(),
+            None => convert_text(log, value, &path, convert, hint),
+        }
+    }
+
     /// Texts, each converted.
     pub(super) fn texts<T, E: Display>(
         &self,

@@ -163,6 +163,12 @@ fn names_and_addresses() {
         &["/etc/nvme/hostnqn"],
     );
     mistake("192.168.1.10:4420", "192.168.1.10", 7, "listener[0].address", &["not an address with a port"]);
+    let metrics = |value: &str| format!("dedicated = true\nmetrics = {value}");
+    mistake("dedicated = true", &metrics("70000"), 4, "metrics", &["`70000` is neither", "metrics = 9420"]);
+    mistake("dedicated = true", &metrics("\"localhost\""), 4, "metrics", &["`localhost` is neither"]);
+    mistake("dedicated = true", &metrics("true"), 4, "metrics", &["this is true, not a text"]);
+    let config = Config::parse(&GOOD.replace("dedicated = true", &metrics("9420"))).expect("it is fine");
+    assert_eq!(config.metrics, Some("127.0.0.1:9420".parse().expect("an address")));
     mistake("192.168.1.11:4420", "0.0.0.0:4420", 25, "referral[0].address", &["no host can connect"]);
     mistake("192.168.1.11:4420", "192.168.1.11:0", 25, "referral[0].address", &["no host can connect"]);
     mistake("address = \"192.168.1.11:4420\"\n", "", 24, "referral[0].address", &["it is missing"]);
@@ -351,6 +357,7 @@ proptest! {
             listeners: ports.iter().map(address).collect(),
             subsystems: vec![subsystems.0, subsystems.1],
             referrals: ports.iter().map(address).collect(),
+            metrics: ports.iter().next().map(address).filter(|_| dedicated),
         };
         prop_assert_eq!(Config::parse(&config.to_toml()), Ok(config));
     }

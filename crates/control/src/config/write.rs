@@ -13,6 +13,9 @@ pub(super) fn toml(config: &Config) -> String {
 
 fn config_to(out: &mut String, config: &Config) -> std::fmt::Result {
     machine(out, &config.machine)?;
+    if let Some(address) = &config.metrics {
+        writeln!(out, "metrics = \"{address}\"")?;
+    }
     if config.listeners != [DEFAULT_LISTENER] {
         for address in &config.listeners {
             writeln!(out, "\n[[listener]]\naddress = \"{address}\"")?;

@@ -40,7 +40,7 @@ pub use mailbox::{Mailbox, Sender, mailbox};
 pub use mesh::{Ports, mesh};
 pub use mode::Mode;
 pub(crate) use sleep::SleepFlag;
-pub use thread::{Handle, Panicked};
+pub use thread::{Handle, Panicked, Watcher};
 pub use timer::Timers;
 
 use crate::clock::Fine;

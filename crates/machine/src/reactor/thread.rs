@@ -117,12 +117,30 @@ impl Handle {
         self.account.snapshot()
     }
 
+    /// The same for others to ask, also when the reactor has ended.
+    #[must_use]
+    pub fn watcher(&self) -> Watcher {
+        Watcher(Arc::clone(&self.account))
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
     /// It panicked.
     pub fn join(self) -> Result<(), Panicked> {
         self.thread.join().map_err(|payload| Panicked { reactor: self.name, message: message(&*payload) })
+    }
+}
+
+/// Tells what a reactor has done.
+#[derive(Clone, Debug)]
+pub struct Watcher(Arc<Account>);
+
+impl Watcher {
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Snapshot {
+        self.0.snapshot()
     }
 }
 

@@ -107,7 +107,7 @@ impl Rig {
     /// What each reactor has done, for whom.
     pub fn served(&self) -> Vec<Served> {
         let server = self.server.as_ref().expect("it runs");
-        server.served().iter().flat_map(|stats| stats.served()).collect()
+        server.observer().reactors().iter().flat_map(|stats| stats.served()).collect()
     }
 
     /// Waits until as many controllers are there.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use block::Info;
 use block::size::format_size;
+use control::metrics::Metrics;
 use machine::reactor::Snapshot;
 use machine::ring::RingChoice;
 use nvmf::{Options, Server, Target};
@@ -24,6 +25,8 @@ struct Listening<'a> {
     ring: &'static str,
     /// Why it is not `io_uring`, unless somebody wanted that.
     ring_reason: Option<&'a str>,
+    /// Where metrics are served, if they are.
+    metrics: Option<SocketAddr>,
 }
 
 #[derive(Serialize)]
@@ -64,7 +67,13 @@ struct ReactorShares {
 }
 
 /// Hosts can connect: what is served, and how to reach it.
-pub(super) fn listening(server: &Server, options: &Options, ring: &RingChoice, json: bool) -> io::Result<()> {
+pub(super) fn listening(
+    server: &Server,
+    options: &Options,
+    ring: &RingChoice,
+    metrics: Option<&Metrics>,
+    json: bool,
+) -> io::Result<()> {
     let target = server.target();
     let mut out = io::stdout().lock();
     if json {
@@ -77,6 +86,7 @@ pub(super) fn listening(server: &Server, options: &Options, ring: &RingChoice, j
             reactors: options.reactors,
             ring: ring.kind.name(),
             ring_reason: ring.reason.as_ref().map(|reason| reason.why.as_str()),
+            metrics: metrics.map(Metrics::address),
         };
         serde_json::to_writer(&mut out, &line)?;
         writeln!(out)?;
@@ -95,6 +105,9 @@ pub(super) fn listening(server: &Server, options: &Options, ring: &RingChoice, j
     }
     if let Some(reason) = &ring.reason {
         writeln!(out, "without io_uring: {}\n  {}", reason.why, reason.hint)?;
+    }
+    if let Some(metrics) = metrics {
+        writeln!(out, "metrics at http://{}/metrics", metrics.address())?;
     }
     for address in target.listeners() {
         let (ip, port) = (reachable(address), address.port());

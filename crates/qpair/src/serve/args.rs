@@ -99,6 +99,10 @@ pub(crate) struct Flags {
     /// Most data of a write that comes with its command
     #[arg(long, value_name = "SIZE", default_value_t = IN_CAPSULE_DEFAULT_BYTES, value_parser = parse_in_capsule)]
     in_capsule: u32,
+
+    /// Serve metrics for Prometheus here; a port alone is one on loopback
+    #[arg(long, value_name = "ADDR:PORT", value_parser = control::metrics::address)]
+    metrics: Option<SocketAddr>,
 }
 
 impl Flags {
@@ -125,6 +129,7 @@ impl Flags {
             listeners: self.listen.clone(),
             subsystems: vec![Subsystem { nqn: self.nqn, hosts, namespaces: namespaces? }],
             referrals: Vec::new(),
+            metrics: self.metrics,
         };
         match config.broken_rules().first() {
             Some(broken) => Err(flag_error(&broken.rule).into()),
@@ -192,13 +197,14 @@ mod tests {
     #[test]
     fn flags_say_what_a_file_says() {
         let line = "/a.img ram:1GiB,bs=512 --size 1GiB --block-size 4096 --read-only --listen 10.0.0.1:4420 \
-                    --nqn nqn.a --allow-host nqn.b --reactors 2 --cpus 0,1 --dedicated --ring portable \
+                    --nqn nqn.a --allow-host nqn.b --reactors 2 --cpus 0,1 --dedicated --ring portable --metrics 9420 \
                     --in-capsule 16KiB";
         let file = r#"
             reactors = 2
             cpus = [0, 1]
             dedicated = true
             ring = "portable"
+            metrics = 9420
             in-capsule = "16KiB"
             [[listener]]
             address = "10.0.0.1:4420"

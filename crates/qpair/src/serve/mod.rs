@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use block::spec::Defaults;
 use control::config::{Config, Hosts, Machine};
+use control::metrics::Metrics;
 use machine::os;
 use machine::reactor::Mode;
 use nvmf::{Options, Server, StartError, Target};
@@ -36,13 +37,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let (wake, woken) = mpsc::channel();
     signals::watch(false, move |_| wake.send(()).unwrap_or_default())?;
     let server = Server::start(target, &options).map_err(explain)?;
-    announce::listening(&server, &options, &ring, args.json)?;
+    let metrics = metrics(&config, &server)?;
+    announce::listening(&server, &options, &ring, metrics.as_ref(), args.json)?;
     while let Err(mpsc::RecvTimeoutError::Timeout) = woken.recv_timeout(WATCH) {
         if server.has_failed() {
             break;
         }
     }
     finish(server, args.json)
+}
+
+/// Serves metrics where the configuration wants them.
+fn metrics(config: &Config, server: &Server) -> Result<Option<Metrics>, String> {
+    let Some(address) = config.metrics else { return Ok(None) };
+    let started = Metrics::start(address, server.observer());
+    started.map(Some).map_err(|error| explain(StartError::Listen(address, error)).replace("--listen", "--metrics"))
 }
 
 /// Stops the server and says how it went.

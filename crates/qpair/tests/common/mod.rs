@@ -1,0 +1,116 @@
+//! The finished program, as its users start it.
+
+#![allow(dead_code, unreachable_pub, reason = "every test program has this folder of its own and uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longest wait for anything that should come soon.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `qpair` with these arguments.
+pub fn qpair(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qpair"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// A `qpair serve` that listens; killed when it is dropped.
+pub struct Serve {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    /// What it said when it listened.
+    pub listening: Value,
+}
+
+impl Serve {
+    /// Starts `qpair serve --json` with more arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = qpair(&["serve", "--json"]).args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it was asked for"));
+        let listening = line(&mut stdout);
+        assert_eq!(listening["event"], "listening");
+        Self { child, stdout, listening }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The first address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.listening["listen"][0].as_str().and_then(|text| text.parse().ok()).expect("an address")
+    }
+
+    /// What `qpair bench` connects to.
+    pub fn uri(&self, nqn: &str, nsid: u32) -> String {
+        format!("nvme-tcp://{}/{nqn}?ns={nsid}", self.address())
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Ends it as a service manager does; what it said at the end.
+    pub fn stop(mut self) -> Value {
+        self.signal("TERM");
+        let stopped = line(&mut self.stdout);
+        assert_eq!(stopped["event"], "stopped");
+        assert!(self.child.wait().expect("it ends").success());
+        stopped
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn line(stdout: &mut impl BufRead) -> Value {
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("it says something");
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+}
+
+/// Sends a process a signal. The standard library knows none but SIGKILL.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("there is a shell");
+    assert!(status.success(), "kill -{name} {pid}");
+}
+
+/// Runs a command to its end; its standard output, if it succeeded.
+pub fn output(command: &mut Command) -> String {
+    let done = command.stderr(Stdio::inherit()).output().expect("it starts");
+    let text = String::from_utf8(done.stdout).expect("text");
+    assert!(done.status.success(), "{command:?}: {}\n{text}", done.status);
+    text
+}
+
+/// Waits for something that should be so soon.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `GET path` by HTTP; the body, if the status is 200.
+pub fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").expect("it is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    body.to_owned()
+}

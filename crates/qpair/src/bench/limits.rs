@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
-/// Largest number of I/O queues.
+/// Largest number of reactors.
+pub(super) const MAX_REACTORS: usize = 64;
+/// Largest number of targets.
+pub(super) const MAX_TARGETS: usize = 64;
+/// Most steps of a load curve.
+pub(super) const MAX_STEPS: usize = 32;
+/// Most requests a second that --rate takes: one a nanosecond.
+pub(super) const MAX_RATE: f64 = 1e9;
+/// Largest number of I/O queues of a target.
 pub(super) const MAX_QUEUES: usize = 64;
 /// Largest queue depth of one queue: what an NVMe queue of the largest size can hold.
 pub(super) const MAX_DEPTH: usize = 65_535;
-/// Most memory for buffers: queues x depth x block size.
+/// Most memory for buffers: targets x queues x depth x block size.
 pub(super) const MAX_BUFFER_BYTES: u64 = 4 << 30;
 /// Most units `--verify` keeps a generation for; four bytes each, a quarter of a GiB in all.
 pub(super) const MAX_LEDGER_UNITS: u64 = 64 << 20;
@@ -32,4 +40,5 @@ pub(super) const MAX_SECS: f64 = 16e6;
 pub(super) const DEFAULT_WARMUP_SECS: f64 = 0.5;
 
 const _: () = assert!(MAX_LEDGER_UNITS * 4 <= 256 << 20);
+const _: () = assert!(MAX_REACTORS <= MAX_QUEUES);
 const _: () = assert!(MAX_PRINTED < MAX_ERRORS);

@@ -1,17 +1,18 @@
 //! The live line: what is happening, a few times a second, on a terminal.
 //!
-//! The reactor only adds to counters; a thread of its own reads them and writes the line, so that a slow terminal does
-//! not show up in the latencies.
+//! The reactors only set counters, each its own; a thread of its own adds them up and writes the line, so that a slow
+//! terminal does not show up in the latencies.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::limits::LIVE_INTERVAL;
-use super::report::grouped;
+use super::plan::Stage;
+use super::text::grouped;
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,58 +41,69 @@ impl Phase {
     }
 }
 
-/// Written by the reactor once per pass that found completions, read by the thread of the live line. The counters say
-/// nothing about other memory, so relaxed order will do.
+/// Written by one reactor once per pass that found completions, read by the thread of the live line. The counters say
+/// nothing about other memory, so relaxed order will do. Aligned so that no two reactors write to one cache line, nor
+/// to the one beside it, which processors fetch along.
 #[derive(Default)]
+#[repr(align(128))]
 pub(super) struct Progress {
     phase: AtomicU8,
-    /// Completed requests of this phase.
+    depth: AtomicU32,
+    /// Completed requests of this stage.
     pub(super) ios: AtomicU64,
     /// Sum of their latencies.
     pub(super) latency_ns: AtomicU64,
-    /// Of this phase's goal, in thousandths.
+    /// Of this stage's goal, in thousandths.
     pub(super) permille: AtomicU64,
 }
 
-/// One look at [`Progress`].
+/// One look at all reactors' [`Progress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
     phase: Phase,
+    depth: u32,
     ios: u64,
     latency_ns: u64,
+    /// On average.
     permille: u64,
 }
 
 impl Progress {
-    /// A new phase begins: counters start from zero.
-    pub(super) fn begin(&self, phase: Phase) {
-        self.phase.store(phase as u8, Relaxed);
+    /// A new stage begins: counters start from zero.
+    pub(super) fn begin(&self, stage: Stage) {
+        self.phase.store(stage.phase as u8, Relaxed);
+        self.depth.store(u32::try_from(stage.depth).expect("MAX_DEPTH fits"), Relaxed);
         for counter in [&self.ios, &self.latency_ns, &self.permille] {
             counter.store(0, Relaxed);
         }
     }
+}
 
-    fn sample(&self) -> Sample {
-        Sample {
-            phase: Phase::ALL[usize::from(self.phase.load(Relaxed))],
-            ios: self.ios.load(Relaxed),
-            latency_ns: self.latency_ns.load(Relaxed),
-            permille: self.permille.load(Relaxed),
-        }
+fn sample(all: &[Arc<Progress>]) -> Sample {
+    let sum = |word: fn(&Progress) -> &AtomicU64| all.iter().map(|one| word(one).load(Relaxed)).sum::<u64>();
+    let first = &all[0];
+    Sample {
+        phase: Phase::ALL[usize::from(first.phase.load(Relaxed))],
+        depth: first.depth.load(Relaxed),
+        ios: sum(|one| &one.ios),
+        latency_ns: sum(|one| &one.latency_ns),
+        permille: sum(|one| &one.permille) / all.len() as u64,
     }
 }
 
 /// The line for what happened between two looks that are `secs` apart.
 fn line(before: Sample, now: Sample, secs: f64, bs: u64) -> String {
-    // The counters start again with each phase, and may be caught between two stores.
-    let before = if before.phase == now.phase { before } else { Sample { ios: 0, latency_ns: 0, ..now } };
+    // The counters start again with each stage, and may be caught between two stores.
+    let same = (before.phase, before.depth) == (now.phase, now.depth);
+    let before = if same { before } else { Sample { ios: 0, latency_ns: 0, ..now } };
     let ios = now.ios.saturating_sub(before.ios);
     let latency_ns = now.latency_ns.saturating_sub(before.latency_ns);
     let mean_us = if ios == 0 { 0.0 } else { latency_ns as f64 / ios as f64 / 1e3 };
     let iops = grouped((ios as f64 / secs) as u64);
     let mib = (ios * bs) as f64 / secs / f64::from(1 << 20);
     let percent = now.permille.min(1000) / 10;
-    format!("{:<9} {percent:>3} %   {iops:>11} IOPS   {mib:>9.1} MiB/s   mean {mean_us:.1} us", now.phase.name())
+    let (phase, depth) = (now.phase.name(), now.depth);
+    format!("{phase:<9} qd {depth:<5} {percent:>3} %   {iops:>11} IOPS   {mib:>9.1} MiB/s   mean {mean_us:.1} us")
 }
 
 /// The live line; it ends and its line is cleared when this is dropped.
@@ -100,18 +112,18 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Shows a line on standard error if that is a terminal and `wanted`. Start it before the caller pins itself: the
-    /// thread would inherit the pin and compete with the reactor.
-    pub(super) fn start(wanted: bool, bs: u64, progress: &Arc<Progress>) -> Self {
+    /// Shows a line on standard error if that is a terminal and `wanted`. Not from a pinned thread: this one would
+    /// inherit the pin and compete with the reactor.
+    pub(super) fn start(wanted: bool, bs: u64, progress: &[Arc<Progress>]) -> Self {
         if !wanted || !std::io::stderr().is_terminal() {
             return Self { thread: None };
         }
         let (stop, stopped) = mpsc::channel();
-        let progress = Arc::clone(progress);
+        let progress = progress.to_vec();
         let show = move || {
-            let (mut before, mut at) = (progress.sample(), Instant::now());
+            let (mut before, mut at) = (sample(&progress), Instant::now());
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LIVE_INTERVAL) {
-                let (now, secs) = (progress.sample(), at.elapsed().as_secs_f64());
+                let (now, secs) = (sample(&progress), at.elapsed().as_secs_f64());
                 at = Instant::now();
                 // `\x1b[K` clears the rest. A terminal that went away is no reason to stop measuring.
                 let _ = write!(std::io::stderr(), "\r{}\x1b[K", line(before, now, secs, bs));
@@ -138,38 +150,46 @@ impl Drop for Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::plan::Goal;
 
-    fn sample(phase: Phase, ios: u64, latency_ns: u64, permille: u64) -> Sample {
-        Sample { phase, ios, latency_ns, permille }
+    fn at(phase: Phase, ios: u64, latency_ns: u64, permille: u64) -> Sample {
+        Sample { phase, depth: 32, ios, latency_ns, permille }
     }
 
     #[test]
     fn the_line_shows_the_rate_since_the_last_one() {
-        let before = sample(Phase::Measure, 1_000, 10_000_000, 100);
-        let now = sample(Phase::Measure, 51_000, 1_010_000_000, 205);
+        let before = at(Phase::Measure, 1_000, 10_000_000, 100);
+        let now = at(Phase::Measure, 51_000, 1_010_000_000, 205);
         let line = line(before, now, 0.5, 4096);
-        assert_eq!(line, "run        20 %       100,000 IOPS       390.6 MiB/s   mean 20.0 us");
+        assert_eq!(line, "run       qd 32     20 %       100,000 IOPS       390.6 MiB/s   mean 20.0 us");
     }
 
     #[test]
-    fn a_new_phase_starts_from_zero() {
-        let before = sample(Phase::WarmUp, 90_000, 9, 1000);
-        let line = line(before, sample(Phase::Measure, 500, 0, 1001), 0.5, 4096);
-        assert!(line.starts_with("run       100 %         1,000 IOPS"), "{line}");
+    fn a_new_stage_starts_from_zero() {
+        let before = at(Phase::WarmUp, 90_000, 9, 1000);
+        let next = line(before, at(Phase::Measure, 500, 0, 1001), 0.5, 4096);
+        assert!(next.starts_with("run       qd 32    100 %         1,000 IOPS"), "{next}");
+        let deeper =
+            line(at(Phase::Measure, 90_000, 9, 1000), Sample { depth: 64, ..at(Phase::Measure, 500, 0, 1) }, 0.5, 1);
+        assert!(deeper.contains("1,000 IOPS"), "{deeper}");
     }
 
     #[test]
-    fn progress_is_read_back_and_reset() {
-        let progress = Progress::default();
-        progress.begin(Phase::Fill);
-        progress.ios.store(5, Relaxed);
-        assert_eq!(progress.sample(), sample(Phase::Fill, 5, 0, 0));
-        progress.begin(Phase::ReadBack);
-        assert_eq!(progress.sample(), sample(Phase::ReadBack, 0, 0, 0));
+    fn the_progress_of_all_reactors_is_added_up_and_reset() {
+        let all = [Arc::new(Progress::default()), Arc::new(Progress::default())];
+        let stage = |phase| Stage { phase, goal: Goal::Sweep, depth: 32 };
+        for (progress, permille) in all.iter().zip([400, 300]) {
+            progress.begin(stage(Phase::Fill));
+            progress.ios.store(5, Relaxed);
+            progress.permille.store(permille, Relaxed);
+        }
+        assert_eq!(sample(&all), at(Phase::Fill, 10, 0, 350));
+        all.iter().for_each(|progress| progress.begin(stage(Phase::ReadBack)));
+        assert_eq!(sample(&all), at(Phase::ReadBack, 0, 0, 0));
     }
 
     #[test]
     fn no_terminal_no_thread() {
-        assert!(Live::start(false, 4096, &Arc::new(Progress::default())).thread.is_none());
+        assert!(Live::start(false, 4096, &[Arc::new(Progress::default())]).thread.is_none());
     }
 }

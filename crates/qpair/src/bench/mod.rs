@@ -3,21 +3,26 @@
 //! | file | idea |
 //! |---|---|
 //! | [`plan`] | arguments and device to phases, or to a sentence about why not |
-//! | [`workload`] | which block next, and which way |
-//! | [`engine`] | the poller that keeps the queues full |
+//! | [`crew`] | the reactors, and who conducts them |
+//! | [`engine`], [`lane`], [`book`] | the poller of a reactor, one of its queues, what it notes about a target |
+//! | [`workload`], [`pace`] | which block next, and which way; when |
 //! | [`verify`] | blocks that say where they belong |
-//! | [`latency`], [`report`], [`live`] | what it found out |
-//!
-//! All queues are polled by one reactor on the calling thread.
+//! | [`latency`], [`tally`], [`report`], [`text`], [`live`] | what it found out |
 
+mod book;
+mod crew;
 mod engine;
+mod lane;
 mod latency;
 mod limits;
 mod live;
+mod pace;
 mod plan;
 mod report;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod text;
 mod verify;
 mod workload;
 
@@ -26,25 +31,19 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use block::nvme::tcp::limits::MAX_DEPTH;
 use block::nvme::tcp::{SCHEME, TcpDevice, Uri, UriError};
 use block::size::parse_size;
 use block::spec::{Defaults, Spec};
-use block::{Device, OpenError};
-use machine::os;
-use machine::reactor::Reactor;
-use machine::region::Pool;
-use machine::ring::{Ring, RingKind};
+use block::{Device, Info, OpenError};
+use machine::ring::RingKind;
 use uuid::Uuid;
 
-use engine::{Engine, Goal, Measured};
-use latency::Latencies;
-use live::{Live, Phase, Progress};
-use plan::Plan;
-use report::{Cpu, Ending, Report, SCHEMA, Share, Target, Workload};
-use verify::{Ledger, Stamper};
+use crew::Work;
+use live::{Live, Progress};
+use plan::{Goal, Plan};
+use report::{Ending, Report, Step, Target, Workload};
 use workload::Rw;
 
 const EXAMPLES: &str = "\
@@ -53,17 +52,31 @@ Examples:
   qpair bench ram:1GiB --rw randrw --mix 70 --fill
   qpair bench disk.img --rw write --bs 128k --verify --count 100000 --json
 
+  A load curve: what each depth gives, and what it costs in latency and CPU time
+  qpair bench disk.img --qd 1,4,16,64 --secs 3
+
+  Two reactors on two cores, four queues on each of two targets
+  qpair bench 'nvme-tcp://10.0.0.1/NQN?ns=1' 'nvme-tcp://10.0.0.2/NQN?ns=1' --queues 4 --reactors 2 --cpus 0,1
+
+  Latencies at 50,000 requests a second, whatever the device does
+  qpair bench disk.img --rate 50k --qd 256
+
+Without --rate, a queue asks again when it has an answer: while a device stalls nothing is asked, and the stall shows up
+in as many latencies as the queue is deep (coordinated omission). With --rate, requests are due at fixed times, and a
+latency starts when its request was due.
+
 Writing is destructive: --rw write, randwrite, rw, randrw, --fill, and --verify (which fills the range first if the \
-workload only reads) overwrite what the target holds, within --offset and --size.
+workload only reads) overwrite what the targets hold, within --offset and --size.
 
 The exit code is 1 if a request failed, did not complete, or gave back other data than was written.";
 
-/// Measure a device: IOPS, throughput, latencies
+/// Measure devices: IOPS, throughput, latencies
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// nvme-tcp://HOST:PORT/NQN?ns=N, a path, ram:SIZE or null:SIZE
-    pub(crate) target: String,
+    /// nvme-tcp://HOST:PORT/NQN?ns=N, a path, ram:SIZE or null:SIZE; several share the load
+    #[arg(required = true, value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
 
     /// What to ask for; everything but read and randread OVERWRITES the target
     #[arg(long, value_enum, default_value_t = Rw::RandRead)]
@@ -77,13 +90,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", default_value = "4k", value_parser = parse_size)]
     pub(crate) bs: u64,
 
-    /// Requests kept in flight on each queue
-    #[arg(long, value_name = "N", default_value = "32", value_parser = plan::depth)]
-    pub(crate) qd: usize,
+    /// Requests kept in flight on each queue; several, as 1,4,16, are measured one after the other
+    #[arg(long, value_name = "N", default_value = "32", value_delimiter = ',', value_parser = plan::depth)]
+    pub(crate) qd: Vec<usize>,
 
-    /// I/O queues, for NVMe/TCP one connection each; one thread polls them all
-    #[arg(long, value_name = "N", default_value = "1", value_parser = plan::queues)]
-    pub(crate) queues: usize,
+    /// I/O queues of each target, for NVMe/TCP one connection each [default: 1, or one for each reactor]
+    #[arg(long, value_name = "N", value_parser = plan::queues)]
+    pub(crate) queues: Option<usize>,
+
+    /// Threads that the queues are dealt out to
+    #[arg(long, value_name = "N", default_value = "1", value_parser = plan::reactor_count)]
+    pub(crate) reactors: usize,
+
+    /// Ask so many times a second (50k, 1.5M) instead of when there is an answer; --qd is the most in flight
+    #[arg(long, value_name = "IOPS", value_parser = plan::rate)]
+    pub(crate) rate: Option<f64>,
 
     /// Measure for so many seconds [default: 5]
     #[arg(long, value_name = "SECONDS", value_parser = plan::some_seconds, conflicts_with = "count")]
@@ -126,9 +147,13 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) verify: bool,
 
-    /// Run on this CPU
-    #[arg(long, value_name = "N")]
-    pub(crate) cpu: Option<usize>,
+    /// Let the device lend its memory (ram, null): nothing is copied, and nothing read is looked at but with --verify
+    #[arg(long)]
+    pub(crate) lend: bool,
+
+    /// Pin the reactors to these processors
+    #[arg(long, value_name = "LIST", value_delimiter = ',', alias = "cpu")]
+    pub(crate) cpus: Vec<usize>,
 
     /// Never sleep: poll all the time, for the shortest latencies
     #[arg(long)]
@@ -152,18 +177,18 @@ pub(crate) struct Args {
 /// # Errors
 /// What keeps the run from starting; a run that has started ends with a report.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    let device = open(&args)?;
+    let devices = open(&args)?;
     // 32 bits, so that every JSON reader can give the number back.
     let fresh = Uuid::new_v4().as_u64_pair().0 >> 32;
-    let plan = Plan::new(&args, device.info(), fresh)?;
-    let on_files = matches!(device.info().kind, "file" | "block");
+    let plan = Plan::new(&args, &infos(&devices), fresh)?;
+    let on_files = infos(&devices).iter().any(|info| matches!(info.kind, "file" | "block"));
     if on_files && let Some(reason) = args.ring.choose()?.reason {
         eprintln!("without io_uring: {}\n  {}", reason.why, reason.hint);
     }
     crate::signals::watch(false, |_| {})?;
-    let progress = Arc::new(Progress::default());
+    let progress: Vec<_> = plan.reactors.iter().map(|_| Arc::new(Progress::default())).collect();
     let live = Live::start(!args.quiet, args.bs, &progress);
-    let result = measure(&*device, &args, &plan, &progress, crate::signals::stop_flag());
+    let result = measure(&devices, &args, &plan, &progress, crate::signals::stop_flag());
     drop(live);
     let report = result?;
     for problem in &report.problems {
@@ -173,98 +198,66 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     io::stdout().write_all(text.as_bytes())?;
     // A device that is lost has nothing left to say.
     if report.ended_by != Ending::Errors {
-        device.close()?;
+        devices.iter().try_for_each(|device| device.close())?;
     }
     Ok(if report.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Opens the target. An address that does not name a depth gets queues as deep as the run needs.
-fn open(args: &Args) -> Result<Arc<dyn Device>, OpenError> {
-    let text = &args.target;
-    if !text.starts_with(SCHEME) {
-        return text.parse::<Spec>()?.open(&Defaults { size: args.size, ..Defaults::default() });
-    }
-    let wrong = |UriError { why, hint }| OpenError { device: text.clone(), why, hint, source: None };
-    let mut uri: Uri = text.parse().map_err(wrong)?;
-    if !text.contains("?depth=") && !text.contains("&depth=") {
-        uri.depth = u16::try_from(args.qd).map_or(MAX_DEPTH, |depth| depth.min(MAX_DEPTH));
-    }
-    Ok(Arc::new(TcpDevice::connect(uri)?))
+/// Opens the targets. An address that does not name a depth gets queues as deep as the run needs.
+fn open(args: &Args) -> Result<Vec<Arc<dyn Device>>, OpenError> {
+    let deepest = args.qd.iter().copied().max().unwrap_or(1);
+    let one = |text: &String| -> Result<Arc<dyn Device>, OpenError> {
+        if !text.starts_with(SCHEME) {
+            return text.parse::<Spec>()?.open(&Defaults { size: args.size, ..Defaults::default() });
+        }
+        let wrong = |UriError { why, hint }| OpenError { device: text.clone(), why, hint, source: None };
+        let mut uri: Uri = text.parse().map_err(wrong)?;
+        if !text.contains("?depth=") && !text.contains("&depth=") {
+            uri.depth = u16::try_from(deepest).map_or(MAX_DEPTH, |depth| depth.min(MAX_DEPTH));
+        }
+        Ok(Arc::new(TcpDevice::connect(uri)?))
+    };
+    args.targets.iter().map(one).collect()
 }
 
-/// Runs all phases on the calling thread.
+fn infos(devices: &[Arc<dyn Device>]) -> Vec<&Info> {
+    devices.iter().map(|device| device.info()).collect()
+}
+
+/// Runs all stages and sums up what they found.
 ///
 /// # Errors
-/// Those of opening queues, of memory, and of the reactor.
+/// Those of opening queues, of memory, and of the reactors.
 fn measure(
-    device: &dyn Device,
+    devices: &[Arc<dyn Device>],
     args: &Args,
     plan: &Plan,
-    progress: &Arc<Progress>,
-    stop: &'static AtomicBool,
+    progress: &[Arc<Progress>],
+    stop: &AtomicBool,
 ) -> io::Result<Report> {
-    let shape = plan.shape;
-    let mut ring = Ring::of(plan.reactor.ring)?;
-    let open_queue = |index| {
-        let said = |error: io::Error| io::Error::new(error.kind(), format!("I/O queue {index} does not open: {error}"));
-        device.open_queue(&mut ring).map_err(said)
-    };
-    let queues = (1..=plan.queues).map(open_queue).collect::<io::Result<Vec<_>>>()?;
-    let pool = Pool::anonymous(shape.unit_bytes, plan.queues * shape.depth * shape.buffers_per_slot())?;
-    let stamper = Stamper { seed: shape.seed, block_bytes: shape.block_bytes as usize };
-    let ledger = shape.verify.then(|| Ledger::new(stamper, shape.units));
-    let mut engine = Engine::new(queues, shape, &pool, ledger, Arc::clone(progress), stop);
-    let finished = engine.finished();
-
-    let nothing = [Latencies::new(), Latencies::new()];
-    let mut measured = Measured { elapsed: Duration::ZERO, latencies: nothing };
-    let (mut cpu, mut depth_reached, mut read_back) = (Cpu::default(), Vec::new(), false);
-    for (phase, goal) in plan.phases() {
-        engine.begin(phase, goal);
-        let before = os::usage();
-        let clocks = Reactor::run_here(&plan.reactor, &mut ring, &mut [&mut engine], || finished.get())?;
-        if phase == Phase::Measure {
-            measured = engine.measured();
-            let ios = measured.latencies.iter().map(Latencies::count).sum();
-            cpu = Cpu::new(&clocks, before, os::usage(), ios);
-            depth_reached = engine.peaks();
-        }
-        if engine.ending() != Ending::Goal {
-            break;
-        }
-        read_back |= phase == Phase::ReadBack;
-    }
-
-    let bs = shape.unit_bytes as u64;
-    let share = |latencies: &Latencies| Share::new(latencies, bs, measured.elapsed);
-    let [reads, writes] = &measured.latencies;
-    let mut all = reads.clone();
-    all.merge(writes);
+    let outcome = crew::run(Work { devices, plan, progress, stop })?;
+    let targets: Vec<Target> = infos(devices).into_iter().map(target).collect();
+    let mut workload = workload(args, plan);
+    let steps: Vec<Step> = outcome.steps.iter().map(|measured| Step::new(measured, &workload, &targets)).collect();
+    workload.depth = steps.last().map_or(0, |step| step.depth);
     Ok(Report {
-        schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
-        target: target(device),
-        workload: workload(args, plan),
-        elapsed_secs: measured.elapsed.as_secs_f64(),
-        ended_by: engine.ending(),
-        total: share(&all),
-        read: (shape.reads_percent > 0).then(|| share(reads)),
-        write: (shape.reads_percent < 100).then(|| share(writes)),
-        cpu,
-        errors: engine.errors(),
-        verify: engine.verified().map(|verified| report::Verified { read_back, ..verified }),
-        depth_reached,
-        problems: engine.problems().to_vec(),
+        targets,
+        workload,
+        ended_by: outcome.ending,
+        steps,
+        errors: outcome.errors,
+        verify: args.verify.then_some(outcome.verified),
+        problems: outcome.problems,
     })
 }
 
-fn target(device: &dyn Device) -> Target {
-    let info = device.info();
+fn target(info: &Info) -> Target {
     Target { name: info.name.clone(), kind: info.kind, block_bytes: info.block_bytes, size_bytes: info.bytes() }
 }
 
 fn workload(args: &Args, plan: &Plan) -> Workload {
-    let shape = plan.shape;
+    let shape = &plan.shapes[0];
     let secs = match plan.goal {
         Goal::For(time) => Some(time.as_secs_f64()),
         Goal::Count(_) | Goal::Sweep => None,
@@ -275,6 +268,7 @@ fn workload(args: &Args, plan: &Plan) -> Workload {
         bs_bytes: shape.unit_bytes as u64,
         depth: shape.depth,
         queues: plan.queues,
+        reactors: plan.reactors.len(),
         offset_bytes: shape.address(0),
         range_bytes: shape.units * shape.unit_bytes as u64,
         seed: shape.seed,
@@ -283,7 +277,10 @@ fn workload(args: &Args, plan: &Plan) -> Workload {
         warmup_secs: plan.warmup.unwrap_or_default().as_secs_f64(),
         secs,
         count: args.count,
-        cpu: args.cpu,
+        rate: args.rate,
+        cpu: args.cpus.first().copied(),
+        cpus: args.cpus.clone(),
         dedicated: args.dedicated,
+        lend: args.lend,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use block::{
     Completion, Completions, Data, Failure, Features, Identity, Info, Op, Outcome, Queue, Range, Refused, Request,
@@ -10,6 +11,8 @@ use block::{
 };
 use clap::Parser;
 use machine::reactor::Arm;
+use machine::region::Pool;
+use machine::ring::Ring;
 
 use super::*;
 use crate::bench::limits::{MAX_ERRORS, MAX_PRINTED};
@@ -27,15 +30,20 @@ fn args(line: &str) -> Args {
     Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}")).args
 }
 
-fn measure_on(device: &dyn Device, args: &Args, stop: &'static AtomicBool) -> Report {
-    let plan = Plan::new(args, device.info(), 7).unwrap_or_else(|error| panic!("{error}"));
-    measure(device, args, &plan, &Arc::new(Progress::default()), stop).expect("a report")
+fn measure_all(devices: &[Arc<dyn Device>], args: &Args, stop: &AtomicBool) -> Report {
+    let plan = Plan::new(args, &infos(devices), 7).unwrap_or_else(|error| panic!("{error}"));
+    let progress: Vec<_> = plan.reactors.iter().map(|_| Arc::new(Progress::default())).collect();
+    measure(devices, args, &plan, &progress, stop).expect("a report")
+}
+
+fn measure_on(device: Arc<dyn Device>, args: &Args, stop: &AtomicBool) -> Report {
+    measure_all(&[device], args, stop)
 }
 
 /// Runs a whole command line.
 fn bench(line: &str) -> Report {
     let args = args(line);
-    measure_on(&*open(&args).expect("a device"), &args, &NEVER)
+    measure_all(&open(&args).expect("devices"), &args, &NEVER)
 }
 
 /// What goes wrong on a [`Fake`].
@@ -65,18 +73,21 @@ enum Fault {
 }
 
 /// A device in memory that refuses requests above its depth, completes out of order, and panics if a write overlaps
-/// with anything else in flight.
+/// with anything else in flight, on whatever queue.
 struct Fake {
     info: Info,
     depth: usize,
     fault: Fault,
     memory: Arc<Mutex<Vec<u8>>>,
+    busy: Arc<Mutex<Vec<Op>>>,
 }
 
 struct FakeQueue {
     depth: usize,
     fault: Fault,
     memory: Arc<Mutex<Vec<u8>>>,
+    /// What is in flight on all queues.
+    busy: Arc<Mutex<Vec<Op>>>,
     waiting: VecDeque<(u64, Op, block::Tag, machine::region::Buf)>,
     submitted: u64,
     writes: u64,
@@ -86,7 +97,7 @@ struct FakeQueue {
 const BLOCK: usize = 512;
 
 impl Fake {
-    fn new(blocks: u64, depth: usize, fault: Fault) -> Self {
+    fn new(blocks: u64, depth: usize, fault: Fault) -> Arc<Self> {
         let info = Info {
             name: "fake".to_owned(),
             kind: "fake",
@@ -98,10 +109,10 @@ impl Fake {
             identity: Identity::from_uuid(Uuid::nil()),
         };
         let memory = Arc::new(Mutex::new(vec![0; blocks as usize * BLOCK]));
-        Self { info, depth, fault, memory }
+        Arc::new(Self { info, depth, fault, memory, busy: Arc::default() })
     }
 
-    fn bench(&self, line: &str) -> Report {
+    fn bench(self: Arc<Self>, line: &str) -> Report {
         measure_on(self, &args(&format!("fake {line}")), &NEVER)
     }
 }
@@ -113,8 +124,17 @@ impl Device for Fake {
 
     fn open_queue(&self, _ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
         let Self { depth, fault, .. } = *self;
-        let memory = Arc::clone(&self.memory);
-        Ok(Box::new(FakeQueue { depth, fault, memory, waiting: VecDeque::new(), submitted: 0, writes: 0, hung: 0 }))
+        let (memory, busy) = (Arc::clone(&self.memory), Arc::clone(&self.busy));
+        Ok(Box::new(FakeQueue {
+            depth,
+            fault,
+            memory,
+            busy,
+            waiting: VecDeque::new(),
+            submitted: 0,
+            writes: 0,
+            hung: 0,
+        }))
     }
 }
 
@@ -134,7 +154,7 @@ impl FakeQueue {
             _ => {}
         }
         let Range { lba, blocks } = op.range().expect("reads and writes only");
-        let mut memory = self.memory.lock().expect("one thread");
+        let mut memory = self.memory.lock().expect("nobody has panicked");
         let place = &mut memory[lba as usize * BLOCK..][..blocks as usize * BLOCK];
         if !is_write(op) {
             bytes.copy_from_slice(place);
@@ -159,10 +179,12 @@ impl Queue for FakeQueue {
             return Err(Refused(request));
         }
         let range = request.op.range().expect("reads and writes only");
-        for (_, other, ..) in &self.waiting {
+        let mut busy = self.busy.lock().expect("nobody has panicked");
+        for other in busy.iter() {
             let conflict = is_write(*other) || is_write(request.op);
             assert!(!conflict || !overlap(range, other.range().expect("as above")), "overlapping requests");
         }
+        busy.push(request.op);
         let Data::Carried(buf) = request.data else { panic!("carried data only") };
         assert_eq!(buf.len(), range.blocks as usize * BLOCK);
         self.submitted += 1;
@@ -180,6 +202,9 @@ impl Queue for FakeQueue {
                 continue;
             }
             let outcome = self.carry_out(number, op, &mut buf);
+            let mut busy = self.busy.lock().expect("nobody has panicked");
+            let at = busy.iter().position(|other| *other == op).expect("it was submitted");
+            busy.swap_remove(at);
             out.list.push(Completion { tag, outcome, data: Returned::Carried(buf) });
         }
         self.hung = hung.len();
@@ -198,23 +223,24 @@ impl Queue for FakeQueue {
 #[test]
 fn a_count_is_exact_and_all_of_it_is_measured() {
     let report = bench("null:1GiB --count 5000 --qd 16 --queues 3");
-    assert_eq!((report.total.ios, report.total.bytes), (5000, 5000 * 4096));
-    assert_eq!(report.read.as_ref().map(|read| read.ios), Some(5000));
-    assert!(report.write.is_none());
+    assert_eq!((report.last().total.ios, report.last().total.bytes), (5000, 5000 * 4096));
+    assert_eq!(report.last().read.as_ref().map(|read| read.ios), Some(5000));
+    assert!(report.last().write.is_none());
     assert_eq!(report.ended_by, Ending::Goal);
-    assert!(report.success() && report.elapsed_secs > 0.0 && report.total.iops > 0.0);
-    assert_eq!(report.total.histogram.iter().map(|bar| bar.count).sum::<u64>(), 5000);
-    assert_eq!(report.depth_reached, [16, 16, 16]);
+    assert!(report.success() && report.last().elapsed_secs > 0.0 && report.last().total.iops > 0.0);
+    assert_eq!(report.last().total.histogram.iter().map(|bar| bar.count).sum::<u64>(), 5000);
+    assert_eq!(report.last().depth_reached, [16, 16, 16]);
 }
 
 #[test]
 fn a_time_is_kept() {
     let report = bench("ram:16MiB --secs 0.1 --warmup 0.01 --rw rw --mix 50");
-    assert!((0.1..1.0).contains(&report.elapsed_secs), "{}", report.elapsed_secs);
-    let (read, write) = (report.read.expect("mixed"), report.write.expect("mixed"));
-    let reads = read.ios as f64 / report.total.ios as f64;
+    assert!((0.1..1.0).contains(&report.last().elapsed_secs), "{}", report.last().elapsed_secs);
+    let step = report.last();
+    let (read, write) = (step.read.as_ref().expect("mixed"), step.write.as_ref().expect("mixed"));
+    let reads = read.ios as f64 / report.last().total.ios as f64;
     assert!((0.4..0.6).contains(&reads), "{reads}");
-    assert_eq!(read.ios + write.ios, report.total.ios);
+    assert_eq!(read.ios + write.ios, report.last().total.ios);
 }
 
 #[test]
@@ -226,7 +252,7 @@ fn memory_verifies_in_every_workload() {
             assert!(report.success(), "{rw} {bs}: {:?}", report.problems);
             assert!(verify.checked > 0, "{rw} {bs}");
             assert_eq!(verify.read_back, !["read", "randread"].contains(&rw));
-            assert_eq!(report.total.ios, 500, "neither the fill nor the reading back is measured");
+            assert_eq!(report.last().total.ios, 500, "neither the fill nor the reading back is measured");
         }
     }
 }
@@ -328,8 +354,8 @@ impl Queue for SabotagedQueue {
 #[test]
 fn garbage_written_through_another_queue_is_found() {
     let args = args("ram:1MiB --rw read --verify --count 256 --bs 4k");
-    let device = Sabotaged { inner: open(&args).expect("a device") };
-    let report = measure_on(&device, &args, &NEVER);
+    let device = Arc::new(Sabotaged { inner: Arc::clone(&open(&args).expect("a device")[0]) });
+    let report = measure_on(device, &args, &NEVER);
     assert!(!report.success());
     assert_eq!(report.verify.map(|verify| verify.miscompares), Some(1));
     assert!(
@@ -363,14 +389,14 @@ fn verification_never_overlaps_requests_even_where_there_is_little_room() {
         let report =
             Fake::new(16, 64, Fault::None).bench(&format!("--rw {rw} --verify --bs 1k --count 2000 --queues 2"));
         assert!(report.success(), "{:?}", report.problems);
-        assert_eq!(report.total.ios, 2000);
+        assert_eq!(report.last().total.ios, 2000);
     }
 }
 
 #[test]
 fn a_full_queue_is_back_pressure() {
     let report = Fake::new(1024, 5, Fault::None).bench("--rw randread --bs 512 --count 1000 --qd 32");
-    assert_eq!((report.total.ios, report.depth_reached.as_slice()), (1000, [5].as_slice()));
+    assert_eq!((report.last().total.ios, report.last().depth_reached.as_slice()), (1000, [5].as_slice()));
     assert!(report.success());
     assert!(report.text().contains("at most 5 requests"));
 }
@@ -378,7 +404,7 @@ fn a_full_queue_is_back_pressure() {
 #[test]
 fn errors_are_counted_and_the_first_are_kept() {
     let report = Fake::new(1024, 64, Fault::Fail { every: 10 }).bench("--rw randread --bs 512 --count 1000");
-    assert_eq!((report.errors.read, report.total.ios, report.ended_by), (100, 900, Ending::Goal));
+    assert_eq!((report.errors.read, report.last().total.ios, report.ended_by), (100, 900, Ending::Goal));
     assert_eq!(report.problems.len() as u64, MAX_PRINTED);
     assert!(report.problems[0].starts_with("read at offset "), "{:?}", report.problems);
     assert!(!report.success());
@@ -403,14 +429,14 @@ fn a_broken_connection_ends_the_run() {
     let report =
         Fake::new(64, 64, Fault::Disconnect { after: 50 }).bench("--rw randread --bs 512 --secs 60 --warmup 0");
     assert_eq!(report.ended_by, Ending::Errors);
-    assert!(report.total.ios <= 50 && report.errors.read > 0);
+    assert!(report.last().total.ios <= 50 && report.errors.read > 0);
     assert!(report.problems[0].contains("the connection broke"), "{:?}", report.problems);
 }
 
 #[test]
 fn requests_that_never_complete_are_given_up() {
     let report = Fake::new(64, 64, Fault::Hang { after: 90 }).bench("--rw randread --bs 512 --count 100 --qd 20");
-    assert_eq!((report.total.ios, report.errors.unfinished, report.ended_by), (90, 10, Ending::Errors));
+    assert_eq!((report.last().total.ios, report.errors.unfinished, report.ended_by), (90, 10, Ending::Errors));
     assert!(!report.success());
     assert!(report.problems[0].starts_with("10 requests did not complete within"), "{:?}", report.problems);
 }
@@ -423,10 +449,120 @@ fn an_interrupt_ends_the_run_with_the_figures_so_far() {
         STOP.store(true, SeqCst);
     });
     let args = args("null:1GiB --secs 60 --warmup 0");
-    let report = measure_on(&*open(&args).expect("a device"), &args, &STOP);
+    let report = measure_all(&open(&args).expect("a device"), &args, &STOP);
     interrupter.join().expect("it only sleeps");
     assert_eq!(report.ended_by, Ending::Interrupt);
-    assert!(report.total.ios > 0 && report.elapsed_secs < 30.0);
+    assert!(report.last().total.ios > 0 && report.last().elapsed_secs < 30.0);
     assert!(report.success(), "an interrupt is a wish, not a failure");
     assert!(report.text().contains("interrupted"));
+}
+
+#[test]
+fn reactors_share_a_count_and_are_merged() {
+    let report = bench("null:1GiB --count 5001 --qd 16 --queues 5 --reactors 2");
+    let step = report.last();
+    assert_eq!((step.total.ios, report.ended_by), (5001, Ending::Goal));
+    assert_eq!(step.total.histogram.iter().map(|bar| bar.count).sum::<u64>(), 5001);
+    assert_eq!(step.depth_reached, [16; 5]);
+    let each: Vec<_> = step.by_reactor.iter().map(|reactor| (reactor.queues, reactor.ios)).collect();
+    assert_eq!(each, [(3, 2500), (2, 2501)]);
+    // Fewer requests than reactors: some have nothing to do.
+    assert_eq!(bench("null:1GiB --count 2 --reactors 4").last().total.ios, 2);
+}
+
+#[test]
+fn what_one_reactor_writes_the_other_verifies() {
+    for rw in ["randrw", "rw", "randread"] {
+        let line = format!("ram:1MiB --rw {rw} --verify --count 4000 --queues 4 --reactors 2 --qd 8");
+        let report = bench(&line);
+        assert!(report.success(), "{:?}", report.problems);
+        assert!(report.verify.is_some_and(|verify| verify.checked > 1000), "{rw}: {:?}", report.verify);
+    }
+    // The fake panics if two requests overlap, on whatever queue.
+    let report = Fake::new(16, 64, Fault::None).bench("--rw randrw --verify --bs 1k --count 2000 --reactors 2 --qd 8");
+    assert!(report.success() && report.last().total.ios == 2000, "{:?}", report.problems);
+}
+
+#[test]
+fn trouble_of_one_reactor_ends_the_run_of_all() {
+    let (fine, broken) = (Fake::new(64, 64, Fault::None), Fake::new(64, 64, Fault::Disconnect { after: 100 }));
+    let args = args("fine broken --rw randread --bs 512 --secs 60 --warmup 0 --reactors 2");
+    let report = measure_all(&[fine, broken], &args, &NEVER);
+    assert_eq!(report.ended_by, Ending::Errors);
+    let by_target = &report.last().by_target;
+    assert!(by_target[0].errors.total() == 0 && by_target[1].errors.read > 0);
+    assert!(report.problems[0].starts_with("fake: read at offset "), "{:?}", report.problems);
+    assert_eq!(by_target[0].total.ios + by_target[1].total.ios, report.last().total.ios);
+}
+
+#[test]
+fn a_queue_that_does_not_open_is_said_and_everybody_goes_home() {
+    let args = args("null:1GiB null:1GiB --reactors 2 --secs 60");
+    let devices: Vec<Arc<dyn Device>> =
+        vec![Fake::new(64, 64, Fault::None), Arc::new(Closed(Fake::new(8, 8, Fault::None)))];
+    let plan = Plan::new(&args, &infos(&devices), 7).unwrap_or_else(|error| panic!("{error}"));
+    let progress: Vec<_> = plan.reactors.iter().map(|_| Arc::new(Progress::default())).collect();
+    let error = measure(&devices, &args, &plan, &progress, &NEVER).expect_err("it does not open");
+    assert_eq!(error.to_string(), "fake: I/O queue 1 does not open: no room");
+}
+
+/// A device with no room for a queue.
+struct Closed(Arc<Fake>);
+
+impl Device for Closed {
+    fn info(&self) -> &Info {
+        self.0.info()
+    }
+
+    fn open_queue(&self, _ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
+        Err(io::Error::other("no room"))
+    }
+}
+
+#[test]
+fn every_step_of_a_curve_is_measured_with_its_depth() {
+    let report = bench("ram:16MiB --qd 1,8,2 --count 300 --queues 2 --fill --rw randrw");
+    let steps: Vec<_> = report.steps.iter().map(|step| (step.depth, step.total.ios)).collect();
+    assert_eq!(steps, [(1, 300), (8, 300), (2, 300)]);
+    assert!(report.steps.iter().all(|step| step.depth_reached == [step.depth; 2]));
+    assert_eq!((report.workload.depth, report.success()), (2, true));
+}
+
+#[test]
+fn a_curve_that_fails_keeps_the_steps_before() {
+    let report = Fake::new(64, 64, Fault::Disconnect { after: 100 }).bench("--qd 1,2,4 --count 60 --bs 512");
+    let ios: Vec<_> = report.steps.iter().map(|step| step.total.ios).collect();
+    assert_eq!((ios.as_slice(), report.ended_by), ([60, 40].as_slice(), Ending::Errors));
+}
+
+#[test]
+fn several_targets_are_loaded_and_verified_each_by_itself() {
+    let report = bench("ram:1MiB ram:2MiB null:4MiB --rw randread --count 3000 --queues 2 --reactors 2");
+    let each: Vec<_> = report.last().by_target.iter().map(|target| target.total.ios).collect();
+    assert_eq!(each.iter().sum::<u64>(), 3000);
+    assert!(each.iter().all(|&ios| ios > 0), "{each:?}");
+    let report = bench("ram:1MiB ram:2MiB --rw randrw --verify --count 3000 --reactors 2");
+    assert!(report.success() && report.verify.is_some_and(|verify| verify.read_back), "{:?}", report.problems);
+    let report = bench("ram:1MiB null:1MiB --rw randrw --verify --count 3000");
+    assert!(report.problems[0].starts_with("null:1MiB: miscompare in block"), "{:?}", report.problems);
+}
+
+#[test]
+fn lent_memory_verifies_too() {
+    for bs in ["512", "4k", "64k"] {
+        let report =
+            bench(&format!("ram:4MiB --lend --verify --rw randrw --bs {bs} --count 1000 --queues 2 --reactors 2"));
+        assert!(report.success(), "{bs}: {:?}", report.problems);
+        assert!(report.verify.is_some_and(|verify| verify.checked > 0 && verify.read_back));
+    }
+    let report = bench("null:1MiB --lend --verify --count 100");
+    assert_eq!(report.ended_by, Ending::Miscompare);
+}
+
+#[test]
+fn requests_that_come_by_the_clock_do_not_come_early() {
+    let report = bench("null:1GiB --rate 2000 --count 100 --queues 2 --qd 4 --fill --size 1MiB");
+    assert_eq!((report.last().total.ios, report.success()), (100, true));
+    // 50 requests on each queue are 49 intervals of a millisecond.
+    assert!(report.last().elapsed_secs >= 0.049, "{}", report.last().elapsed_secs);
 }

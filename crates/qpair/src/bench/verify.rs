@@ -14,6 +14,8 @@
 //! leaves its unit uncertain (old, new or torn are all legal) until the next one succeeds; such reads are not checked.
 
 use std::fmt;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Bytes of the stamp at the front of a block.
 const STAMP_BYTES: usize = 32;
@@ -163,13 +165,16 @@ impl fmt::Display for Miscompare {
     }
 }
 
-/// What each unit must hold, and which units have a request in flight.
+/// What each unit must hold, and which units have a request in flight. Shared by the reactors that load one target:
+/// what one of them wrote the others check.
+///
+/// Who has taken a unit owns its generation until it is given back; taking it is an acquire, giving it back a release.
 pub(super) struct Ledger {
     pub(super) stamper: Stamper,
     /// The generation of each unit, 0 for never written by this run; the high bit is [`UNCERTAIN`].
-    generations: Vec<u32>,
+    generations: Vec<AtomicU32>,
     /// One bit per unit.
-    busy: Vec<u64>,
+    busy: Vec<AtomicU64>,
 }
 
 impl Ledger {
@@ -177,39 +182,42 @@ impl Ledger {
     pub(super) fn new(stamper: Stamper, units: u64) -> Self {
         assert!(stamper.block_bytes.is_multiple_of(STAMP_BYTES));
         let units = usize::try_from(units).expect("MAX_LEDGER_UNITS fits");
-        Self { stamper, generations: vec![0; units], busy: vec![0; units.div_ceil(64)] }
+        let generations = (0..units).map(|_| AtomicU32::new(0)).collect();
+        Self { stamper, generations, busy: (0..units.div_ceil(64)).map(|_| AtomicU64::new(0)).collect() }
     }
 
     /// Takes the unit for a request; `false` if one is in flight on it.
-    pub(super) fn try_take(&mut self, unit: u64) -> bool {
-        let (word, bit) = (&mut self.busy[unit as usize / 64], 1 << (unit % 64));
-        let free = *word & bit == 0;
-        *word |= bit;
-        free
+    pub(super) fn try_take(&self, unit: u64) -> bool {
+        let (word, bit) = self.bit(unit);
+        word.fetch_or(bit, Acquire) & bit == 0
     }
 
-    /// The request on the unit has ended.
-    pub(super) fn give_back(&mut self, unit: u64) {
-        let (word, bit) = (&mut self.busy[unit as usize / 64], 1 << (unit % 64));
-        assert!(*word & bit != 0, "unit {unit} was not taken");
-        *word &= !bit;
+    /// The request on the unit has ended, and the ledger knows how.
+    pub(super) fn give_back(&self, unit: u64) {
+        let (word, bit) = self.bit(unit);
+        assert!(word.fetch_and(!bit, Release) & bit != 0, "unit {unit} was not taken");
     }
 
-    /// The generation that the next write of the unit has.
+    fn bit(&self, unit: u64) -> (&AtomicU64, u64) {
+        (&self.busy[unit as usize / 64], 1 << (unit % 64))
+    }
+
+    /// The generation that the next write of the unit has. The unit is taken, as for all that follow.
     pub(super) fn next_generation(&self, unit: u64) -> u32 {
-        let last = self.generations[unit as usize] & !UNCERTAIN;
+        let last = self.generations[unit as usize].load(Relaxed) & !UNCERTAIN;
         // 0 means never written, and the high bit is not a generation's.
         if last == !UNCERTAIN { 1 } else { last + 1 }
     }
 
     /// A write of this generation has ended.
-    pub(super) fn written(&mut self, unit: u64, generation: u32, succeeded: bool) {
-        self.generations[unit as usize] = if succeeded { generation } else { generation | UNCERTAIN };
+    pub(super) fn written(&self, unit: u64, generation: u32, succeeded: bool) {
+        let generation = if succeeded { generation } else { generation | UNCERTAIN };
+        self.generations[unit as usize].store(generation, Relaxed);
     }
 
     /// The generation that a read of the unit must give; `None` if it was never written or is uncertain.
     pub(super) fn expected(&self, unit: u64) -> Option<u32> {
-        match self.generations[unit as usize] {
+        match self.generations[unit as usize].load(Relaxed) {
             0 => None,
             generation if generation & UNCERTAIN != 0 => None,
             generation => Some(generation),
@@ -281,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_unit_has_one_request_at_a_time() {
-        let mut ledger = Ledger::new(STAMPER, 130);
+        let ledger = Ledger::new(STAMPER, 130);
         assert!(ledger.try_take(129));
         assert!(!ledger.try_take(129));
         assert!(ledger.try_take(128));
@@ -297,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_failed_write_leaves_the_unit_uncertain_until_the_next() {
-        let mut ledger = Ledger::new(STAMPER, 4);
+        let ledger = Ledger::new(STAMPER, 4);
         assert_eq!((ledger.expected(3), ledger.next_generation(3)), (None, 1));
         ledger.written(3, 1, true);
         assert_eq!((ledger.expected(3), ledger.next_generation(3)), (Some(1), 2));

@@ -1,0 +1,208 @@
+//! What the queues of a reactor have in common: the stage that is running ([`Run`]), and what was found out about each
+//! target ([`Book`]).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use block::{Failure, Outcome};
+use machine::clock::Fine;
+
+use super::lane::Slot;
+use super::limits::{MAX_ERRORS, MAX_PRINTED};
+use super::live::Progress;
+use super::plan::{Goal, Shape, Stage};
+use super::report::Ending;
+use super::tally::Tally;
+use super::verify::Ledger;
+use super::workload::{Direction, Job};
+
+/// The stage that is running, and how the run goes.
+pub(super) struct Run {
+    pub(super) goal: Goal,
+    /// New requests may be submitted.
+    pub(super) open: bool,
+    /// Submissions that the goal leaves.
+    pub(super) remaining: u64,
+    /// First submission of the stage.
+    pub(super) started: Option<Fine>,
+    pub(super) last_completion: Option<Fine>,
+    pub(super) closed: Option<Fine>,
+    pub(super) ending: Ending,
+    /// The first errors and miscompares of the stage, for people.
+    pub(super) problems: Vec<String>,
+    /// What a sweep of this reactor goes over.
+    units: u64,
+    progress: Arc<Progress>,
+}
+
+impl Run {
+    pub(super) fn new(progress: Arc<Progress>) -> Self {
+        Self {
+            goal: Goal::Sweep,
+            open: false,
+            remaining: 0,
+            started: None,
+            last_completion: None,
+            closed: None,
+            ending: Ending::Goal,
+            problems: Vec::new(),
+            units: 0,
+            progress,
+        }
+    }
+
+    /// A new stage over `units` units.
+    pub(super) fn begin(&mut self, stage: Stage, units: u64) {
+        self.goal = stage.goal;
+        self.open = true;
+        self.remaining = if let Goal::Count(count) = stage.goal { count } else { u64::MAX };
+        (self.started, self.last_completion, self.closed) = (None, None, None);
+        self.units = units;
+        self.problems = Vec::with_capacity(MAX_PRINTED as usize);
+        self.progress.begin(stage);
+    }
+
+    /// No more submissions; `ending` says why.
+    pub(super) fn close(&mut self, ending: Ending) {
+        if self.ending == Ending::Goal {
+            self.ending = ending;
+        }
+        self.open = false;
+    }
+
+    pub(super) fn problem(&mut self, text: impl FnOnce() -> String) {
+        if (self.problems.len() as u64) < MAX_PRINTED {
+            self.problems.push(text());
+        }
+    }
+
+    /// Shows the live line's thread how far this reactor is.
+    pub(super) fn publish<'t>(&self, now: Fine, tallies: impl Iterator<Item = &'t Tally>) {
+        let (mut ios, mut latency_ns) = (0, 0);
+        for latencies in tallies.flat_map(|tally| &tally.latencies) {
+            ios += latencies.count();
+            latency_ns += latencies.sum_ns();
+        }
+        let permille = match (self.goal, self.started) {
+            (Goal::For(time), Some(started)) => (now.since(started).as_nanos() * 1000 / time.as_nanos().max(1)) as u64,
+            (Goal::Count(count), _) => (u128::from(ios) * 1000 / u128::from(count.max(1))) as u64,
+            _ => (u128::from(ios) * 1000 / u128::from(self.units.max(1))) as u64,
+        };
+        self.progress.ios.store(ios, Relaxed);
+        self.progress.latency_ns.store(latency_ns, Relaxed);
+        self.progress.permille.store(permille, Relaxed);
+    }
+}
+
+/// What one reactor finds out about one target.
+pub(super) struct Book<'a> {
+    /// The target's number.
+    pub(super) target: usize,
+    /// Its name in messages; empty if there is only one.
+    name: String,
+    pub(super) shape: Shape,
+    pub(super) ledger: Option<&'a Ledger>,
+    /// Of this stage.
+    pub(super) tally: Tally,
+}
+
+impl<'a> Book<'a> {
+    pub(super) fn new(target: usize, name: String, shape: Shape, ledger: Option<&'a Ledger>) -> Self {
+        Self { target, name, shape, ledger, tally: Tally::new() }
+    }
+
+    /// Fills a write's buffer, and says which generation of the unit it is.
+    pub(super) fn prepare_write(&self, buf: &mut [u8], unit: u64, serial: u64) -> u32 {
+        let address = self.shape.address(unit);
+        let Some(ledger) = &self.ledger else {
+            // Noise, different in every write.
+            buf[..8].copy_from_slice(&address.to_le_bytes());
+            buf[8..16].copy_from_slice(&serial.to_le_bytes());
+            return 0;
+        };
+        let generation = ledger.next_generation(unit);
+        ledger.stamper.stamp(buf, address, generation);
+        generation
+    }
+
+    /// A request could not be submitted.
+    pub(super) fn give_back(&self, unit: u64) {
+        if let Some(ledger) = &self.ledger {
+            ledger.give_back(unit);
+        }
+    }
+
+    /// A request has ended; `pieces` are the bytes that a read brought, in order.
+    #[inline]
+    pub(super) fn ended<'p>(
+        &mut self,
+        run: &mut Run,
+        slot: &Slot,
+        outcome: Outcome,
+        pieces: impl Iterator<Item = &'p [u8]>,
+        now: Fine,
+    ) {
+        let Job { direction, unit } = slot.job;
+        match outcome {
+            Ok(()) => self.tally.latencies[direction as usize].record(now.since(slot.sent)),
+            Err(failure) => self.failed(run, slot.job, failure),
+        }
+        let Some(ledger) = self.ledger else { return };
+        match direction {
+            Direction::Write => ledger.written(unit, slot.generation, outcome.is_ok()),
+            Direction::Read if outcome.is_ok() => self.check(run, ledger, unit, pieces),
+            Direction::Read => {}
+        }
+        ledger.give_back(unit);
+    }
+
+    fn check<'p>(&mut self, run: &mut Run, ledger: &Ledger, unit: u64, pieces: impl Iterator<Item = &'p [u8]>) {
+        let Some(expected) = ledger.expected(unit) else {
+            self.tally.verified.skipped += 1;
+            return;
+        };
+        self.tally.verified.checked += 1;
+        let mut address = self.shape.address(unit);
+        for piece in pieces {
+            if let Err(miscompare) = ledger.stamper.check(piece, address, expected) {
+                self.tally.verified.miscompares += 1;
+                run.problem(|| format!("{}{miscompare}", self.name));
+                run.close(Ending::Miscompare);
+                return;
+            }
+            address += piece.len() as u64;
+        }
+        assert_eq!(address, self.shape.address(unit) + self.shape.unit_bytes as u64, "a read brings all of its bytes");
+    }
+
+    #[cold]
+    fn failed(&mut self, run: &mut Run, job: Job, failure: Failure) {
+        let errors = &mut self.tally.errors;
+        match job.direction {
+            Direction::Read => errors.read += 1,
+            Direction::Write => errors.write += 1,
+        }
+        // Without its connection every further request would fail at once.
+        let lost = matches!(failure, Failure::Disconnected | Failure::Unreachable);
+        let enough = lost || errors.total() >= MAX_ERRORS;
+        let (address, name) = (self.shape.address(job.unit), &self.name);
+        run.problem(|| format!("{name}{} at offset {address} failed: {}", job.direction.name(), describe(failure)));
+        if enough {
+            run.close(Ending::Errors);
+        }
+    }
+}
+
+/// A failure for people.
+fn describe(failure: Failure) -> String {
+    match failure {
+        Failure::OutOfRange => "the blocks are not all on the device".to_owned(),
+        Failure::ReadOnly => "the device is read-only".to_owned(),
+        Failure::Cancelled => "the request was cancelled".to_owned(),
+        Failure::BadTransfer => "the device does not take transfers of this size".to_owned(),
+        Failure::Device(status) => format!("the device answered \"{status}\""),
+        Failure::Host(error) => std::io::Error::from_raw_os_error(error).to_string(),
+        Failure::Disconnected => "the connection broke".to_owned(),
+        Failure::Unreachable => "the target is gone".to_owned(),
+    }
+}

@@ -138,6 +138,11 @@ impl Engine {
         self.large.free() > 0
     }
 
+    /// Buffers that are not free.
+    pub(crate) fn buffers_in_use(&self) -> usize {
+        SMALL_BUFFER.1 + LARGE_BUFFER.1 - self.small.free() - self.large.free()
+    }
+
     /// Small transfers take from the small pool first; large buffers only while more than `reserved` are free.
     fn take(&self, bytes: usize, reserved: usize) -> Option<Buf> {
         let small = if bytes <= SMALL_BUFFER.0 { self.small.take() } else { None };

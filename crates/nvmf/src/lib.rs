@@ -30,11 +30,13 @@ mod session;
 mod shard;
 pub mod stats;
 mod status;
+mod stepper;
 mod target;
 mod usage;
 
 pub use command::{Stage, Stages};
 pub use controller::{Controller, Kind, State, VERSION};
 pub use server::{Observer, Options, Server, StartError};
+pub use stepper::{Held, Stepper};
 pub use target::{Config, Counters, Hosts, Target};
 pub use usage::{TotalUsage, Usage};

@@ -96,7 +96,11 @@ impl Shard {
         })
     }
 
-    fn open_connections(&self) -> usize {
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn open_connections(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 

@@ -105,6 +105,8 @@ pub enum Failure {
     Host(i32),
     /// The connection to a remote device broke; whether the command was carried out is unknown.
     Disconnected,
+    /// A remote device did not answer in time, and has let go of the request since.
+    TimedOut,
     /// A remote device was given up: it did not come back in time, or not as it was. The command was not carried out.
     Unreachable,
 }

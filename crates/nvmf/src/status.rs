@@ -19,7 +19,7 @@ pub(crate) fn of(failure: Failure, write: bool) -> Status {
     match failure {
         Failure::OutOfRange => Status::LBA_OUT_OF_RANGE.with_dnr(),
         Failure::ReadOnly => Status::NAMESPACE_IS_WRITE_PROTECTED.with_dnr(),
-        Failure::Cancelled => Status::ABORT_REQUESTED,
+        Failure::Cancelled | Failure::TimedOut => Status::ABORT_REQUESTED,
         Failure::BadTransfer => Status::INVALID_FIELD.with_dnr(),
         Failure::Device(status) => status,
         Failure::Host(errno::ENOSPC | errno::EDQUOT | errno::EFBIG) => Status::CAPACITY_EXCEEDED,

@@ -203,6 +203,7 @@ fn describe(failure: Failure) -> String {
         Failure::Device(status) => format!("the device answered \"{status}\""),
         Failure::Host(error) => std::io::Error::from_raw_os_error(error).to_string(),
         Failure::Disconnected => "the connection broke".to_owned(),
+        Failure::TimedOut => "there was no answer in time".to_owned(),
         Failure::Unreachable => "the target is gone".to_owned(),
     }
 }

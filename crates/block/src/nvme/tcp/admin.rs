@@ -10,18 +10,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wire::nvme::fabrics::{CATTR_DISABLE_SQ_FLOW_CONTROL, CNTLID_DYNAMIC};
-use wire::nvme::feature::{QueueCounts, fid};
-use wire::nvme::identify::sgls;
+use wire::nvme::feature::{Event, QueueCounts, event_config, fid};
+use wire::nvme::identify::{oaes, sgls};
 use wire::nvme::property::{CAP, CC, CSTS, VS};
 use wire::nvme::{ActiveNamespaces, Cap, Cc, ConnectData, ConnectResult, Csts, IdDescriptorList};
-use wire::nvme::{IDENTIFY_BYTES, IdentifyController, IdentifyNamespace, Nqn, Sqe, Vs, cns};
+use wire::nvme::{IDENTIFY_BYTES, IdentifyController, IdentifyNamespace, LogRequest, NSID_ALL, Nqn, Sqe, Vs, cns, lid};
 use wire::tcp::host::{Host, HostConfig};
 use wire::tcp::limits::ADMIN_IN_CAPSULE_BYTES;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::error::AdminError;
 use super::limits::{
-    ADMIN_DEPTH, ADMIN_QUEUE_ENTRIES, ADMIN_TIMEOUT, CONNECT_TIMEOUT, CSTS_INTERVAL, SHUTDOWN_TIMEOUT,
+    ADMIN_DEPTH, ADMIN_QUEUE_ENTRIES, ADMIN_TIMEOUT, CONNECT_TIMEOUT, CSTS_INTERVAL, EVENT_LOG_BYTES, SHUTDOWN_TIMEOUT,
 };
 use super::line::{Line, Transfer};
 use super::uri::Uri;
@@ -125,9 +125,51 @@ impl Admin {
         self.limit = ADMIN_TIMEOUT;
     }
 
-    /// Takes what the controller sent without being asked.
-    pub(super) fn look(&mut self) -> Result<(), AdminError> {
-        self.line.look("look at the admin connection")
+    /// Takes what the controller sent without being asked. True: something about its namespaces has changed.
+    pub(super) fn look(&mut self) -> Result<bool, AdminError> {
+        self.line.look("look at the admin connection")?;
+        let Some(cqe) = self.line.event() else { return Ok(false) };
+        if !cqe.status().is_success() {
+            // It takes no such requests, or no more of them: then there are no events.
+            return Ok(false);
+        }
+        let event = Event::from_result(cqe.result());
+        // Reading the log clears the event, whatever it tells; without that there would be no further one.
+        let mut log = vec![0; if event.lid == lid::CHANGED_NAMESPACES { IDENTIFY_BYTES } else { EVENT_LOG_BYTES }];
+        let request =
+            LogRequest { lid: event.lid, lsp: 0, rae: false, offset: 0, bytes: log.len() as u32, nsid: NSID_ALL };
+        match self.command("Get Log Page", Sqe::get_log(request), Transfer::In(&mut log), self.limit) {
+            Err(error) if !error.is_answer() => return Err(error),
+            _ => {}
+        }
+        self.await_event()?;
+        Ok(event == Event::NAMESPACES_CHANGED)
+    }
+
+    /// Asks to be told when a namespace changes, and of nothing else, where the controller can (OAES).
+    pub(super) fn watch(&mut self, oaes: u32) -> Result<(), AdminError> {
+        if oaes & oaes::NAMESPACE_ATTRIBUTE == 0 {
+            return Ok(());
+        }
+        const STEP: &str = "Set Features (Asynchronous Event Configuration)";
+        let sqe = Sqe::set_features(fid::ASYNC_EVENT_CONFIG, 0, event_config::NAMESPACE_ATTRIBUTE);
+        match self.command(STEP, sqe, Transfer::None, self.limit) {
+            Err(error) if !error.is_answer() => Err(error),
+            _ => self.await_event(),
+        }
+    }
+
+    fn await_event(&mut self) -> Result<(), AdminError> {
+        self.line.post("Asynchronous Event Request", Sqe::async_event(), self.limit)
+    }
+
+    /// Asks for the end of a command of an I/O queue; true: the controller has ended it.
+    pub(super) fn abort(&mut self, qid: u16, cid: u16, limit: Duration) -> Result<bool, AdminError> {
+        match self.command("Abort", Sqe::abort(qid, cid), Transfer::None, limit) {
+            Ok(cqe) => Ok(cqe.result() & 1 == 0),
+            Err(error) if error.is_answer() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Disables the controller: it then has let go of every command that it had.

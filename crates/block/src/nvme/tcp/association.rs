@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use machine::ring::Waker;
 use tracing::{debug, warn};
@@ -26,9 +27,10 @@ use wire::nvme::{Cqe, Nqn, Sqe};
 use wire::tcp::states::States;
 
 use super::admin::{Admin, Ready};
+use super::describe::{self, Found, Trouble};
 use super::error::AdminError;
 use super::keeper::{Ask, Keeper};
-use super::limits::{ADMIN_TIMEOUT, MAX_ASKS, STOP_TIMEOUT};
+use super::limits::{ADMIN_TIMEOUT, LOOK_INTERVAL, MAX_ASKS, MIN_TICK, STOP_TIMEOUT, TICKS_PER_TIMEOUT};
 use super::line::Transfer;
 use super::namespace::Namespace;
 use super::uri::Uri;
@@ -63,6 +65,30 @@ pub struct PathStats {
     pub failed: u64,
     /// Why the last association ended, or the last attempt failed; empty if none did.
     pub trouble: String,
+}
+
+/// How long a command may take. No queue reads a clock for that: the thread of the path counts ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) tick: Duration,
+    /// A command has taken too long when so many ticks have begun since it was sent; `None`: never.
+    pub(super) ticks: Option<u32>,
+}
+
+impl Patience {
+    fn new(io_timeout: Duration) -> Self {
+        let tick = (io_timeout / TICKS_PER_TIMEOUT).clamp(MIN_TICK, LOOK_INTERVAL);
+        if io_timeout.is_zero() {
+            return Self { tick: LOOK_INTERVAL, ticks: None };
+        }
+        // The tick in which it was sent does not count.
+        Self { tick, ticks: Some(io_timeout.as_nanos().div_ceil(tick.as_nanos()) as u32 + 1) }
+    }
+
+    /// How often a sleeping reactor must look.
+    pub(super) fn look(&self) -> Option<Duration> {
+        self.ticks.map(|ticks| self.tick * ticks.div_ceil(TICKS_PER_TIMEOUT))
+    }
 }
 
 /// A connection for a queue.
@@ -129,6 +155,8 @@ pub(super) struct Path {
     admin: Mutex<Option<Admin>>,
     /// Generations up to this one are over.
     over: AtomicU32,
+    pub(super) patience: Patience,
+    ticks: AtomicU32,
     seats: Mutex<Seats>,
     state: AtomicU8,
     entered: [AtomicU64; PathState::ALL.len()],
@@ -173,6 +201,15 @@ impl Path {
         self.wake();
     }
 
+    /// The time, for queues.
+    pub(super) fn ticks(&self) -> u32 {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn tick(&self, ticks: u32) {
+        self.ticks.store(ticks, Ordering::Relaxed);
+    }
+
     fn wake(&self) {
         for seat in &lock(&self.seats).taken {
             seat.waker.wake();
@@ -207,12 +244,23 @@ impl Path {
         step: &'static str,
         sqe: Sqe,
         data: Transfer<'_>,
-        limit: std::time::Duration,
+        limit: Duration,
     ) -> Result<Cqe, AdminError> {
         match &mut *self.admin() {
             Some(admin) => admin.command(step, sqe, data, limit),
             None => Err(AdminError::Broken),
         }
+    }
+
+    /// Identifies the namespace once more. It must be the one that the askers know; if it has grown, they may know.
+    pub(super) fn identify(&self, admin: &mut Admin) -> Result<Found, Trouble> {
+        let found = describe::look(admin, &self.uri)?;
+        describe::same(&self.info, self.blocks.load(Ordering::Relaxed), &found, &self.uri)?;
+        let before = self.blocks.fetch_max(found.info.blocks, Ordering::Relaxed);
+        if before < found.info.blocks {
+            warn!(target = self.name(), "the namespace has grown from {before} to {} blocks", found.info.blocks);
+        }
+        Ok(found)
     }
 
     /// The seats of queues that are open, and how many queues were granted.
@@ -274,6 +322,7 @@ impl Association {
         blocks: Arc<AtomicU64>,
     ) -> io::Result<Self> {
         admin.connected();
+        let patience = Patience::new(uri.io_timeout);
         let path = Arc::new(Path {
             name: uri.to_string(),
             uri,
@@ -282,6 +331,8 @@ impl Association {
             blocks,
             admin: Mutex::new(Some(admin)),
             over: AtomicU32::new(0),
+            patience,
+            ticks: AtomicU32::new(0),
             seats: Mutex::new(Seats { taken: Vec::new(), free: (1..=queues).collect(), granted: queues }),
             state: AtomicU8::new(PathState::Live as u8),
             entered: PathState::ALL.map(|state| AtomicU64::new(u64::from(state == PathState::Live))),

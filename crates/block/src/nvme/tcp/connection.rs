@@ -55,9 +55,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(namespace: Namespace, host: Host, depth: u16, pump: Pump) -> Self {
+    pub(super) fn new(namespace: Namespace, host: Host, depth: u16, pump: Pump, now: u32) -> Self {
         let pending = (0..depth).map(|_| Pending::default()).collect();
-        let commands = Commands { host, pending, live: 0, parked: Vec::with_capacity(usize::from(depth)) };
+        let parked = Vec::with_capacity(usize::from(depth));
+        let commands = Commands { host, pending, live: 0, parked, now };
         Self { namespace, pump, commands }
     }
 
@@ -144,7 +145,14 @@ struct Pending {
     order: u64,
     /// How often it was sent, this time included.
     sends: u32,
+    /// The tick in which it was sent, or in which its time was over.
+    since: u32,
+    /// It took too long.
+    late: bool,
+    /// It is not wanted any more.
     cancelled: bool,
+    /// Its end has been asked for.
+    aborted: bool,
     /// The request's buffer, unless the outbox has it.
     buf: Option<Buf>,
     /// The outbox has the buffer.
@@ -159,6 +167,15 @@ struct Pending {
 impl Pending {
     fn is_live(&self) -> bool {
         self.op.is_some()
+    }
+
+    /// How it failed: an Abort of ours is not the device's doing.
+    fn failure(&self, status: Status) -> Failure {
+        match status {
+            _ if !self.aborted || !status.same_code(Status::ABORT_REQUESTED) => Failure::Device(status),
+            _ if self.cancelled => Failure::Cancelled,
+            _ => Failure::TimedOut,
+        }
     }
 }
 
@@ -175,6 +192,8 @@ pub(super) struct Commands {
     pending: Box<[Pending]>,
     pub(super) live: usize,
     parked: Vec<Parked>,
+    /// The tick that it is.
+    now: u32,
 }
 
 impl Commands {
@@ -189,12 +208,15 @@ impl Commands {
             op: Some(op),
             order,
             sends: sends + 1,
+            since: self.now,
+            late: false,
             cancelled,
+            aborted: false,
             buf,
-            generation,
-            ranges,
             lent: false,
             wanted: false,
+            generation,
+            ranges,
         };
         self.live += 1;
         if let Direction::WriteInCapsule { bytes } = direction {
@@ -318,7 +340,7 @@ impl Commands {
             (true, true) => Ok(()),
             // The command was carried out, but what arrived is not what was sent: as Linux has it, worth another try.
             (true, false) => Err(Failure::Device(Status::DATA_TRANSFER_ERROR)),
-            (false, _) => Err(Failure::Device(status)),
+            (false, _) => Err(self.pending[slot.index()].failure(status)),
         };
         let pending = &mut self.pending[slot.index()];
         pending.op = None;
@@ -342,10 +364,31 @@ impl Commands {
         self.live = 0;
     }
 
-    /// A request that is not wanted any more.
+    /// A request is not wanted any more.
     pub(super) fn cancel(&mut self, tag: Tag) {
         let live = self.pending.iter_mut().filter(|pending| pending.is_live() && pending.tag == tag);
         live.for_each(|pending| pending.cancelled = true);
+    }
+
+    /// It is tick `now`. Commands that have taken `patience` ticks are late; for those that are, or are cancelled,
+    /// `abort` is asked to end them, with their identifier, until it has done so. False if a command has taken that
+    /// long once more.
+    pub(super) fn look_at_time(&mut self, now: u32, patience: Option<u32>, mut abort: impl FnMut(u16) -> bool) -> bool {
+        self.now = now;
+        let Self { host, pending, .. } = self;
+        for (slot, pending) in pending.iter_mut().enumerate().filter(|(_, pending)| pending.is_live()) {
+            if patience.is_some_and(|patience| now.wrapping_sub(pending.since) >= patience) {
+                if pending.late {
+                    return false;
+                }
+                (pending.late, pending.since) = (true, now);
+            }
+            if (pending.late || pending.cancelled) && !pending.aborted {
+                let cid = host.cid(Slot(slot as u16)).expect("it is in flight");
+                pending.aborted = abort(cid);
+            }
+        }
+        true
     }
 
     /// What is asked for by the commands in flight.
@@ -395,7 +438,7 @@ mod tests {
         assert_eq!(host.feed(&answer, &mut sent).event, Some(HostEvent::Initialized));
         host.set_queue(BYTES, true);
         let pending = (0..2).map(|_| Pending::default()).collect();
-        Commands { host, pending, live: 0, parked: Vec::new() }
+        Commands { host, pending, live: 0, parked: Vec::new(), now: 0 }
     }
 
     fn write(commands: &mut Commands, tag: Tag, pool: &Pool, outbox: &mut Outbox) -> (Slot, u16) {

@@ -18,6 +18,8 @@ use crate::{Features, Identity, Info, OpenError};
 pub(super) struct Found {
     pub(super) info: Info,
     pub(super) namespace: Namespace,
+    /// The events that the controller can tell of.
+    pub(super) oaes: u32,
 }
 
 /// Why a controller cannot give us the namespace.
@@ -89,7 +91,7 @@ pub(super) fn look(admin: &mut Admin, uri: &Uri) -> Result<Found, Trouble> {
         },
         identity: identity(uri, nsid, &ids),
     };
-    Ok(Found { info, namespace })
+    Ok(Found { info, namespace, oaes: controller.oaes.get() })
 }
 
 /// Whether `found` is the namespace that the askers know as `info`, with at least `blocks` blocks.

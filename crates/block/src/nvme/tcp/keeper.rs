@@ -11,9 +11,11 @@
 //!   4. connect, enable, identify: is it the same namespace? ── no: lost ── could not: 3, until the time is up: lost
 //!   5. connect a queue for each seat, leave it there, and all is as before
 //! ```
+//!
+//! It also counts the ticks by which the queues know that a command takes too long, sends the Abort for it, and keeps a
+//! request for events at the controller: a namespace that grows is as large as it is from then on.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -23,7 +25,7 @@ use wire::nvme::Sqe;
 use super::admin::Admin;
 use super::association::{Offer, Path, PathState, Seat};
 use super::backoff::BackOff;
-use super::describe::{self, Trouble};
+use super::describe::Trouble;
 use super::error::AdminError;
 use super::limits::{ADMIN_TIMEOUT, FENCE_TIMEOUT, LOOK_INTERVAL, MAX_IO_QUEUES};
 use super::line::Transfer;
@@ -35,6 +37,8 @@ pub(super) enum Ask {
     Connect { seat: Arc<Seat>, reply: SyncSender<Result<(), AdminError>> },
     /// A connection of this generation broke.
     Broken { generation: u32 },
+    /// A command of a queue of this generation is not wanted any more, or took too long.
+    Abort { generation: u32, qid: u16, cid: u16 },
     /// Look at the admin connection now.
     Look,
     /// Shut the controller down and end.
@@ -63,11 +67,13 @@ pub(super) struct Keeper {
     /// As the present controller has it.
     namespace: Namespace,
     generation: u32,
+    /// When ticks began to count.
+    begun: Instant,
 }
 
 impl Keeper {
     pub(super) fn new(path: Arc<Path>, asks: Receiver<Ask>, namespace: Namespace) -> Self {
-        Self { path, asks, namespace, generation: 1 }
+        Self { path, asks, namespace, generation: 1, begun: Instant::now() }
     }
 
     /// Until the path is lost or closed.
@@ -104,8 +110,10 @@ impl Keeper {
     fn live(&mut self) -> End {
         let pause = self.path.uri.kato / 2;
         let mut due = Instant::now() + pause;
-        let look = if pause.is_zero() { LOOK_INTERVAL } else { LOOK_INTERVAL.min(pause) };
+        let tick = self.path.patience.tick;
+        let look = if pause.is_zero() { tick } else { tick.min(pause) };
         loop {
+            self.path.tick((self.begun.elapsed().as_nanos() / tick.as_nanos()) as u32);
             match self.asks.recv_timeout(look) {
                 Ok(Ask::Connect { seat, reply }) => {
                     let connected = self.connect_seat(&seat);
@@ -113,20 +121,42 @@ impl Keeper {
                 }
                 Ok(Ask::Broken { generation }) if generation < self.generation => {}
                 Ok(Ask::Broken { .. }) => return End::Broken("an I/O connection broke".to_owned()),
-                Ok(Ask::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Ask::Abort { generation, qid, cid }) if generation == self.generation => {
+                    if let Err(error) = self.abort(qid, cid) {
+                        return End::Broken(error.to_string());
+                    }
+                }
+                Ok(Ask::Abort { .. } | Ask::Look) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Ask::Stop { reply }) => return End::Stop(reply),
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the sender says Stop before it goes"),
             }
-            let mut checked = self.path.admin().as_mut().map_or(Err(AdminError::Broken), Admin::look);
+            let mut checked = self.look();
             if checked.is_ok() && !pause.is_zero() && Instant::now() >= due {
                 due = Instant::now() + pause;
                 let limit = self.path.uri.kato.min(ADMIN_TIMEOUT);
-                checked = self.path.command("Keep Alive", Sqe::keep_alive(), Transfer::None, limit).map(drop);
+                let sent = self.path.command("Keep Alive", Sqe::keep_alive(), Transfer::None, limit);
+                checked = sent.map(drop).map_err(Trouble::from);
             }
-            if let Err(error) = checked {
-                return End::Broken(error.to_string());
+            if let Err(trouble) = checked {
+                return End::Broken(trouble.why());
             }
         }
+    }
+
+    /// Takes what the controller has to say of itself. A namespace that is another one now breaks the association:
+    /// making it anew finds that out as well, and says so for good.
+    fn look(&self) -> Result<(), Trouble> {
+        let mut admin = self.path.admin();
+        let admin = admin.as_mut().ok_or(AdminError::Broken)?;
+        if admin.look()? { self.path.identify(admin).map(drop) } else { Ok(()) }
+    }
+
+    fn abort(&self, qid: u16, cid: u16) -> Result<(), AdminError> {
+        let limit = ADMIN_TIMEOUT.min(self.path.uri.io_timeout.max(LOOK_INTERVAL));
+        let mut admin = self.path.admin();
+        let ended = admin.as_mut().ok_or(AdminError::Broken)?.abort(qid, cid, limit)?;
+        debug!(target = self.path.name(), qid, cid, ended, "Abort");
+        Ok(())
     }
 
     /// Ends the association that broke and makes another one.
@@ -178,7 +208,7 @@ impl Keeper {
                 Ok(Ask::Connect { reply, .. }) => {
                     let _ = reply.send(Ok(()));
                 }
-                Ok(Ask::Broken { .. } | Ask::Look) => {}
+                Ok(Ask::Broken { .. } | Ask::Abort { .. } | Ask::Look) => {}
                 Ok(Ask::Stop { reply }) => return End::Stop(reply),
                 Err(RecvTimeoutError::Timeout) => return End::Waited,
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the sender says Stop before it goes"),
@@ -190,10 +220,9 @@ impl Keeper {
     fn establish(&mut self, limit: Duration) -> Result<(), Trouble> {
         let path = Arc::clone(&self.path);
         let mut admin = Admin::connect(&path.uri, &path.subnqn, limit)?;
-        let found = describe::look(&mut admin, &path.uri)?;
-        let blocks = path.blocks.load(Ordering::Relaxed);
-        describe::same(&path.info, blocks, &found, &path.uri)?;
+        let found = path.identify(&mut admin)?;
         let granted = admin.set_number_of_queues(MAX_IO_QUEUES)?;
+        admin.watch(found.oaes)?;
         path.grant(granted);
         let (seats, _) = path.seats();
         if let Some(seat) = seats.iter().find(|seat| seat.qid > granted) {
@@ -207,7 +236,6 @@ impl Keeper {
             offers.push((seat, offer));
         }
         admin.connected();
-        path.blocks.fetch_max(found.info.blocks, Ordering::Relaxed);
         *path.admin() = Some(admin);
         path.enter(PathState::Live);
         offers.into_iter().for_each(|(seat, offer)| seat.fill(offer));

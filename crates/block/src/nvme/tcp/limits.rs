@@ -35,6 +35,14 @@ pub const MAX_CTRL_LOSS_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const MAX_SENDS: u32 = 16;
 /// For the old controller of a broken association to be disabled, by which it lets go of its commands.
 pub const FENCE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A command that is not answered within this is aborted, unless the address says otherwise: what Linux waits.
+pub const DEFAULT_IO_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest I/O timeout.
+pub const MAX_IO_TIMEOUT: Duration = Duration::from_secs(3600);
+/// An I/O timeout is counted in ticks of this part of it; a tick is no longer than [`LOOK_INTERVAL`].
+pub const TICKS_PER_TIMEOUT: u32 = 4;
+/// Shortest tick.
+pub const MIN_TICK: Duration = Duration::from_millis(5);
 /// How often the admin connection is looked at for what comes without being asked for.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Messages that wait for the thread of a path.
@@ -51,8 +59,10 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks at CSTS.
 pub const CSTS_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Requests in flight on the admin queue: one command at a time, and one that timed out.
+/// Commands in flight on the admin queue: one at a time, and the request for the next event.
 pub const ADMIN_DEPTH: u16 = 2;
+/// Bytes that are read of a log page to clear the event that announced it.
+pub const EVENT_LOG_BYTES: usize = 512;
 /// Entries of the admin submission queue that Connect asks for: the least that the specification lets a target offer.
 pub const ADMIN_QUEUE_ENTRIES: u16 = 32;
 /// Receive buffer of a connection on the control path.
@@ -71,5 +81,6 @@ pub const DISCOVERY_ATTEMPTS: usize = 10;
 pub const NAMESPACES_LISTED: usize = 8;
 
 const _: () = assert!(DEFAULT_DEPTH <= MAX_DEPTH && ADMIN_DEPTH < ADMIN_QUEUE_ENTRIES);
+const _: () = assert!(MIN_TICK.as_millis() <= LOOK_INTERVAL.as_millis() && TICKS_PER_TIMEOUT > 0);
 const _: () = assert!(DEFAULT_RECONNECT_DELAY.as_millis() <= MAX_RECONNECT_DELAY.as_millis());
 const _: () = assert!(MAX_TRANSFER_BYTES as u64 / 512 <= MAX_COMMAND_BLOCKS);

@@ -35,6 +35,10 @@ pub(super) struct Line {
     filled: usize,
     /// A step failed half way: nothing that follows could be matched.
     broken: bool,
+    /// The command that is in flight beside the others, until an event ends it.
+    posted: Option<Slot>,
+    /// How that ended.
+    event: Option<Cqe>,
 }
 
 /// What a step waits for.
@@ -56,6 +60,8 @@ impl Line {
             input: vec![0; LINE_BYTES].into_boxed_slice(),
             filled: 0,
             broken: false,
+            posted: None,
+            event: None,
         };
         const STEP: &str = "negotiate (ICReq)";
         line.host.start(&mut line.out);
@@ -97,6 +103,25 @@ impl Line {
         let cqe = cqe.expect("a command ends with a completion");
         let (status, result) = (cqe.status(), cqe.result());
         if status.is_success() { Ok(cqe) } else { Err(AdminError::Status { step, status, result }) }
+    }
+
+    /// Sends a command that some event will end, not an answer: see [`Line::event`].
+    pub(super) fn post(&mut self, step: &'static str, sqe: Sqe, limit: Duration) -> Result<(), AdminError> {
+        assert!(self.posted.is_none(), "one such command at a time");
+        if self.broken {
+            return Err(AdminError::Broken);
+        }
+        let slot = self.host.submit(sqe, Direction::None, &mut self.out);
+        self.posted = Some(slot.expect("one command at a time: there is a free slot"));
+        self.broken = true;
+        self.send(step, limit, Instant::now() + limit)?;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// How the posted command ended, if it has.
+    pub(super) fn event(&mut self) -> Option<Cqe> {
+        self.event.take()
     }
 
     /// Takes what has come without being waited for, above all the end of the connection. Does not block.
@@ -187,6 +212,9 @@ impl Line {
                 }
                 Some(HostEvent::Completed { digest_ok: false, .. }) => {
                     return Err(AdminError::protocol(step, "the data digest is wrong"));
+                }
+                Some(HostEvent::Completed { slot, cqe, .. }) if self.posted == Some(slot) => {
+                    (self.posted, self.event) = (None, Some(cqe));
                 }
                 Some(HostEvent::Completed { slot, cqe, .. }) => {
                     assert!(matches!(goal, Goal::Completion(ours) if *ours == slot), "one command at a time");

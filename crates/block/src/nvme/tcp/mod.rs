@@ -12,8 +12,9 @@
 //! checks. [`discover`] reads a target's discovery log.
 //!
 //! When a connection breaks, the device makes a new association and finds the same namespace again (`keeper`); what was
-//! in flight is sent again or fails, as its user wants it ([`Retry`]), and what is asked for meanwhile waits. The
-//! options of the address say how: see [`Uri`].
+//! in flight is sent again or fails, as its user wants it ([`Retry`]), and what is asked for meanwhile waits. A command
+//! that is not answered is aborted, and if that does not help the controller is reset. The options of the address say
+//! how: see [`Uri`].
 //!
 //! What it does not do yet: TLS, authentication, multi-path, metadata, more than one namespace per
 //! association.
@@ -38,7 +39,7 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use machine::ring::Ring;
 use wire::nvme::{Cqe, Nqn, Sqe};
@@ -49,6 +50,7 @@ use self::describe::Trouble;
 use self::limits::{ADMIN_TIMEOUT, MAX_IO_QUEUES};
 use self::namespace::Namespace;
 use self::queue::TcpQueue;
+use crate::size::format_size;
 use crate::{Device, Info, OpenError, Queue};
 
 pub use association::{PathState, PathStats};
@@ -99,6 +101,7 @@ impl TcpDevice {
             let mut admin = Admin::connect(&uri, &subnqn, ADMIN_TIMEOUT)?;
             let found = describe::look(&mut admin, &uri)?;
             let queues = admin.set_number_of_queues(MAX_IO_QUEUES)?;
+            admin.watch(found.oaes)?;
             Ok((admin, found, queues))
         };
         let (admin, found, queues) = first().map_err(|trouble| trouble.at(&uri))?;
@@ -141,6 +144,34 @@ impl TcpDevice {
 impl Device for TcpDevice {
     fn info(&self) -> &Info {
         &self.info
+    }
+
+    fn blocks(&self) -> u64 {
+        self.paths.blocks.load(Ordering::Relaxed)
+    }
+
+    /// Asks a controller for the size, if there is one now.
+    fn refresh(&self, want: Option<u64>) -> Result<u64, OpenError> {
+        for association in &self.paths.list {
+            if let Some(admin) = &mut *association.path().admin() {
+                association.path().identify(admin).map_err(|trouble| trouble.at(&association.path().uri))?;
+                break;
+            }
+        }
+        let (blocks, block_bytes) = (self.blocks(), u64::from(self.info.block_bytes));
+        match want {
+            Some(want) if want > blocks * block_bytes => Err(OpenError {
+                device: self.info.name.clone(),
+                why: format!("it has {}", format_size(blocks * block_bytes)),
+                hint: "Make it larger where the target serves it from.".to_owned(),
+                source: None,
+            }),
+            _ => Ok(blocks),
+        }
+    }
+
+    fn used_blocks(&self) -> u64 {
+        self.blocks()
     }
 
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {

@@ -63,6 +63,8 @@ struct Lane {
     broken: Vec<Held>,
     /// The path's thread knows that it broke.
     told: bool,
+    /// The tick that was looked at last.
+    now: u32,
 }
 
 impl TcpQueue {
@@ -75,7 +77,7 @@ impl TcpQueue {
         owner: Owner,
     ) -> Self {
         let depth = usize::from(depth);
-        let lane = |seat| Lane { seat, connection: None, generation: 0, broken: Vec::new(), told: true };
+        let lane = |seat| Lane { seat, connection: None, generation: 0, broken: Vec::new(), told: true, now: 0 };
         Self {
             retry: paths.retry,
             paths,
@@ -108,6 +110,24 @@ impl TcpQueue {
             if self.lanes[at].connection.is_none() {
                 self.without_connection(at, over, ring);
             }
+            let now = self.path(at).ticks();
+            if now != self.lanes[at].now {
+                self.lanes[at].now = now;
+                self.look_at_time(at);
+            }
+        }
+    }
+
+    /// Has commands aborted that are not wanted, or late; if that does not help, the connection is over.
+    #[cold]
+    fn look_at_time(&mut self, at: usize) {
+        let association = &self.paths.list[at];
+        let Lane { seat, connection, generation, now, .. } = &mut self.lanes[at];
+        let Some(connection) = connection else { return };
+        let (generation, qid) = (*generation, seat.qid);
+        let abort = |cid| association.tell(Ask::Abort { generation, qid, cid });
+        if !connection.commands.look_at_time(*now, association.path().patience.ticks, abort) {
+            self.close(at, &"a command was not answered in time, nor after an Abort");
         }
     }
 
@@ -150,7 +170,7 @@ impl TcpQueue {
             Ok(socket) => {
                 let (host, depth) = (offer.ready.host, offer.ready.depth);
                 self.namespace = namespace;
-                let connection = Connection::new(namespace, host, depth, Pump::new(socket));
+                let connection = Connection::new(namespace, host, depth, Pump::new(socket), self.lanes[at].now);
                 self.lanes[at].connection = Some(connection);
                 self.choose();
             }
@@ -310,18 +330,20 @@ impl Queue for TcpQueue {
         self.taken
     }
 
-    /// What waits for a connection is cancelled at once; what a target has, ends as the target says, and is not sent
-    /// again should the connection break.
+    /// What waits for a connection is cancelled at once. For what a target has, an Abort is sent: it ends as the target
+    /// says, and is not sent again should the connection break.
     fn cancel(&mut self, tag: Tag) {
         if let Some(at) = self.held.iter().position(|held| held.tag == tag) {
             let held = self.held.remove(at).expect("it was found there");
             self.over.push(completion(tag, Err(Failure::Cancelled), held.buf));
             return;
         }
-        for lane in &mut self.lanes {
+        for at in 0..self.lanes.len() {
+            let lane = &mut self.lanes[at];
             lane.broken.iter_mut().filter(|held| held.tag == tag).for_each(|held| held.cancelled = true);
             if let Some(connection) = &mut lane.connection {
                 connection.commands.cancel(tag);
+                self.look_at_time(at);
             }
         }
     }
@@ -335,7 +357,10 @@ impl Queue for TcpQueue {
             let over = lane.generation <= self.path(at).over();
             arm = arm.and(match &lane.connection {
                 Some(_) if over => Arm::Busy,
-                Some(connection) => connection.pump.arm(ring),
+                Some(connection) => {
+                    let late = self.path(at).patience.look().filter(|_| connection.commands.live > 0);
+                    connection.pump.arm(ring).and(late.map_or(Arm::Armed, Arm::PollEvery))
+                }
                 None if lane.seat.is_filled() || !lane.told || over && !lane.broken.is_empty() => Arm::Busy,
                 None => Arm::Armed,
             });

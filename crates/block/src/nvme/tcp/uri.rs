@@ -17,6 +17,7 @@
 //! | `sqflow=1` | 0 | submission queue flow control |
 //! | `reconnect-delay=T` | 100ms | the first wait before reconnecting; later ones double, up to 1s |
 //! | `ctrl-loss-timeout=T` | 600s | for so long reconnecting is tried, and requests wait; `0`, `never` |
+//! | `io-timeout=T` | 30s | a command that is not answered is aborted, after as long again the controller is reset |
 //! | `retry=WHAT` | idempotent | what is sent again: `none`, `idempotent`, `all` (see `fate`) |
 
 use std::fmt;
@@ -31,15 +32,15 @@ use wire::nvme::nqn::MAX_BYTES;
 
 use super::fate::Retry;
 use super::limits::{
-    DEFAULT_CTRL_LOSS_TIMEOUT, DEFAULT_DEPTH, DEFAULT_KATO, DEFAULT_PORT, DEFAULT_RECONNECT_DELAY,
-    MAX_CTRL_LOSS_TIMEOUT, MAX_DEPTH, MAX_FIRST_DELAY, MAX_KATO,
+    DEFAULT_CTRL_LOSS_TIMEOUT, DEFAULT_DEPTH, DEFAULT_IO_TIMEOUT, DEFAULT_KATO, DEFAULT_PORT, DEFAULT_RECONNECT_DELAY,
+    MAX_CTRL_LOSS_TIMEOUT, MAX_DEPTH, MAX_FIRST_DELAY, MAX_IO_TIMEOUT, MAX_KATO,
 };
 
 /// How every address of this kind starts.
 pub const SCHEME: &str = "nvme-tcp://";
 
 /// The options behind the question mark, and what each wants.
-const OPTIONS: [(&str, &str); 11] = [
+const OPTIONS: [(&str, &str); 12] = [
     ("ns", "a namespace number from 1"),
     ("hdgst", "0 or 1: header digests"),
     ("ddgst", "0 or 1: data digests"),
@@ -50,6 +51,7 @@ const OPTIONS: [(&str, &str); 11] = [
     ("sqflow", "0 or 1: submission queue flow control"),
     ("reconnect-delay", "the first wait before reconnecting, up to 60s: 100ms, 2s"),
     ("ctrl-loss-timeout", "how long to try to reconnect: 600s, 0 for not at all, or never for without end"),
+    ("io-timeout", "when a command that is not answered is aborted: 30s, 500ms, or 0 for never"),
     ("retry", "what is sent again after reconnecting: none, idempotent or all"),
 ];
 
@@ -82,6 +84,8 @@ pub struct Uri {
     pub reconnect_delay: Duration,
     /// Without a controller for so long, the namespace is given up; zero: at once. `None`: never.
     pub ctrl_loss_timeout: Option<Duration>,
+    /// A command that is not answered within this is aborted; zero for never.
+    pub io_timeout: Duration,
     /// What is sent again after reconnecting.
     pub retry: Retry,
 }
@@ -121,6 +125,7 @@ impl Uri {
             flow_control: false,
             reconnect_delay: DEFAULT_RECONNECT_DELAY,
             ctrl_loss_timeout: Some(DEFAULT_CTRL_LOSS_TIMEOUT),
+            io_timeout: DEFAULT_IO_TIMEOUT,
             retry: Retry::default(),
         }
     }
@@ -149,6 +154,10 @@ impl Uri {
             "ctrl-loss-timeout" => {
                 let timeout = duration(value).filter(|timeout| *timeout <= MAX_CTRL_LOSS_TIMEOUT);
                 self.ctrl_loss_timeout = Some(timeout.ok_or_else(bad)?);
+            }
+            "io-timeout" => {
+                let timeout = duration(value).filter(|timeout| *timeout <= MAX_IO_TIMEOUT);
+                self.io_timeout = timeout.ok_or_else(bad)?;
             }
             "retry" => self.retry = Retry::parse(value).ok_or_else(bad)?,
             _ => return Err(unknown(name)),
@@ -376,7 +385,8 @@ mod tests {
 
     #[test]
     fn what_happens_when_the_target_goes_away() {
-        let uri = parse("nvme-tcp://h/nqn.a?reconnect-delay=250ms&ctrl-loss-timeout=30s&retry=none");
+        let uri = parse("nvme-tcp://h/nqn.a?reconnect-delay=250ms&ctrl-loss-timeout=30s&retry=none&io-timeout=2s");
+        assert_eq!(uri.io_timeout, Duration::from_secs(2));
         assert_eq!((uri.reconnect_delay, uri.retry), (Duration::from_millis(250), Retry::None));
         assert_eq!(uri.ctrl_loss_timeout, Some(Duration::from_secs(30)));
         assert_eq!(parse("nvme-tcp://h/nqn.a?ctrl-loss-timeout=never").ctrl_loss_timeout, None);

@@ -3,6 +3,7 @@
 mod connect;
 mod faults;
 mod io;
+mod patience;
 mod reconnect;
 mod target;
 

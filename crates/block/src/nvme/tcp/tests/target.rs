@@ -4,23 +4,24 @@
 //! target and nothing more.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use wire::nvme::feature::QueueCounts;
-use wire::nvme::identify::{oncs, sgls};
+use wire::nvme::feature::{Event, QueueCounts, abort_result, fid};
+use wire::nvme::identify::{oaes, oncs, sgls};
 use wire::nvme::opcode::fabrics;
 use wire::nvme::property::{CAP, CC, CSTS, VS};
 use wire::nvme::{
     ActiveNamespaces, Cap, Cc, ConnectCommand, ConnectData, ConnectResult, Cqe, Csts, DiscoveryLogEntry,
     DiscoveryLogHeader, DsmRange, FABRICS, IdDescriptor, IdDescriptorList, IdentifyController, IdentifyNamespace,
-    InvalidParameter, LbaFormat, Nqn, Sgl, Sqe, Status, Vs, admin, cns, io,
+    InvalidParameter, LbaFormat, Nqn, Sgl, Sqe, Status, Vs, admin, cns, io, lid,
 };
 use wire::tcp::Slot;
-use wire::tcp::controller::{Controller, Event, Limits};
+use wire::tcp::controller::{self, Controller, Limits};
 use wire::tcp::digest::Crc32c;
 use wire::tcp::limits::ADMIN_IN_CAPSULE_BYTES;
 use wire::tcp::pdu::{CapsuleResp, CommonHeader, kind};
@@ -52,8 +53,10 @@ pub(super) enum Fault {
     Hang,
     /// Answers I/O commands with bytes that are no PDU.
     Garbage,
-    /// Does not answer I/O commands, only Keep Alives.
+    /// Does not answer I/O commands, only admin commands; Abort ends them.
     Silent,
+    /// The same, but Abort does not help.
+    Deaf,
     /// Answers commands that an earlier connection did not get an answer to, before the first command of its own.
     Stale,
 }
@@ -150,6 +153,7 @@ pub(super) struct Seen {
     pub(super) in_capsule: AtomicUsize,
     pub(super) r2ts: AtomicUsize,
     pub(super) fua: AtomicUsize,
+    pub(super) aborts: AtomicUsize,
     /// Controllers that were disabled while enabled.
     pub(super) disabled: AtomicUsize,
     /// Flushes that came while a write was not answered.
@@ -164,6 +168,10 @@ struct Shared {
     open: Mutex<Vec<TcpStream>>,
     /// Identifiers of I/O commands that were not answered.
     unanswered: Mutex<Vec<u16>>,
+    /// Commands to abort: queue and identifier.
+    aborts: Mutex<Vec<(u16, u16)>>,
+    /// Events to tell.
+    events: Mutex<Vec<Event>>,
     disk: Mutex<Vec<u8>>,
     properties: Mutex<(Cc, Csts)>,
     seen: Seen,
@@ -185,6 +193,8 @@ impl Target {
             config: Mutex::new(config),
             open: Mutex::default(),
             unanswered: Mutex::default(),
+            aborts: Mutex::default(),
+            events: Mutex::default(),
             disk: Mutex::new(vec![0; bytes]),
             properties: Mutex::default(),
             seen: Seen::default(),
@@ -216,6 +226,11 @@ impl Target {
     /// Connections that are made from now on find another target.
     pub(super) fn change(&self, change: impl FnOnce(&mut Config)) {
         change(&mut self.shared.config.lock().expect("config"));
+    }
+
+    /// Has the host told.
+    pub(super) fn tell(&self, event: Event) {
+        self.shared.events.lock().expect("events").push(event);
     }
 
     /// Closes every connection.
@@ -255,6 +270,11 @@ struct Connection<'a> {
     number: usize,
     /// Bytes sent and received so far.
     bytes: (usize, usize),
+    qid: u16,
+    /// Commands that are not answered, with their identifiers.
+    silent: Vec<(Slot, u16)>,
+    /// The request for the next event.
+    waiting: Option<Slot>,
     stream: TcpStream,
     controller: Controller,
     connected: bool,
@@ -267,6 +287,7 @@ struct Connection<'a> {
 impl<'a> Connection<'a> {
     fn new(shared: &'a Shared, config: Config, number: usize, stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("nodelay");
+        stream.set_read_timeout(Some(Duration::from_millis(5))).expect("a time limit");
         let limits = Limits {
             in_capsule_bytes: config.in_capsule_bytes,
             max_h2c_bytes: config.max_h2c_bytes,
@@ -276,7 +297,21 @@ impl<'a> Connection<'a> {
         };
         let controller = Controller::new(limits);
         let (out, writes) = (Vec::new(), HashMap::new());
-        Self { shared, config, number, bytes: (0, 0), stream, controller, connected: false, admin: false, out, writes }
+        Self {
+            shared,
+            config,
+            number,
+            bytes: (0, 0),
+            qid: 0,
+            silent: Vec::new(),
+            waiting: None,
+            stream,
+            controller,
+            connected: false,
+            admin: false,
+            out,
+            writes,
+        }
     }
 
     fn serve(mut self) {
@@ -291,6 +326,7 @@ impl<'a> Connection<'a> {
             let cut = self.config.cut.filter(|cut| cut.connection == self.number);
             let most = cut.map_or(chunk.len(), |cut| (cut.received - self.bytes.1).min(chunk.len()));
             match self.stream.read(&mut chunk[..most]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.unasked(),
                 Ok(0) | Err(_) => return,
                 Ok(n) => {
                     input.extend_from_slice(&chunk[..n]);
@@ -320,6 +356,27 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// What is said without having been asked: answers to aborted commands, events.
+    fn unasked(&mut self) {
+        if self.admin {
+            let mut events = self.shared.events.lock().expect("events");
+            if let Some(slot) = self.waiting.take_if(|_| !events.is_empty()) {
+                let result = events.remove(0).to_result();
+                self.controller.respond(slot, Status::SUCCESS, result, &mut self.out);
+            }
+            return;
+        }
+        let mut aborts = self.shared.aborts.lock().expect("aborts");
+        self.silent.retain(|(slot, cid)| {
+            let aborted = aborts.contains(&(self.qid, *cid));
+            if aborted {
+                aborts.retain(|abort| *abort != (self.qid, *cid));
+                self.controller.respond(*slot, Status::ABORT_REQUESTED, 0, &mut self.out);
+            }
+            !aborted
+        });
+    }
+
     fn parse(&mut self, input: &mut Vec<u8>) -> Result<(), Over> {
         let mut used = 0;
         loop {
@@ -327,21 +384,21 @@ impl<'a> Connection<'a> {
             used += fed.consumed;
             match fed.event {
                 None => break,
-                Some(Event::Initialized) => {}
-                Some(Event::Command { slot, sqe, data, digest_ok, .. }) => {
+                Some(controller::Event::Initialized) => {}
+                Some(controller::Event::Command { slot, sqe, data, digest_ok, .. }) => {
                     assert!(digest_ok, "the host's digests are right");
                     self.command(slot, &sqe, data)?;
                 }
-                Some(Event::Data { slot, offset, bytes }) => {
+                Some(controller::Event::Data { slot, offset, bytes }) => {
                     let (_, data, _) = self.writes.get_mut(&slot.0).expect("a write");
                     data[offset as usize..][..bytes.len()].copy_from_slice(bytes);
                 }
-                Some(Event::Received { slot, digest_ok }) => {
+                Some(controller::Event::Received { slot, digest_ok }) => {
                     assert!(digest_ok, "the host's digests are right");
                     let (sqe, data, done) = self.writes.remove(&slot.0).expect("a write");
                     self.write_or_ask(slot, sqe, data, done);
                 }
-                Some(Event::Closed(cause)) => {
+                Some(controller::Event::Closed(cause)) => {
                     eprintln!("test target: {cause}");
                     return Err(Over);
                 }
@@ -380,7 +437,7 @@ impl<'a> Connection<'a> {
         let qid = command.qid.get();
         assert_eq!(data.cntlid.get(), if qid == 0 { 0xffff } else { CNTLID });
         assert!(qid == 0 || command.sqsize.get() <= config.mqes, "SQSIZE is within CAP.MQES");
-        (self.connected, self.admin) = (true, qid == 0);
+        (self.connected, self.admin, self.qid) = (true, qid == 0, qid);
         if self.admin {
             // A new association finds a controller after reset, or one that the configuration has enabled already.
             let properties = (Cc::default().with_en(config.enabled), Csts::default().with_rdy(config.enabled));
@@ -402,11 +459,27 @@ impl<'a> Connection<'a> {
                 Some(page) => return self.answer_with(slot, &page),
                 None => status = Status::INVALID_FIELD.with_dnr(),
             },
+            (admin::GET_LOG_PAGE, _) if sqe.lid() != lid::DISCOVERY => {
+                return self.answer_with(slot, &vec![0; sqe.log_bytes() as usize]);
+            }
             (admin::GET_LOG_PAGE, _) => {
                 let page = self.discovery_log();
                 let (at, bytes) = (sqe.log_offset() as usize, sqe.log_bytes() as usize);
                 return self.answer_with(slot, &page[at..at + bytes]);
             }
+            (admin::ASYNC_EVENT_REQUEST, _) => {
+                assert!(self.waiting.replace(slot).is_none(), "one request for events at a time");
+                return Ok(());
+            }
+            (admin::ABORT, _) => {
+                seen.aborts.fetch_add(1, Ordering::SeqCst);
+                let deaf = config.fault == Fault::Deaf;
+                if !deaf {
+                    self.shared.aborts.lock().expect("aborts").push((sqe.abort_sqid(), sqe.abort_cid()));
+                }
+                result = abort_result(!deaf);
+            }
+            (admin::SET_FEATURES, _) if sqe.fid() == fid::ASYNC_EVENT_CONFIG => {}
             (admin::SET_FEATURES, _) => result = u64::from(QueueCounts::of(config.queues).to_dword()),
             (admin::KEEP_ALIVE, _) => {
                 seen.keep_alives.fetch_add(1, Ordering::SeqCst);
@@ -468,6 +541,7 @@ impl<'a> Connection<'a> {
                 id.mdts = 6;
                 id.oncs = (oncs::DSM | oncs::WRITE_ZEROES).into();
                 id.vwc = 1;
+                id.oaes = oaes::NAMESPACE_ATTRIBUTE.into();
                 (config.controller)(&mut id);
                 Some(id.as_bytes().to_vec())
             }
@@ -476,6 +550,8 @@ impl<'a> Connection<'a> {
                 Some(list.as_bytes().to_vec())
             }
             cns::NAMESPACE => {
+                // As it is now, for connections that live on as well.
+                let config = self.shared.config.lock().expect("config").clone();
                 let mut id = IdentifyNamespace::new_zeroed();
                 id.nsze = config.blocks.into();
                 id.ncap = config.blocks.into();
@@ -511,7 +587,8 @@ impl<'a> Connection<'a> {
         seen.log.lock().expect("log").push((self.number, sqe.opcode));
         match config.fault {
             Fault::CloseAt(last) if count >= last => return Err(Over),
-            Fault::Hang | Fault::Silent => {
+            Fault::Hang | Fault::Silent | Fault::Deaf => {
+                self.silent.push((slot, sqe.cid.get()));
                 self.shared.unanswered.lock().expect("list").push(sqe.cid.get());
                 return Ok(());
             }

@@ -23,6 +23,10 @@ pub const MAX_FILE_TASKS: usize = 1024;
 /// Entries of an `io_uring`'s submission queue, a power of two: one request for each task, and cancellations and the
 /// ring's own beside them.
 pub const URING_ENTRIES: usize = 2 * MAX_FILE_TASKS;
+/// Files that one `io_uring` knows by number; more are looked up by descriptor for each request.
+pub const MAX_REGISTERED_FILES: usize = 256;
+/// Pools that one `io_uring` knows by number.
+pub const MAX_REGISTERED_POOLS: usize = 16;
 /// Threads of one ring that carry out file tasks: the portable ring's own, started with the first task, or those of
 /// `io_uring` for what would block.
 pub const FILE_WORKERS: usize = 4;

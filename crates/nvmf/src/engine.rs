@@ -87,6 +87,8 @@ impl Engine {
             namespaces.push(Namespace { device: Arc::clone(device), info, queue, submitted: false });
         }
         let small = Pool::anonymous(SMALL_BUFFER.0, SMALL_BUFFER.1)?;
+        // The small ones only: registered memory is resident, and of a limited amount.
+        ring.register_pool(&small);
         let large = Pool::anonymous(LARGE_BUFFER.0, LARGE_BUFFER.1)?;
         Ok(Self {
             target,

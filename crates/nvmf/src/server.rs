@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Sender, Snapshot, Watcher, mailbox};
-use machine::ring::RingKind;
+use machine::ring::{RingChoice, RingKind};
 
 use crate::acceptor::Acceptor;
 use crate::limits::HANDED_OVER;
@@ -88,6 +88,11 @@ impl Server {
             reactors: self.stats.clone(),
             watchers: self.reactors.iter().map(Handle::watcher).collect(),
         }
+    }
+
+    /// The kinds of the reactors' rings.
+    pub fn rings(&self) -> impl Iterator<Item = &RingChoice> {
+        self.reactors.iter().map(Handle::ring)
     }
 
     /// Whether a reactor has ended, which it does not do by itself unless it panics.

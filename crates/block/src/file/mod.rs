@@ -105,7 +105,8 @@ impl Device for FileDevice {
     }
 
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
-        Ok(Box::new(queue::FileQueue::new(self.info.clone(), self.size.clone(), Arc::clone(&self.io), ring.owner())))
+        let file = ring.file(Arc::clone(&self.io));
+        Ok(Box::new(queue::FileQueue::new(self.info.clone(), self.size.clone(), file, ring.owner())))
     }
 
     fn used_blocks(&self) -> u64 {

@@ -1,12 +1,10 @@
 //! One reactor's way to a file: requests become file tasks of the ring, whose completions come back by tag.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::sync::Arc;
 
 use machine::reactor::Arm;
 use machine::region::Buf;
-use machine::ring::{FileDone, FileOp, FileTask, Owner, Ring};
+use machine::ring::{FileDone, FileOp, FileTask, Owner, Ring, RingFile};
 
 use crate::admit::{admit, bytes_of};
 use crate::limits::FILE_QUEUE_DEPTH;
@@ -19,7 +17,7 @@ const EIO: i32 = 5;
 pub(super) struct FileQueue {
     info: Info,
     size: LiveSize,
-    file: Arc<File>,
+    file: RingFile,
     owner: Owner,
     /// Tasks that the ring has.
     running: usize,
@@ -30,7 +28,7 @@ pub(super) struct FileQueue {
 }
 
 impl FileQueue {
-    pub(super) fn new(info: Info, size: LiveSize, file: Arc<File>, owner: Owner) -> Self {
+    pub(super) fn new(info: Info, size: LiveSize, file: RingFile, owner: Owner) -> Self {
         let done = VecDeque::with_capacity(FILE_QUEUE_DEPTH);
         let finished = Vec::with_capacity(FILE_QUEUE_DEPTH);
         Self { info, size, file, owner, running: 0, done, finished }
@@ -67,7 +65,7 @@ impl Queue for FileQueue {
             Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend => None,
         };
         let task = match admitted.map(|()| self.file_op(&op)) {
-            Ok(Some(op)) => FileTask { tag, file: Arc::clone(&self.file), op, buf },
+            Ok(Some(op)) => FileTask { tag, file: self.file.clone(), op, buf },
             at_once => {
                 let outcome = at_once.map(|_| ());
                 self.done.push_back(Completion { tag, outcome, data: returned(buf) });
@@ -111,6 +109,8 @@ fn returned(buf: Option<Buf>) -> Returned {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use machine::region::Pool;
@@ -139,7 +139,7 @@ mod tests {
         };
         let mut ring = Ring::new().expect("a ring");
         let owner = ring.owner();
-        let mut queue = FileQueue::new(info, LiveSize::new(100), Arc::new(full), owner);
+        let mut queue = FileQueue::new(info, LiveSize::new(100), ring.file(Arc::new(full)), owner);
         let pool = Pool::anonymous(4096, 2).expect("memory");
         let range = Range { lba: 1, blocks: 8 };
         let ops = [

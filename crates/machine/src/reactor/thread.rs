@@ -12,12 +12,13 @@ use super::account::Account;
 use super::run::Loop;
 use super::{Poller, Reactor, ReactorConfig, Snapshot};
 use crate::os;
-use crate::ring::{Ring, Waker};
+use crate::ring::{Ring, RingChoice, Waker};
 
 /// What a reactor's thread tells once its pollers are built.
 struct Started {
     waker: Waker,
     account: Arc<Account>,
+    ring: RingChoice,
 }
 
 impl Reactor {
@@ -36,7 +37,7 @@ impl Reactor {
         let thread =
             thread::Builder::new().name(name.clone()).spawn(move || run_thread(&config, build, &asked, &tell))?;
         match told.recv() {
-            Ok(Ok(Started { waker, account })) => Ok(Handle { name, waker, account, stop, thread }),
+            Ok(Ok(Started { waker, account, ring })) => Ok(Handle { name, waker, account, ring, stop, thread }),
             Ok(Err(error)) => Err(error),
             // It went away without a word: `build` panicked.
             Err(mpsc::RecvError) => {
@@ -70,7 +71,8 @@ fn run_thread(
         }
     };
     let account = Arc::new(Account::new(pollers.iter().map(|poller| poller.name())));
-    let _ = tell.send(Ok(Started { waker: ring.waker(), account: Arc::clone(&account) }));
+    let started = Started { waker: ring.waker(), account: Arc::clone(&account), ring: ring.choice().clone() };
+    let _ = tell.send(Ok(started));
     let borrowed = pollers.iter_mut().map(|poller| &mut **poller as &mut dyn Poller).collect();
     Loop::new(&mut ring, borrowed, &account, config.mode, None)
         .run(|| stop.load(Ordering::Acquire))
@@ -82,6 +84,7 @@ pub struct Handle {
     name: String,
     waker: Waker,
     account: Arc<Account>,
+    ring: RingChoice,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -97,6 +100,12 @@ impl Handle {
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
+    }
+
+    /// The kind of its ring.
+    #[must_use]
+    pub fn ring(&self) -> &RingChoice {
+        &self.ring
     }
 
     /// Asks it to stop: its pollers see `stopping`, and it ends when they are drained.

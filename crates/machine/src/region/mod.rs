@@ -126,7 +126,7 @@ impl Region {
     }
 
     /// The first byte. It stays where it is for the life of the region.
-    fn base(&self) -> NonNull<u8> {
+    pub(crate) fn base(&self) -> NonNull<u8> {
         self.mapping.base()
     }
 }

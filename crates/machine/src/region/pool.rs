@@ -35,6 +35,8 @@ struct Inner {
     links: Box<[Cell<u32>]>,
     head: Cell<u32>,
     free: Cell<usize>,
+    /// The ring that has the memory registered, and its number there.
+    registered: Cell<Option<(u32, u16)>>,
 }
 
 impl Pool {
@@ -51,7 +53,8 @@ impl Pool {
         assert!(count <= MAX_POOL_BUFFERS, "{count} buffers are more than {MAX_POOL_BUFFERS}");
         let links = (1..=count as u32).map(|next| Cell::new(if next as usize == count { END } else { next }));
         let head = Cell::new(if count == 0 { END } else { 0 });
-        Self(Rc::new(Inner { region, buffer_bytes, stride, links: links.collect(), head, free: Cell::new(count) }))
+        let (links, free, registered) = (links.collect(), Cell::new(count), Cell::new(None));
+        Self(Rc::new(Inner { region, buffer_bytes, stride, links, head, free, registered }))
     }
 
     /// A pool of `count` buffers of `buffer_bytes` in anonymous memory.
@@ -97,6 +100,16 @@ impl Pool {
     #[must_use]
     pub fn buffer_bytes(&self) -> usize {
         self.0.buffer_bytes
+    }
+
+    /// The number under which a ring has the memory registered.
+    pub(crate) fn registered(&self, ring: u32) -> Option<u16> {
+        self.0.registered.get().filter(|registered| registered.0 == ring).map(|registered| registered.1)
+    }
+
+    /// Notes that a ring has registered the memory. The ring keeps the pool as long.
+    pub(crate) fn set_registered(&self, ring: u32, number: u16) {
+        self.0.registered.set(Some((ring, number)));
     }
 
     /// The memory that the buffers lie in.
@@ -148,6 +161,11 @@ impl Buf {
     pub fn set_len(&mut self, len: usize) {
         assert!(len <= self.capacity(), "{len} bytes in a buffer of {}", self.capacity());
         self.len = len;
+    }
+
+    /// The number under which a ring has the memory of this buffer registered.
+    pub(crate) fn registered(&self, ring: u32) -> Option<u16> {
+        self.pool.registered.get().filter(|registered| registered.0 == ring).map(|registered| registered.1)
     }
 
     /// The bytes in use as a raw slice that may go to another thread or to the kernel. Safe, as it only points: see

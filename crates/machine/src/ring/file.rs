@@ -1,9 +1,8 @@
 //! File tasks as their owners see them: what is asked, and how it ended.
 
-use std::fs::File;
 use std::io;
-use std::sync::Arc;
 
+use super::RingFile;
 use crate::os;
 use crate::region::Buf;
 
@@ -49,8 +48,8 @@ pub enum FileOp {
 pub struct FileTask {
     /// Matches the completion.
     pub tag: u64,
-    /// The file; kept open until the task is done.
-    pub file: Arc<File>,
+    /// The file ([`super::Ring::file`]); kept open until the task is done.
+    pub file: RingFile,
     /// What to do.
     pub op: FileOp,
     /// The bytes of a read or a write; aligned as the file asks for it.

@@ -12,14 +12,16 @@
 //! A buffer never leaves the ring's thread: the kernel or the worker gets its address, and `pending` keeps it until the
 //! completion is in. When a ring is dropped, all that is under way is waited for first; the buffers go after.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use super::registered::Registered;
 use super::uring::{Next, Stage, Uring};
 use super::worker::{Done, Job, Workers};
-use super::{FileDone, FileOp, FileTask, Owner, Waker};
+use super::{FileDone, FileOp, FileTask, Owner, RingFile, Waker};
 use crate::limits::MAX_FILE_TASKS;
-use crate::region::Buf;
+use crate::region::{Buf, Pool};
 
 struct Pending {
     owner: Owner,
@@ -47,6 +49,7 @@ pub(super) struct Files {
     /// What wakes the ring, for the workers.
     waker: Waker,
     uring: Option<Uring>,
+    registered: Registered,
     /// Started with the first task that needs them.
     workers: Option<Workers>,
     /// Made with the first task.
@@ -69,13 +72,42 @@ struct Inbox {
 
 impl Files {
     /// No tasks yet; without `uring` the workers do them all.
-    pub(super) fn new(uring: Option<Uring>, waker: Waker) -> Self {
+    pub(super) fn new(mut uring: Option<Uring>, waker: Waker) -> Self {
+        let registered = Registered::new(uring.as_mut());
         let (slots, free, done) = (Vec::new(), Vec::new(), Vec::new());
-        Self { waker, uring, workers: None, slots, free, in_flight: 0, done, fresh: 0 }
+        Self { waker, uring, registered, workers: None, slots, free, in_flight: 0, done, fresh: 0 }
     }
 
     pub(super) fn add_owner(&mut self) {
         self.done.push(Inbox::default());
+    }
+
+    /// See [`super::Ring::file`].
+    pub(super) fn file(&mut self, file: Arc<File>) -> RingFile {
+        self.registered.file(self.uring.as_mut(), file)
+    }
+
+    /// What tells this ring from others.
+    #[cfg(test)]
+    pub(super) fn ring_id(&self) -> u32 {
+        self.registered.ring()
+    }
+
+    /// Lets go of files that nobody has any more.
+    pub(super) fn forget_files(&mut self) {
+        if let Some(uring) = &mut self.uring {
+            self.registered.forget_files(uring);
+        }
+    }
+
+    /// See [`super::Ring::register_pool`].
+    pub(super) fn register_pool(&mut self, pool: &Pool) {
+        self.registered.pool(self.uring.as_mut(), pool);
+    }
+
+    /// See [`super::Ring::has_registered`].
+    pub(super) fn has_registered(&self, pool: &Pool) -> bool {
+        self.registered.has_pool(pool)
     }
 
     /// The kernel's ring while it has tasks: whoever waits for them waits there.
@@ -111,14 +143,14 @@ impl Files {
         match pending.with {
             With::Uring(stage) => {
                 let uring = self.uring.as_mut().expect("chosen because it is there");
-                let entry = stage.entry(&mut pending.task);
+                let entry = stage.entry(&mut pending.task, self.registered.ring());
                 // SAFETY: the task keeps file and buffer, and stays in the table untouched until its completion has
                 // been popped; the table is dropped after all of them have (`Files::drop`).
                 unsafe { uring.push(entry, user_data(index, slot.generation)) };
             }
             With::Workers => {
                 let bytes = pending.task.buf.as_mut().map(Buf::raw);
-                let job = Job { slot: index, file: Arc::clone(&pending.task.file), op: pending.task.op, bytes };
+                let job = Job { slot: index, file: Arc::clone(pending.task.file.file()), op: pending.task.op, bytes };
                 match workers(&mut self.workers, &self.waker) {
                     Ok(workers) => workers.push(job),
                     Err(error) => {

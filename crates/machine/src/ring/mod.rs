@@ -42,6 +42,7 @@ mod files;
 mod idle;
 mod interest;
 mod kind;
+mod registered;
 mod socket;
 #[cfg(target_os = "linux")]
 mod uring;
@@ -51,23 +52,29 @@ mod uring;
 mod waker;
 mod worker;
 
+#[cfg(all(test, target_os = "linux"))]
+mod registered_tests;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use file::{FileDone, FileOp, FileTask};
 use files::Files;
 use interest::{Interests, WAKER_TOKEN};
 pub use kind::{NoUring, RingChoice, RingKind};
+pub use registered::RingFile;
 pub use socket::{Listener, Socket};
 pub use waker::Waker;
 
 use crate::limits::{MAX_EVENTS, MAX_OWNERS};
 use crate::reactor::Arm;
+use crate::region::Pool;
 
 /// Whoever polls one ring: a table of connections, a file queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -203,6 +210,25 @@ impl Ring {
         self.interests.take(owner, out);
     }
 
+    /// Makes a file known to this ring: what tasks name. It stays open as long as there is a clone of the result.
+    pub fn file(&mut self, file: Arc<File>) -> RingFile {
+        self.files.file(file)
+    }
+
+    /// Wants the memory of a pool registered with the operating system, so that it is pinned once and not for each
+    /// task: for pools whose buffers go through files. Done with the first [`Ring::file`]; the memory is resident from
+    /// then on, and the ring keeps the pool. It counts against `RLIMIT_MEMLOCK`; what is too much is left out, which
+    /// the log tells, and works as well. Without effect on portable rings.
+    pub fn register_pool(&mut self, pool: &Pool) {
+        self.files.register_pool(pool);
+    }
+
+    /// Whether this ring has the memory of the pool registered.
+    #[must_use]
+    pub fn has_registered(&self, pool: &Pool) -> bool {
+        self.files.has_registered(pool)
+    }
+
     /// Has something done with a file. Tasks run in any order, and several at once.
     ///
     /// # Errors
@@ -232,6 +258,7 @@ impl Ring {
     /// # Errors
     /// None that are known of: the descriptors waited on are the ring's own.
     pub fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.files.forget_files();
         let waits = wait != Wait::No;
         if waits {
             self.announce_sleep();

@@ -1,9 +1,11 @@
 //! Where there is no `io_uring`: the same surface, and never a value of it.
 
+use std::fs::File;
 use std::io;
 use std::time::Duration;
 
 use super::{FileOp, FileTask, NoUring};
+use crate::region::Pool;
 
 pub(super) enum Uring {}
 
@@ -22,6 +24,18 @@ impl Uring {
     pub(super) fn new() -> Result<Self, NoUring> {
         let why = "this system is not Linux".to_owned();
         Err(NoUring { why, hint: "Worker threads serve files here: --ring portable.".to_owned() })
+    }
+
+    pub(super) fn make_tables(&mut self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn set_file(&mut self, _place: u32, _file: Option<&File>) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn set_buffer(&mut self, _number: u32, _pool: &Pool) -> io::Result<()> {
+        match *self {}
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -64,7 +78,7 @@ impl Stage {
         unreachable!("only asked where there is a Uring")
     }
 
-    pub(super) fn entry(self, _task: &mut FileTask) -> Entry {
+    pub(super) fn entry(self, _task: &mut FileTask, _ring: u32) -> Entry {
         match self {}
     }
 

@@ -48,7 +48,7 @@ on_both! {
 }
 
 /// On a thread of its own: the end of a ring that is thrown away may interrupt the waits of its thread.
-fn uring_here() -> Result<RingChoice, NoUring> {
+pub(super) fn uring_here() -> Result<RingChoice, NoUring> {
     thread::spawn(|| RingKind::Uring.choose()).join().expect("no panic")
 }
 
@@ -248,17 +248,17 @@ fn wakers_end_a_wait_and_cost_nothing_while_awake(kind: RingKind) {
 }
 
 /// A task with a buffer of `fill`, if it is a read or a write.
-fn task(pool: &Pool, file: &Arc<File>, tag: u64, op: FileOp, fill: u8) -> FileTask {
+pub(super) fn task(pool: &Pool, file: &RingFile, tag: u64, op: FileOp, fill: u8) -> FileTask {
     let buf = matches!(op, FileOp::Read { .. } | FileOp::Write { .. }).then(|| {
         let mut buf = pool.take().expect("enough buffers");
         buf.fill(fill);
         buf
     });
-    FileTask { tag, file: Arc::clone(file), op, buf }
+    FileTask { tag, file: file.clone(), op, buf }
 }
 
 /// Submits one task and sleeps until it is done.
-fn run(ring: &mut Ring, owner: Owner, task: FileTask) -> FileDone {
+pub(super) fn run(ring: &mut Ring, owner: Owner, task: FileTask) -> FileDone {
     let tag = task.tag;
     assert!(ring.submit_file(owner, task).is_ok());
     let (mut done, start) = (Vec::new(), Instant::now());
@@ -273,12 +273,13 @@ fn run(ring: &mut Ring, owner: Owner, task: FileTask) -> FileDone {
     }
 }
 
-fn files(kind: RingKind) -> (Ring, Owner, Pool, Arc<File>) {
+fn files(kind: RingKind) -> (Ring, Owner, Pool, RingFile) {
     let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let file = tempfile::tempfile().expect("a file");
     file.set_len(64 << 10).expect("sparse");
-    (ring, owner, Pool::anonymous(4096, 256).expect("memory"), Arc::new(file))
+    let file = ring.file(Arc::new(file));
+    (ring, owner, Pool::anonymous(4096, 256).expect("memory"), file)
 }
 
 fn file_tasks_do_what_they_say(kind: RingKind) {
@@ -306,7 +307,7 @@ fn file_tasks_do_what_they_say(kind: RingKind) {
 #[cfg(target_os = "linux")]
 fn a_full_disk_is_told_by_its_number(kind: RingKind) {
     let (mut ring, owner, pool, _) = files(kind);
-    let full = Arc::new(File::options().write(true).open("/dev/full").expect("Linux has it"));
+    let full = ring.file(Arc::new(File::options().write(true).open("/dev/full").expect("Linux has it")));
     let done = run(&mut ring, owner, task(&pool, &full, 3, FileOp::Write { offset: 0, dsync: false }, 1));
     assert_eq!(done.result.expect_err("full").raw_os_error(), Some(libc::ENOSPC));
 }
@@ -366,7 +367,7 @@ fn dropping_a_ring_waits_for_running_tasks_and_gives_all_buffers_back(kind: Ring
             assert!(ring.submit_file(owner, task(&pool, &file, tag, op, 1)).is_ok());
         }
         drop(ring);
-        assert_eq!((pool.free(), Arc::strong_count(&file)), (256, 1));
+        assert_eq!((pool.free(), Arc::strong_count(file.file())), (256, 1));
     }
 }
 
@@ -401,7 +402,7 @@ fn io_uring_gives_up_what_waits() {
     let Ok(RingChoice { .. }) = uring_here() else { return eprintln!("SKIPPED: no io_uring") };
     let (mut ring, owner, pool, file) = files(RingKind::Uring);
     let (reader, _writer) = io::pipe().expect("a pipe");
-    let pipe = Arc::new(File::from(std::os::fd::OwnedFd::from(reader)));
+    let pipe = ring.file(Arc::new(File::from(std::os::fd::OwnedFd::from(reader))));
     let read = FileOp::Read { offset: 0 };
     assert!(ring.submit_file(owner, task(&pool, &pipe, 1, read, 0)).is_ok());
     assert!(run(&mut ring, owner, task(&pool, &file, 2, read, 0)).result.is_ok(), "the other one waits");
@@ -417,5 +418,5 @@ fn io_uring_gives_up_what_waits() {
     assert!(ring.submit_file(owner, task(&pool, &pipe, 3, read, 0)).is_ok());
     ring.enter(Wait::No).expect("own descriptors");
     drop((ring, done));
-    assert_eq!((pool.free(), Arc::strong_count(&pipe)), (256, 1));
+    assert_eq!((pool.free(), Arc::strong_count(pipe.file())), (256, 1));
 }

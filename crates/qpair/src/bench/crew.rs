@@ -226,6 +226,7 @@ impl Member<'_> {
             parts.push(Part { target, name, shape, ledger: self.ledgers[target].as_ref(), queues });
         }
         let pool = Pool::anonymous(plan.shapes[0].unit_bytes, buffers)?;
+        ring.register_pool(&pool);
         let halt = Halt { stop, trouble: self.trouble };
         Ok(Engine::new(parts, &pool, Arc::clone(&progress[self.number]), halt))
     }

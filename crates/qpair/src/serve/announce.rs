@@ -7,7 +7,7 @@ use block::Info;
 use block::size::format_size;
 use control::metrics::Metrics;
 use machine::reactor::Snapshot;
-use machine::ring::RingChoice;
+use machine::ring::{NoUring, RingKind};
 use nvmf::{Options, Server, Target};
 use serde::Serialize;
 
@@ -67,13 +67,7 @@ struct ReactorShares {
 }
 
 /// Hosts can connect: what is served, and how to reach it.
-pub(super) fn listening(
-    server: &Server,
-    options: &Options,
-    ring: &RingChoice,
-    metrics: Option<&Metrics>,
-    json: bool,
-) -> io::Result<()> {
+pub(super) fn listening(server: &Server, options: &Options, metrics: Option<&Metrics>, json: bool) -> io::Result<()> {
     let target = server.target();
     let mut out = io::stdout().lock();
     if json {
@@ -84,8 +78,8 @@ pub(super) fn listening(
             nqn: target.nqn(),
             namespaces: target.namespaces().map(|(nsid, device)| namespace(nsid, device.info())).collect(),
             reactors: options.reactors,
-            ring: ring.kind.name(),
-            ring_reason: ring.reason.as_ref().map(|reason| reason.why.as_str()),
+            ring: ring_kind(server).name(),
+            ring_reason: no_uring(server).map(|reason| reason.why.as_str()),
             metrics: metrics.map(Metrics::address),
         };
         serde_json::to_writer(&mut out, &line)?;
@@ -103,7 +97,7 @@ pub(super) fn listening(
             info.name, info.identity.uuid
         )?;
     }
-    if let Some(reason) = &ring.reason {
+    if let Some(reason) = no_uring(server) {
         writeln!(out, "without io_uring: {}\n  {}", reason.why, reason.hint)?;
     }
     if let Some(metrics) = metrics {
@@ -116,6 +110,16 @@ pub(super) fn listening(
         writeln!(out, "  nvme connect -t tcp -a {ip} -s {port} -n {}", target.nqn())?;
     }
     out.flush()
+}
+
+/// The kind of ring that all reactors have; portable if only some got a better one.
+fn ring_kind(server: &Server) -> RingKind {
+    if server.rings().all(|ring| ring.kind == RingKind::Uring) { RingKind::Uring } else { RingKind::Portable }
+}
+
+/// Why a reactor has no `io_uring`, although that was left to it.
+fn no_uring(server: &Server) -> Option<&NoUring> {
+    server.rings().find_map(|ring| ring.reason.as_ref())
 }
 
 /// The address for the connect line; a host cannot connect to "any address".

@@ -32,13 +32,12 @@ const WATCH: Duration = Duration::from_millis(500);
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let config = args.flags.config()?;
     let options = options(&config)?;
-    let ring = options.ring.choose()?;
     let target = target(&config)?;
     let (wake, woken) = mpsc::channel();
     signals::watch(false, move |_| wake.send(()).unwrap_or_default())?;
     let server = Server::start(target, &options).map_err(explain)?;
     let metrics = metrics(&config, &server)?;
-    announce::listening(&server, &options, &ring, metrics.as_ref(), args.json)?;
+    announce::listening(&server, &options, metrics.as_ref(), args.json)?;
     while let Err(mpsc::RecvTimeoutError::Timeout) = woken.recv_timeout(WATCH) {
         if server.has_failed() {
             break;

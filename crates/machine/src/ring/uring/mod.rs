@@ -17,6 +17,7 @@
 mod probe;
 mod stage;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -28,7 +29,8 @@ use io_uring::{EnterFlags, IoUring, opcode, squeue};
 pub(super) use stage::{Next, Stage};
 
 use super::NoUring;
-use crate::limits::MAX_FILE_TASKS;
+use crate::limits::{MAX_FILE_TASKS, MAX_REGISTERED_FILES, MAX_REGISTERED_POOLS};
+use crate::region::Pool;
 
 /// User data of the watch; no task has it, as slots are far fewer.
 const WATCH: u64 = u64::MAX;
@@ -58,6 +60,32 @@ impl Uring {
         let ring = probe::build()?;
         probe::set_workers(&ring);
         Ok(Self { ring, in_flight: 0, watch: Watch::Off })
+    }
+
+    /// Makes empty tables for files and for pools; false if the kernel does not give them.
+    pub(super) fn make_tables(&mut self) -> bool {
+        let submitter = self.ring.submitter();
+        let made = submitter
+            .register_buffers_sparse(MAX_REGISTERED_POOLS as u32)
+            .and_then(|()| submitter.register_files_sparse(MAX_REGISTERED_FILES as u32));
+        if let Err(error) = &made {
+            tracing::debug!(%error, "no table of registered files");
+        }
+        made.is_ok()
+    }
+
+    /// Puts a file into the table, or takes it out; false if that is not possible.
+    pub(super) fn set_file(&mut self, place: u32, file: Option<&File>) -> bool {
+        let number = file.map_or(-1, AsRawFd::as_raw_fd);
+        self.ring.submitter().register_files_update(place, &[number]).is_ok()
+    }
+
+    /// Registers the memory of a pool, which pins it.
+    pub(super) fn set_buffer(&mut self, number: u32, pool: &Pool) -> io::Result<()> {
+        let region = pool.region();
+        let whole = libc::iovec { iov_base: region.base().as_ptr().cast(), iov_len: region.len() };
+        // SAFETY: the caller keeps the pool, and so the mapping, until this ring is gone (`Registered`).
+        unsafe { self.ring.submitter().register_buffers_update(number, &[whole], None) }
     }
 
     /// Requests of tasks that have not come back.
@@ -166,6 +194,10 @@ impl Uring {
             self.enter(1, None)?;
             while self.pop().is_some() {}
         }
+        // The kernel takes a ring apart some time after it is closed; files and memory are given back now.
+        let submitter = self.ring.submitter();
+        let _ = submitter.unregister_files();
+        let _ = submitter.unregister_buffers();
         Ok(())
     }
 }

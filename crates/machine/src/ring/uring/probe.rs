@@ -23,6 +23,8 @@ pub(super) fn build() -> Result<IoUring, NoUring> {
     let needed = [
         ("READ", opcode::Read::CODE),
         ("WRITE", opcode::Write::CODE),
+        ("READ_FIXED", opcode::ReadFixed::CODE),
+        ("WRITE_FIXED", opcode::WriteFixed::CODE),
         ("FSYNC", opcode::Fsync::CODE),
         ("FALLOCATE", opcode::Fallocate::CODE),
         ("POLL_ADD", opcode::PollAdd::CODE),

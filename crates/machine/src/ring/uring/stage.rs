@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use io_uring::opcode;
-use io_uring::squeue::Entry;
+use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags};
 
 use crate::os;
@@ -50,9 +50,16 @@ impl Stage {
         }
     }
 
-    /// The request of this stage. It names the task's file and bytes.
-    pub(in crate::ring) fn entry(self, task: &mut FileTask) -> Entry {
-        let file = Fd(task.file.as_raw_fd());
+    /// The request of this stage. It names the task's file and bytes, by number where the ring with this identity has
+    /// them registered.
+    pub(in crate::ring) fn entry(self, task: &mut FileTask, ring: u32) -> Entry {
+        let place = task.file.place(ring);
+        let file = Fd(place.map_or_else(|| task.file.file().as_raw_fd(), |place| place as i32));
+        let entry = self.entry_on(file, task, ring);
+        if place.is_some() { entry.flags(Flags::FIXED_FILE) } else { entry }
+    }
+
+    fn entry_on(self, file: Fd, task: &mut FileTask, ring: u32) -> Entry {
         match (self, task.op) {
             (Self::Sync, _) => opcode::Fsync::new(file).flags(FsyncFlags::DATASYNC).build(),
             (Self::Free, FileOp::Zero { offset, len, deallocate: false, .. }) => {
@@ -61,19 +68,14 @@ impl Stage {
             (Self::Free, FileOp::Zero { offset, len, .. } | FileOp::Deallocate { offset, len }) => {
                 fallocate(file, libc::FALLOC_FL_PUNCH_HOLE, offset, len)
             }
-            (Self::Move(done), FileOp::Read { offset }) => {
-                let rest = &mut task.buf.as_mut().expect("a read has a buffer")[done..];
-                opcode::Read::new(file, rest.as_mut_ptr(), rest.len() as u32).offset(offset + done as u64).build()
+            (Self::Move(done), op) => {
+                let buf = task.buf.as_mut().expect("reads and writes have one");
+                let number = buf.registered(ring);
+                let rest = &mut buf[done..];
+                let (start, len) = (rest.as_mut_ptr(), rest.len() as u32);
+                transfer(file, op, done as u64, start, len, number)
             }
-            (Self::Move(done), FileOp::Write { offset, dsync }) => {
-                let rest = &mut task.buf.as_mut().expect("a write has a buffer")[done..];
-                let flags = if dsync { libc::RWF_DSYNC } else { 0 };
-                opcode::Write::new(file, rest.as_ptr(), rest.len() as u32)
-                    .offset(offset + done as u64)
-                    .rw_flags(flags)
-                    .build()
-            }
-            (stage, op) => unreachable!("{op:?} is never in {stage:?}"),
+            (Self::Free, op) => unreachable!("{op:?} frees nothing"),
         }
     }
 
@@ -105,6 +107,27 @@ impl Stage {
         };
         if refused { Next::Workers } else { Next::Done(Err(io::Error::from_raw_os_error(error))) }
     }
+}
+
+/// The read or write of the rest of a buffer, which `number` is registered under.
+fn transfer(file: Fd, op: FileOp, done: u64, start: *mut u8, len: u32, number: Option<u16>) -> Entry {
+    match (op, number) {
+        (FileOp::Read { offset }, None) => opcode::Read::new(file, start, len).offset(offset + done).build(),
+        (FileOp::Read { offset }, Some(number)) => {
+            opcode::ReadFixed::new(file, start, len, number).offset(offset + done).build()
+        }
+        (FileOp::Write { offset, dsync }, None) => {
+            opcode::Write::new(file, start, len).offset(offset + done).rw_flags(durable(dsync)).build()
+        }
+        (FileOp::Write { offset, dsync }, Some(number)) => {
+            opcode::WriteFixed::new(file, start, len, number).offset(offset + done).rw_flags(durable(dsync)).build()
+        }
+        (op, _) => unreachable!("{op:?} moves no bytes"),
+    }
+}
+
+fn durable(dsync: bool) -> i32 {
+    if dsync { libc::RWF_DSYNC } else { 0 }
 }
 
 fn fallocate(file: Fd, mode: i32, offset: u64, len: u64) -> Entry {

@@ -1,0 +1,147 @@
+//! Files and buffers that a ring knows by a number, so that the kernel looks them up and pins them once, not for each
+//! request.
+//!
+//! A file is registered as long as a [`RingFile`] of it exists: a queue's own, or that of a task under way. A pool is
+//! registered for the rest of the ring's life, which keeps it. Pinned memory counts against `RLIMIT_MEMLOCK`, 8 MiB
+//! for ordinary users on most systems; what does not fit stays unregistered and works all the same.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs::File;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::uring::Uring;
+use crate::limits::{MAX_REGISTERED_FILES, MAX_REGISTERED_POOLS};
+use crate::region::Pool;
+
+/// A file as one ring knows it. Clones are cheap; they stay on the ring's thread.
+#[derive(Clone)]
+pub struct RingFile(Rc<Inner>);
+
+struct Inner {
+    file: Arc<File>,
+    /// The ring's identity and the place in its table.
+    place: Option<(u32, u32)>,
+    /// Of the ring, which takes the file out of its table.
+    gone: Rc<RefCell<Vec<u32>>>,
+}
+
+impl RingFile {
+    /// The file itself.
+    #[must_use]
+    pub fn file(&self) -> &Arc<File> {
+        &self.0.file
+    }
+
+    /// Where the ring with this identity has it.
+    pub(super) fn place(&self, ring: u32) -> Option<u32> {
+        self.0.place.filter(|place| place.0 == ring).map(|place| place.1)
+    }
+}
+
+impl fmt::Debug for RingFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RingFile({:?} at {:?})", self.0.file, self.0.place)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some((_, place)) = self.place {
+            self.gone.borrow_mut().push(place);
+        }
+    }
+}
+
+/// What one ring has registered.
+pub(super) struct Registered {
+    /// Tells rings of a process apart.
+    ring: u32,
+    /// Places of the file table that are free. Empty where there is no table.
+    free: Vec<u32>,
+    gone: Rc<RefCell<Vec<u32>>>,
+    /// A file was opened: registered buffers will be of use.
+    has_files: bool,
+    /// The registered ones, by number.
+    pools: Vec<Pool>,
+    /// Those that wait for a first file.
+    wanted: Vec<Pool>,
+}
+
+impl Registered {
+    pub(super) fn new(uring: Option<&mut Uring>) -> Self {
+        static RINGS: AtomicU32 = AtomicU32::new(0);
+        let places = if uring.is_some_and(Uring::make_tables) { MAX_REGISTERED_FILES as u32 } else { 0 };
+        Self {
+            ring: RINGS.fetch_add(1, Ordering::Relaxed),
+            free: (0..places).rev().collect(),
+            gone: Rc::default(),
+            has_files: false,
+            pools: Vec::new(),
+            wanted: Vec::new(),
+        }
+    }
+
+    /// The identity that places belong to.
+    pub(super) fn ring(&self) -> u32 {
+        self.ring
+    }
+
+    /// Registers a file if there is room for it.
+    pub(super) fn file(&mut self, uring: Option<&mut Uring>, file: Arc<File>) -> RingFile {
+        let mut place = None;
+        if let Some(uring) = uring {
+            self.forget_files(uring);
+            place = self.free.pop_if(|&mut place| uring.set_file(place, Some(&file))).map(|place| (self.ring, place));
+            if !std::mem::replace(&mut self.has_files, true) {
+                for pool in std::mem::take(&mut self.wanted) {
+                    self.register(uring, pool);
+                }
+            }
+        }
+        RingFile(Rc::new(Inner { file, place, gone: Rc::clone(&self.gone) }))
+    }
+
+    /// Takes files that are not used any more out of the table, which closes them.
+    pub(super) fn forget_files(&mut self, uring: &mut Uring) {
+        for place in self.gone.borrow_mut().drain(..) {
+            uring.set_file(place, None);
+            self.free.push(place);
+        }
+    }
+
+    /// See [`super::Ring::register_pool`].
+    pub(super) fn pool(&mut self, uring: Option<&mut Uring>, pool: &Pool) {
+        match uring {
+            Some(uring) if self.has_files => self.register(uring, pool.clone()),
+            Some(_) => self.wanted.push(pool.clone()),
+            None => {}
+        }
+    }
+
+    /// Whether the bytes of this pool are registered here.
+    pub(super) fn has_pool(&self, pool: &Pool) -> bool {
+        pool.registered(self.ring).is_some()
+    }
+
+    fn register(&mut self, uring: &mut Uring, pool: Pool) {
+        let number = self.pools.len();
+        if self.has_pool(&pool) || number == MAX_REGISTERED_POOLS {
+            return;
+        }
+        let bytes = pool.region().len();
+        match uring.set_buffer(number as u32, &pool) {
+            Ok(()) => {
+                pool.set_registered(self.ring, number as u16);
+                self.pools.push(pool);
+            }
+            Err(error) => tracing::info!(
+                "{bytes} bytes of buffers are pinned for each request anew, because they cannot be registered with \
+                 io_uring ({error}). If that is for the limit of locked memory: ulimit -l, or LimitMEMLOCK= in a \
+                 systemd unit."
+            ),
+        }
+    }
+}

@@ -17,9 +17,9 @@ use std::time::Duration;
 
 pub(crate) use system::{CANCELLED, deallocate, largest_socket_buffers, read_exact_at, unpin, write_all_at, zero};
 pub use system::{
-    allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, direct_alignment, file_key,
-    files, get_xattr, is_block_device, on_signal, open_data, pin_to, punches_holes, rss_bytes, set_xattr, started,
-    thread_usage, total_memory, usage,
+    Guard, Ward, allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, direct_alignment,
+    end_with_guard, file_key, files, get_xattr, is_block_device, is_ward, on_signal, open_data, pin_to, punches_holes,
+    rss_bytes, set_xattr, started, thread_usage, total_memory, usage, ward_ready,
 };
 
 /// What a process or a thread has used so far. All zero where the system does not say.
@@ -52,6 +52,26 @@ pub enum Wish {
     /// To read its configuration again: SIGHUP. A program without one takes it as the wish to end, as is usual when a
     /// terminal goes away.
     Reload,
+}
+
+/// What a [`Guard`] hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The ward has said that it is ready.
+    Ready,
+    /// The ward has ended.
+    Ended(End),
+    /// Somebody outside wants something.
+    Wish(Wish),
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this exit code.
+    Code(i32),
+    /// By this signal: killed from outside, or by an abort.
+    Signal(i32),
 }
 
 /// How [`open_data`] opens a file or a block device.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::windows::fs::FileExt;
 use std::path::Path;
 
-use super::{Alignment, FileKey, Files, OpenMode, SocketBuffers, Usage, Wish};
+use super::{Alignment, FileKey, Files, News, OpenMode, SocketBuffers, Usage, Wish};
 use crate::limits::{SOCKET_BUFFER_BYTES, ZERO_BLOCK_BYTES};
 
 /// The error number of a request that was cancelled (`ERROR_OPERATION_ABORTED`).
@@ -84,6 +84,76 @@ pub fn on_signal(mut handler: impl FnMut(Wish) + Send + 'static) -> io::Result<(
 /// Windows has no such signal.
 pub fn ask_to_reload(_pid: u32) -> io::Result<()> {
     unsupported("asking a process to reload")
+}
+
+/// A process that looks after another one: not supported yet, there is none.
+pub enum Guard {}
+
+/// What a [`Guard`] looks after.
+pub enum Ward {}
+
+impl Guard {
+    /// Waits for a child and for signals.
+    ///
+    /// # Errors
+    /// Not supported yet.
+    pub fn new() -> io::Result<Self> {
+        unsupported("supervising a process")
+    }
+
+    /// Starts this program again.
+    ///
+    /// # Errors
+    /// There is no guard.
+    pub fn start(&self) -> io::Result<Ward> {
+        match *self {}
+    }
+
+    /// Waits until there is news.
+    ///
+    /// # Errors
+    /// There is no guard.
+    pub fn wait(&mut self, _ward: Option<&mut Ward>, _longest: Option<Duration>) -> io::Result<Option<News>> {
+        match *self {}
+    }
+}
+
+impl Ward {
+    /// Its process number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        match *self {}
+    }
+
+    /// Sends it the wish that its guard heard.
+    ///
+    /// # Errors
+    /// There is no ward.
+    pub fn pass_on(&self, _wish: Wish) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+/// Whether a [`Guard`] started this process: there is none.
+#[must_use]
+pub fn is_ward() -> bool {
+    false
+}
+
+/// For wards.
+///
+/// # Errors
+/// Not supported yet.
+pub fn end_with_guard() -> io::Result<()> {
+    unsupported("supervising a process")
+}
+
+/// For wards.
+///
+/// # Errors
+/// Not supported yet.
+pub fn ward_ready() -> io::Result<()> {
+    unsupported("supervising a process")
 }
 
 /// Windows sets no limit that could be read.

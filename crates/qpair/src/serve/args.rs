@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// Print one JSON object a line instead of text
     #[arg(long)]
     pub(super) json: bool,
+
+    /// Start again at once after a crash, from a small process that looks after the serving one
+    #[arg(long)]
+    pub(super) supervise: bool,
 }
 
 /// What is to be served: everything that a configuration file can say about one subsystem.

@@ -2,6 +2,7 @@
 
 mod announce;
 mod args;
+mod supervise;
 
 use std::error::Error;
 use std::io;
@@ -14,7 +15,7 @@ use block::spec::Defaults;
 use control::config::{Config, Hosts, Machine};
 use control::metrics::Metrics;
 use machine::os;
-use machine::reactor::Mode;
+use machine::reactor::{Mode, on_panic_abort};
 use nvmf::{Options, Server, StartError, Target};
 
 pub(crate) use self::args::{Args, Flags};
@@ -30,6 +31,13 @@ const WATCH: Duration = Duration::from_millis(500);
 /// # Errors
 /// What keeps the target from serving, and what can be done about it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    if args.supervise && !os::is_ward() {
+        return supervise::run();
+    }
+    on_panic_abort();
+    if os::is_ward() {
+        os::end_with_guard()?;
+    }
     let config = args.flags.config()?;
     let options = options(&config)?;
     let target = target(&config)?;
@@ -38,6 +46,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let server = Server::start(target, &options).map_err(explain)?;
     let metrics = metrics(&config, &server)?;
     announce::listening(&server, &options, metrics.as_ref(), args.json)?;
+    if os::is_ward() {
+        os::ward_ready()?;
+    }
     while let Err(mpsc::RecvTimeoutError::Timeout) = woken.recv_timeout(WATCH) {
         if server.has_failed() {
             break;

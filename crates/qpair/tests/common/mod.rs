@@ -56,6 +56,15 @@ impl Serve {
         signal(self.pid(), name);
     }
 
+    /// Waits for the end of one that was asked to stop, and sees that it says so.
+    pub fn ends_well(mut self) {
+        let status = self.child.wait().expect("it ends");
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).expect("text");
+        let last = rest.lines().last().unwrap_or_default();
+        assert!(status.success() && last.contains("\"stopped\""), "{status}: {last:?}");
+    }
+
     /// Ends it as a service manager does; what it said at the end.
     pub fn stop(mut self) -> Value {
         self.signal("TERM");

@@ -4,6 +4,7 @@ mod file;
 mod range;
 mod signal;
 mod thread;
+mod ward;
 
 pub use file::{
     allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, is_block_device, open_data,
@@ -15,6 +16,7 @@ pub use thread::{
     allowed_cpus, available_memory, files, pin_to, rss_bytes, started, thread_usage, total_memory, usage,
 };
 pub(crate) use thread::{largest_socket_buffers, unpin};
+pub use ward::{Guard, Ward, end_with_guard, is_ward, ward_ready};
 
 /// The error number of a request that was cancelled.
 pub(crate) const CANCELLED: i32 = libc::ECANCELED;

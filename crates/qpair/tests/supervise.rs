@@ -1,0 +1,98 @@
+//! `qpair serve --supervise`: whatever ends the serving process but a wish to stop, somebody serves again soon.
+//!
+//! How soon is printed (`cargo test -p qpair --test supervise -- --nocapture`) and not asserted.
+#![forbid(unsafe_code)]
+
+mod common;
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, Serve, eventually, qpair, signal};
+
+/// A port that is free now, below those that the system gives to clients; another one for each test of this process.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 1_000) as u16 * 10;
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
+
+/// Starts a supervised server on a port of its own; with more arguments.
+fn supervised(arguments: &[&str]) -> Serve {
+    let listen = format!("127.0.0.1:{}", free_port());
+    Serve::start(&[&["--supervise", "--listen", &listen], arguments].concat())
+}
+
+/// The serving process, if there is one.
+fn ward(server: &Serve) -> Option<u32> {
+    let pid = server.pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("the supervisor lives");
+    children.split_whitespace().next().map(|pid| pid.parse().expect("a number"))
+}
+
+/// Connects as an NVMe/TCP host and exchanges the first PDUs (ICReq, ICResp).
+fn greet(server: &Serve) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(server.address())?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut request = [0; 128];
+    // Type 00h, header and PDU of 128 bytes; version 0, no digests.
+    (request[2], request[4]) = (128, 128);
+    stream.write_all(&request)?;
+    let mut response = [0; 128];
+    stream.read_exact(&mut response)?;
+    assert_eq!(response[0], 1, "it answers with ICResp");
+    Ok(stream)
+}
+
+/// Kills the serving process under a connection and waits until another one answers hosts. How long that took.
+fn crash(server: &Serve, name: &str) -> Duration {
+    let mut connection = greet(server).expect("it serves");
+    let old = ward(server).expect("it serves");
+    signal(old, name);
+    let killed = Instant::now();
+    while ward(server).is_none_or(|pid| pid == old) || greet(server).is_err() {
+        assert!(killed.elapsed() < PATIENCE, "nobody serves again after SIG{name}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    let took = killed.elapsed();
+    assert!(matches!(connection.read(&mut [0]), Ok(0) | Err(_)), "the old connection has ended");
+    took
+}
+
+#[test]
+fn a_crash_is_followed_by_another_start_again_and_again() {
+    let server = supervised(&["ram:64MiB"]);
+    // More than are followed by a start at once.
+    for name in ["KILL", "ABRT", "KILL", "ABRT"] {
+        println!("serving again {:.1?} after SIG{name}", crash(&server, name));
+    }
+    // The wish to stop is passed on, and the code is that of the serving process.
+    signal(server.pid(), "TERM");
+    server.ends_well();
+}
+
+#[test]
+fn what_cannot_be_served_is_tried_once() {
+    let arguments = ["serve", "--supervise", "/nowhere/disk.img"];
+    let done = qpair(&arguments).stdout(Stdio::null()).output().expect("it starts");
+    let said = String::from_utf8(done.stderr).expect("text");
+    assert_eq!((done.status.code(), said.matches("/nowhere/disk.img").count()), (Some(1), 1), "{said}");
+    let done = qpair(&["serve", "--supervise", "ram:1MiB", "--reactors", "0"]).output().expect("it starts");
+    assert_eq!(done.status.code(), Some(2));
+}
+
+#[test]
+fn without_its_supervisor_the_serving_process_ends() {
+    let server = supervised(&["ram:1MiB"]);
+    let (address, ward) = (server.address(), ward(&server).expect("it serves"));
+    signal(server.pid(), "KILL");
+    drop(server);
+    eventually("the end of the serving process", || {
+        !fs::exists(format!("/proc/{ward}")).expect("/proc is there") && TcpListener::bind(address).is_ok()
+    });
+}

@@ -35,7 +35,7 @@ impl Sqe {
     }
 
     /// A command whose data the transport moves.
-    const fn with_data(opcode: u8, nsid: u32, bytes: u32) -> Self {
+    pub(super) const fn with_data(opcode: u8, nsid: u32, bytes: u32) -> Self {
         Self {
             opcode,
             flags: PSDT_SGL,

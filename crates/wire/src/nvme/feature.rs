@@ -135,6 +135,8 @@ impl Event {
         Self { kind: Self::NOTICE, information: 0x00, lid: super::lid::CHANGED_NAMESPACES };
     /// Notice F0h: the discovery log changed.
     pub const DISCOVERY_CHANGED: Self = Self { kind: Self::NOTICE, information: 0xf0, lid: super::lid::DISCOVERY };
+    /// Type 6h (I/O command set specific), 00h: a page of the reservation notification log can be read.
+    pub const RESERVATION_LOG: Self = Self { kind: 6, information: 0x00, lid: super::lid::RESERVATION_NOTIFICATION };
 
     /// As the result of the request.
     #[must_use]

@@ -4,7 +4,7 @@
 //!   00h  SupportedLogPages  1,024 B      05h  CommandEffects   4,096 B
 //!   01h  ErrorEntry            64 B each 12h  FidEffects       1,024 B
 //!   02h  SmartLog             512 B      70h  discovery: see the module of that name
-//!   03h  FirmwareSlot         512 B
+//!   03h  FirmwareSlot         512 B      80h  reservation notification: see `reservation`
 //! ```
 //!
 //! A host reads any part of a log: [`slice()`] cuts it and checks the offset.
@@ -34,6 +34,8 @@ pub mod lid {
     pub const FID_EFFECTS: u8 = 0x12;
     /// Discovery.
     pub const DISCOVERY: u8 = 0x70;
+    /// Reservation Notification.
+    pub const RESERVATION_NOTIFICATION: u8 = 0x80;
 }
 
 /// The part of a log that a host asks for: up to `bytes` bytes from `offset`. It is shorter than asked where the log

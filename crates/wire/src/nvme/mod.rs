@@ -5,6 +5,7 @@
 //!        Sqe                                  Cqe + Status               completion  status
 //!
 //!   fabrics          Connect, Property Get and Set, Disconnect, NQNs     fabrics  nqn  property
+//!   reservations                                                         reservation
 //!   data of admin    Identify                                            identify  namespace  nsid
 //!   commands         Get Log Page                                        log  discovery
 //!                    Get and Set Features, asynchronous events           feature
@@ -39,6 +40,7 @@ pub mod nqn;
 pub mod nsid;
 pub mod opcode;
 pub mod property;
+pub mod reservation;
 pub mod sgl;
 pub mod status;
 

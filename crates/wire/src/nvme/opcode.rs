@@ -47,6 +47,14 @@ pub mod io {
     pub const DSM: u8 = 0x09;
     /// Verify.
     pub const VERIFY: u8 = 0x0c;
+    /// Reservation Register.
+    pub const RESERVATION_REGISTER: u8 = 0x0d;
+    /// Reservation Report.
+    pub const RESERVATION_REPORT: u8 = 0x0e;
+    /// Reservation Acquire.
+    pub const RESERVATION_ACQUIRE: u8 = 0x11;
+    /// Reservation Release.
+    pub const RESERVATION_RELEASE: u8 = 0x15;
     /// Copy.
     pub const COPY: u8 = 0x19;
 }
@@ -99,6 +107,10 @@ pub const fn io_name(opcode: u8) -> &'static str {
         io::WRITE_ZEROES => "Write Zeroes",
         io::DSM => "Dataset Management",
         io::VERIFY => "Verify",
+        io::RESERVATION_REGISTER => "Reservation Register",
+        io::RESERVATION_REPORT => "Reservation Report",
+        io::RESERVATION_ACQUIRE => "Reservation Acquire",
+        io::RESERVATION_RELEASE => "Reservation Release",
         io::COPY => "Copy",
         FABRICS => "Fabrics",
         _ => "unknown I/O command",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use machine::ring::Ring;
 use uuid::Uuid;
@@ -47,6 +48,13 @@ pub trait Device: Send + Sync {
     /// Blocks that hold data now, for thin devices (NVMe's NUSE); the whole size for the others.
     fn used_blocks(&self) -> u64 {
         self.info().blocks
+    }
+
+    /// A place on stable storage for state that belongs to the device and not to its blocks, such as reservations that
+    /// persist: the path of a file for the purpose `what`, which may not be there yet. `None`: there is no such place.
+    fn sidecar(&self, what: &str) -> Option<PathBuf> {
+        let _ = what;
+        None
     }
 
     /// Makes everything completed so far durable. Called once at the end of a clean stop, when no queue is left.

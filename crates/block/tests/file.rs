@@ -304,3 +304,15 @@ fn a_file_grows_while_it_is_served() {
     let error = device.refresh(Some(2 << 20)).expect_err("read-only").to_string();
     assert!(error.contains("read-only"), "{error}");
 }
+
+#[test]
+fn state_has_a_place_beside_the_image_wherever_it_was_named_from() {
+    let dir = dir();
+    let path = image(&dir, "disk.img", 1 << 20);
+    let link = dir.path().join("link.img");
+    std::os::unix::fs::symlink(&path, &link).expect("links");
+    let place = open(&link, FileOptions::default()).expect("opens").sidecar("reservations");
+    let expected = path.canonicalize().expect("it is there").with_file_name("disk.img.qpair-reservations");
+    assert_eq!(place.as_deref(), Some(expected.as_path()));
+    assert_eq!(open(&path, READ_ONLY).expect("opens").sidecar("reservations"), None);
+}

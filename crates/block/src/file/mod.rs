@@ -39,13 +39,14 @@ mod queue;
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use machine::os;
 use machine::ring::Ring;
 use uuid::Uuid;
 
+use crate::identity::{self, SIDECAR_SUFFIX};
 use crate::live_size::LiveSize;
 use crate::{Device, Info, OpenError, Queue};
 
@@ -71,6 +72,8 @@ pub struct FileDevice {
     base: File,
     /// What requests go to: past the page cache if that is possible.
     io: Arc<File>,
+    /// What files beside it are named after: a regular file that may be written, made absolute.
+    beside: Option<PathBuf>,
     /// Whether requests go past the page cache.
     direct: bool,
 }
@@ -118,6 +121,10 @@ impl Device for FileDevice {
             Ok(bytes) => bytes.div_ceil(u64::from(self.info.block_bytes)).min(self.blocks()),
             Err(_) => self.blocks(),
         }
+    }
+
+    fn sidecar(&self, what: &str) -> Option<PathBuf> {
+        self.beside.as_deref().map(|path| identity::with_suffix(path, &format!("{SIDECAR_SUFFIX}-{what}")))
     }
 
     fn close(&self) -> io::Result<()> {

@@ -62,8 +62,10 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
         },
         identity,
     };
+    // The path of what was opened: whoever is given it may be in another directory.
+    let beside = if is_block || read_only { None } else { path.canonicalize().ok() };
     tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
-    Ok(FileDevice { info, size: LiveSize::new(blocks), base, io: Arc::new(io), direct })
+    Ok(FileDevice { info, size: LiveSize::new(blocks), base, io: Arc::new(io), beside, direct })
 }
 
 /// Looks at what is there before anything is opened: opening a pipe would wait for its other end. Whether to create.

@@ -25,6 +25,7 @@ mod io;
 pub mod limits;
 mod log_limit;
 mod logs;
+pub mod reservation;
 mod server;
 mod session;
 mod shard;

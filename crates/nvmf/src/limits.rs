@@ -79,6 +79,10 @@ pub const KAS: u16 = 1;
 pub const KEEP_ALIVE_SLACK: Duration = Duration::from_millis(200);
 /// Records of the error log (ELPE + 1).
 pub const ERROR_LOG_ENTRIES: usize = 16;
+/// Hosts that can be registered with one namespace.
+pub const REGISTRANTS: usize = 256;
+/// Pages of the reservation notification log that a controller holds; a host reads how many in 8 bits.
+pub const RESERVATION_PAGES: usize = 64;
 
 const _: () = assert!(LOAN.as_millis() < STALLED_WHILE_SHORT.as_millis());
 const _: () = assert!(KEEP_ALIVE_SLACK.as_millis() == 2 * TICK.as_millis());
@@ -88,3 +92,4 @@ const _: () = assert!(CONNECTIONS_PER_REACTOR + LINGERING < machine::limits::MAX
 const _: () = assert!(H2C_BYTES >= 4096 && H2C_BYTES.is_multiple_of(4));
 const _: () = assert!(SMALL_BUFFER.0 >= IN_CAPSULE_DEFAULT_BYTES as usize);
 const _: () = assert!(LARGE_BUFFER.0 >= IN_CAPSULE_MAX_BYTES as usize);
+const _: () = assert!(RESERVATION_PAGES <= 255);

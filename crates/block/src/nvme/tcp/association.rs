@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use machine::clock::{Coarse, Fine};
 use machine::ring::Waker;
 use tracing::{debug, warn};
 use wire::nvme::{Cqe, Nqn, Sqe};
@@ -30,7 +31,7 @@ use super::admin::{Admin, Ready};
 use super::describe::{self, Found, Trouble};
 use super::error::AdminError;
 use super::keeper::{Ask, Keeper};
-use super::limits::{ADMIN_TIMEOUT, LOOK_INTERVAL, MAX_ASKS, MIN_TICK, STOP_TIMEOUT, TICKS_PER_TIMEOUT};
+use super::limits::{ADMIN_TIMEOUT, LOOK_INTERVAL, MAX_ASKS, MAX_IO_QUEUES, MIN_TICK, STOP_TIMEOUT, TICKS_PER_TIMEOUT};
 use super::line::Transfer;
 use super::namespace::Namespace;
 use super::uri::Uri;
@@ -59,6 +60,8 @@ pub struct PathStats {
     pub state: PathState,
     /// How often it was in each state.
     pub entered: [(&'static str, u64); PathState::ALL.len()],
+    /// Commands that were sent.
+    pub commands: u64,
     /// Requests that were sent again.
     pub resent: u64,
     /// Requests that failed because their connection broke.
@@ -105,6 +108,8 @@ pub(super) struct Seat {
     filled: AtomicBool,
     /// The generation of the last offer.
     served: AtomicU32,
+    /// Commands that the queue sent on this path; only its reactor writes it.
+    pub(super) commands: AtomicU64,
     offer: Mutex<Option<Offer>>,
 }
 
@@ -143,14 +148,40 @@ struct Seats {
     granted: u16,
 }
 
+/// What all paths of a device share.
+pub(super) struct Common {
+    /// Size of the namespace now.
+    pub(super) blocks: AtomicU64,
+    /// When a path was live last, in milliseconds of the coarse clock.
+    alive: AtomicU64,
+}
+
+impl Common {
+    pub(super) fn new(blocks: u64) -> Arc<Self> {
+        let common = Self { blocks: AtomicU64::new(blocks), alive: AtomicU64::new(0) };
+        common.live();
+        Arc::new(common)
+    }
+
+    /// A path is live now.
+    pub(super) fn live(&self) {
+        self.alive.store(Fine::now().coarse().millis(), Ordering::Relaxed);
+    }
+
+    /// For so long no path has been live.
+    pub(super) fn dead_for(&self) -> Duration {
+        Fine::now().coarse().since(Coarse::from_millis(self.alive.load(Ordering::Relaxed)))
+    }
+}
+
 /// What the queues, the device and the thread of a path share.
 pub(super) struct Path {
     pub(super) uri: Uri,
     pub(super) subnqn: Nqn,
     name: String,
-    /// The namespace as it was found first; its size as it is now.
+    /// The namespace as it was found first.
     pub(super) info: Info,
-    pub(super) blocks: Arc<AtomicU64>,
+    pub(super) common: Arc<Common>,
     /// None while there is no controller.
     admin: Mutex<Option<Admin>>,
     /// Generations up to this one are over.
@@ -160,6 +191,8 @@ pub(super) struct Path {
     seats: Mutex<Seats>,
     state: AtomicU8,
     entered: [AtomicU64; PathState::ALL.len()],
+    /// Of queues that are gone; the others count in their seats.
+    commands: AtomicU64,
     pub(super) resent: AtomicU64,
     pub(super) failed: AtomicU64,
     trouble: Mutex<String>,
@@ -222,6 +255,11 @@ impl Path {
             address: self.name.clone(),
             state: self.state(),
             entered: PathState::ALL.map(count),
+            commands: {
+                let seats = lock(&self.seats);
+                let open = seats.taken.iter().map(|seat| seat.commands.load(Ordering::Relaxed));
+                self.commands.load(Ordering::Relaxed) + open.sum::<u64>()
+            },
             resent: self.resent.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             trouble: lock(&self.trouble).clone(),
@@ -255,8 +293,8 @@ impl Path {
     /// Identifies the namespace once more. It must be the one that the askers know; if it has grown, they may know.
     pub(super) fn identify(&self, admin: &mut Admin) -> Result<Found, Trouble> {
         let found = describe::look(admin, &self.uri)?;
-        describe::same(&self.info, self.blocks.load(Ordering::Relaxed), &found, &self.uri)?;
-        let before = self.blocks.fetch_max(found.info.blocks, Ordering::Relaxed);
+        describe::same(&self.info, self.common.blocks.load(Ordering::Relaxed), &found, &self.uri)?;
+        let before = self.common.blocks.fetch_max(found.info.blocks, Ordering::Relaxed);
         if before < found.info.blocks {
             warn!(target = self.name(), "the namespace has grown from {before} to {} blocks", found.info.blocks);
         }
@@ -288,6 +326,7 @@ impl Path {
             waker,
             filled: AtomicBool::new(false),
             served: AtomicU32::new(0),
+            commands: AtomicU64::new(0),
             offer: Mutex::new(None),
         });
         seats.taken.push(Arc::clone(&seat));
@@ -297,6 +336,7 @@ impl Path {
     fn give_back(&self, seat: &Arc<Seat>) {
         let mut seats = lock(&self.seats);
         seats.taken.retain(|other| !Arc::ptr_eq(other, seat));
+        self.commands.fetch_add(seat.commands.load(Ordering::Relaxed), Ordering::Relaxed);
         if seat.qid <= seats.granted && !seats.free.contains(&seat.qid) {
             seats.free.push_back(seat.qid);
         }
@@ -311,31 +351,32 @@ pub(super) struct Association {
 }
 
 impl Association {
-    /// Takes over a controller that is ready. `queues` I/O queues were granted.
+    /// Takes over a controller that is ready, with the I/O queues that it grants; without one, it is tried for.
     pub(super) fn start(
         uri: Uri,
         subnqn: Nqn,
-        mut admin: Admin,
-        queues: u16,
+        controller: Option<(Admin, u16)>,
         info: Info,
         namespace: Namespace,
-        blocks: Arc<AtomicU64>,
+        common: Arc<Common>,
     ) -> io::Result<Self> {
-        admin.connected();
-        let patience = Patience::new(uri.io_timeout);
+        let state = if controller.is_some() { PathState::Live } else { PathState::Reconnecting };
+        // What will be granted is not known yet: `grant` puts it right.
+        let (admin, queues) = controller.map_or((None, MAX_IO_QUEUES), |(admin, queues)| (Some(admin), queues));
         let path = Arc::new(Path {
             name: uri.to_string(),
+            patience: Patience::new(uri.io_timeout),
             uri,
             subnqn,
             info,
-            blocks,
-            admin: Mutex::new(Some(admin)),
+            common,
+            admin: Mutex::new(admin),
             over: AtomicU32::new(0),
-            patience,
             ticks: AtomicU32::new(0),
             seats: Mutex::new(Seats { taken: Vec::new(), free: (1..=queues).collect(), granted: queues }),
-            state: AtomicU8::new(PathState::Live as u8),
-            entered: PathState::ALL.map(|state| AtomicU64::new(u64::from(state == PathState::Live))),
+            state: AtomicU8::new(state as u8),
+            entered: PathState::ALL.map(|each| AtomicU64::new(u64::from(each == state))),
+            commands: AtomicU64::new(0),
             resent: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             trouble: Mutex::new(String::new()),
@@ -350,21 +391,17 @@ impl Association {
         &self.path
     }
 
-    /// A seat for a queue, with a connection waiting in it; or, while there is no controller, with one to come.
-    pub(super) fn open(&self, waker: Waker) -> Result<Arc<Seat>, AdminError> {
-        let seat = self.path.take_seat(waker)?;
+    /// A seat for a queue.
+    pub(super) fn seat(&self, waker: Waker) -> Result<Arc<Seat>, AdminError> {
+        self.path.take_seat(waker)
+    }
+
+    /// Connects the queue of a seat: the connection waits there then. While there is no controller, it comes later.
+    pub(super) fn connect(&self, seat: &Arc<Seat>) -> Result<(), AdminError> {
         let (reply, answer) = mpsc::sync_channel(1);
-        let asked = self.asks.send(Ask::Connect { seat: Arc::clone(&seat), reply });
+        self.asks.send(Ask::Connect { seat: Arc::clone(seat), reply }).map_err(|_| AdminError::Broken)?;
         // A thread that has ended drops what it was asked, and the sender of the answer with it.
-        let connected =
-            asked.map_err(|_| AdminError::Broken).and_then(|()| answer.recv().unwrap_or(Err(AdminError::Broken)));
-        match connected {
-            Ok(()) => Ok(seat),
-            Err(error) => {
-                self.path.give_back(&seat);
-                Err(error)
-            }
-        }
+        answer.recv().unwrap_or(Err(AdminError::Broken))
     }
 
     /// A queue is gone, its connection closed: its number is free.

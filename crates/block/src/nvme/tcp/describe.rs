@@ -15,6 +15,7 @@ use super::uri::{self, Uri};
 use crate::{Features, Identity, Info, OpenError};
 
 /// What is known of a namespace through one controller.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) info: Info,
     pub(super) namespace: Namespace,
@@ -98,7 +99,7 @@ pub(super) fn look(admin: &mut Admin, uri: &Uri) -> Result<Found, Trouble> {
 pub(super) fn same(info: &Info, blocks: u64, found: &Found, uri: &Uri) -> Result<(), Trouble> {
     let (was, is) = (info, &found.info);
     let differs = if was.identity != is.identity {
-        format!("namespace {} is another one now: {:?}, not {:?}", found.namespace.nsid, is.identity, was.identity)
+        format!("namespace {} is another one: {:?}, not {:?}", found.namespace.nsid, is.identity, was.identity)
     } else if was.block_bytes != is.block_bytes {
         format!("its blocks have {} bytes now, not {}", is.block_bytes, was.block_bytes)
     } else if is.blocks < blocks {

@@ -35,7 +35,8 @@
 //! any host.
 //!
 //! **The order.** What is sent again goes in the order in which it was asked for, and before all that was asked for
-//! later. A flush is sent when all that goes before it has been answered.
+//! later; but what is asked for on another path, while the old association is being ended, may overtake it. A flush is
+//! sent when all that goes before it has been answered.
 
 use machine::region::Buf;
 use wire::nvme::Status;

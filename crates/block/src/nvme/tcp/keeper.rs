@@ -79,14 +79,9 @@ impl Keeper {
     /// Until the path is lost or closed.
     pub(super) fn run(mut self) {
         loop {
-            let end = self.live();
-            let given_up = match end {
-                End::Stop(reply) => return self.stop(&reply),
-                End::Broken(why) => match self.reconnect(why) {
-                    Ok(()) => continue,
-                    Err(given_up) => given_up,
-                },
-                End::Waited => unreachable!("being live has no time limit"),
+            let given_up = match self.once() {
+                Ok(()) => continue,
+                Err(given_up) => given_up,
             };
             match given_up {
                 GivenUp::Stop(reply) => return self.stop(&reply),
@@ -97,6 +92,21 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// The life of an association, and the way to the next one.
+    fn once(&mut self) -> Result<(), GivenUp> {
+        let mut why = "there was no controller".to_owned();
+        if self.path.state() == PathState::Live {
+            why = match self.live() {
+                End::Stop(reply) => return Err(GivenUp::Stop(reply)),
+                End::Broken(why) => why,
+                End::Waited => unreachable!("being live has no time limit"),
+            };
+            warn!(target = self.path.name(), "the association broke: {why}");
+            self.part(&why);
+        }
+        self.reconnect(why)
     }
 
     fn stop(&self, reply: &SyncSender<Result<(), AdminError>>) {
@@ -113,6 +123,7 @@ impl Keeper {
         let tick = self.path.patience.tick;
         let look = if pause.is_zero() { tick } else { tick.min(pause) };
         loop {
+            self.path.common.live();
             self.path.tick((self.begun.elapsed().as_nanos() / tick.as_nanos()) as u32);
             match self.asks.recv_timeout(look) {
                 Ok(Ask::Connect { seat, reply }) => {
@@ -159,27 +170,28 @@ impl Keeper {
         Ok(())
     }
 
-    /// Ends the association that broke and makes another one.
-    fn reconnect(&mut self, why: String) -> Result<(), GivenUp> {
+    /// Ends the association that broke.
+    fn part(&self, why: &str) {
         self.path.enter(PathState::Reconnecting);
-        warn!(target = self.path.name(), "the association broke: {why}");
-        self.path.note(&why);
+        self.path.note(why);
         if let Some(mut admin) = self.path.admin().take()
             && let Err(error) = admin.disable(FENCE_TIMEOUT)
         {
             debug!(target = self.path.name(), "{error}");
         }
         self.path.end(self.generation);
+    }
+
+    /// Tries to make a new association. The time for that is over when there has been no controller on any path for the
+    /// controller-loss timeout: while another path is live, this one may come back however late.
+    fn reconnect(&mut self, mut trouble: String) -> Result<(), GivenUp> {
         let begun = Instant::now();
         let mut back_off = BackOff::new(self.path.uri.reconnect_delay);
-        let mut trouble = why;
         loop {
-            let left = match self.path.uri.ctrl_loss_timeout {
-                Some(timeout) => timeout.saturating_sub(begun.elapsed()),
-                None => Duration::MAX,
-            };
+            let timeout = self.path.uri.ctrl_loss_timeout;
+            let left = time_left(timeout, begun.elapsed(), self.path.common.dead_for());
             if left.is_zero() {
-                let timeout = self.path.uri.ctrl_loss_timeout.unwrap_or_default();
+                let timeout = timeout.unwrap_or_default();
                 return Err(GivenUp::Lost(format!("no controller within {timeout:?}: {trouble}")));
             }
             if let End::Stop(reply) = self.wait(back_off.wait().min(left)) {
@@ -262,5 +274,26 @@ impl Keeper {
         let ready = admin.connect_io(&path.uri, &path.subnqn, qid, in_capsule, generation as u16)?;
         let namespace = Namespace { in_capsule_bytes: ready.host.in_capsule_bytes(), ..*namespace };
         Ok(Offer { ready, generation, namespace })
+    }
+}
+
+/// How long a path that has been `away` may be tried for, when no path has been live for `dead`.
+fn time_left(timeout: Option<Duration>, away: Duration, dead: Duration) -> Duration {
+    timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(away.min(dead)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_not_given_up_while_another_one_works() {
+        let s = Duration::from_secs;
+        assert_eq!(time_left(Some(s(600)), s(10), s(10)), s(590));
+        assert_eq!(time_left(Some(s(600)), s(10_000), s(0)), s(600), "the other one is live");
+        assert_eq!(time_left(Some(s(600)), s(10_000), s(590)), s(10), "and then not any more");
+        assert_eq!(time_left(Some(s(600)), s(10_000), s(700)), s(0));
+        assert_eq!(time_left(Some(s(0)), s(0), s(0)), s(0));
+        assert_eq!(time_left(None, s(10_000), s(10_000)), Duration::MAX);
     }
 }

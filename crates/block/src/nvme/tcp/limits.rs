@@ -8,6 +8,8 @@ pub const DEFAULT_PORT: u16 = 4420;
 pub const DEFAULT_DEPTH: u16 = 128;
 /// Most requests in flight per queue.
 pub const MAX_DEPTH: u16 = wire::tcp::limits::MAX_QUEUE_DEPTH;
+/// Ways to one namespace.
+pub const MAX_PATHS: usize = 4;
 /// Most I/O queues of one device; a target may grant fewer.
 pub const MAX_IO_QUEUES: u16 = 64;
 /// Largest transfer of one request, in bytes; a target may take less (MDTS).

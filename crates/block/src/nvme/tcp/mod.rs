@@ -11,13 +11,16 @@
 //! [`Device::open_queue`] connects one I/O queue. It works with any target: it asks for little and checks what Linux
 //! checks. [`discover`] reads a target's discovery log.
 //!
+//! A namespace may be reached on several paths: an address with several hosts, `nvme-tcp://A,B/NQN`. Each has a
+//! controller of its own; the namespace's identity says that they lead to the same. The first that works is used.
+//!
 //! When a connection breaks, the device makes a new association and finds the same namespace again (`keeper`); what was
 //! in flight is sent again or fails, as its user wants it ([`Retry`]), and what is asked for meanwhile waits. A command
 //! that is not answered is aborted, and if that does not help the controller is reset. The options of the address say
 //! how: see [`Uri`].
 //!
-//! What it does not do yet: TLS, authentication, multi-path, metadata, more than one namespace per
-//! association.
+//! What it does not do yet: TLS, authentication, ANA (paths are as good as their order says), metadata, more than one
+//! namespace per association.
 
 mod admin;
 mod association;
@@ -39,15 +42,16 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use machine::ring::Ring;
+use tracing::warn;
 use wire::nvme::{Cqe, Nqn, Sqe};
 
 use self::admin::Admin;
-use self::association::Association;
-use self::describe::Trouble;
-use self::limits::{ADMIN_TIMEOUT, MAX_IO_QUEUES};
+use self::association::{Association, Common};
+use self::describe::{Found, Trouble};
+use self::limits::{ADMIN_TIMEOUT, MAX_IO_QUEUES, MAX_PATHS};
 use self::namespace::Namespace;
 use self::queue::TcpQueue;
 use crate::size::format_size;
@@ -72,8 +76,7 @@ pub struct TcpDevice {
 /// The ways to a namespace, and what holds for all of them.
 struct Paths {
     list: Vec<Association>,
-    /// Size of the namespace now.
-    blocks: Arc<AtomicU64>,
+    common: Arc<Common>,
     retry: Retry,
 }
 
@@ -89,32 +92,55 @@ impl TcpDevice {
         }
     }
 
-    /// Connects to the namespace at an address. Blocks.
+    /// Connects to the namespace at an address, on every path that the address names. Blocks.
     ///
     /// # Errors
-    /// The target cannot be reached, or it refuses: what, why and what to do.
-    pub fn connect(mut uri: Uri) -> Result<Self, OpenError> {
-        let subnqn = Nqn::new(&uri.subnqn).map_err(|error| {
-            AdminError::protocol("read the address", format!("{:?} is not an NQN: {error}", uri.subnqn)).at(&uri)
-        })?;
-        let first = || -> Result<_, Trouble> {
-            let mut admin = Admin::connect(&uri, &subnqn, ADMIN_TIMEOUT)?;
-            let found = describe::look(&mut admin, &uri)?;
-            let queues = admin.set_number_of_queues(MAX_IO_QUEUES)?;
-            admin.watch(found.oaes)?;
-            Ok((admin, found, queues))
+    /// The target cannot be reached on any path, or it refuses: what, why and what to do.
+    pub fn connect(uri: Uri) -> Result<Self, OpenError> {
+        Self::connect_paths(uri.paths())
+    }
+
+    /// Connects to one namespace on several paths, the preferred one first. Blocks. A path that cannot be connected now
+    /// is tried for later.
+    ///
+    /// # Errors
+    /// The target cannot be reached on any path; it refuses on one; or they lead to different namespaces.
+    ///
+    /// # Panics
+    /// If there is no path, or more than [`limits::MAX_PATHS`].
+    pub fn connect_paths(uris: Vec<Uri>) -> Result<Self, OpenError> {
+        assert!((1..=MAX_PATHS).contains(&uris.len()), "{} paths", uris.len());
+        let name = name_of(&uris)?;
+        let mut ways = Vec::new();
+        for uri in uris {
+            match Controller::connect(&uri) {
+                Err(trouble) if trouble.is_final() => return Err(trouble.at(&uri)),
+                controller => ways.push((uri, controller)),
+            }
+        }
+        let connected = || ways.iter().filter_map(|(_, controller)| controller.as_ref().ok());
+        let Some(Found { mut info, namespace, .. }) = connected().map(|controller| controller.found.clone()).next()
+        else {
+            let (uri, Err(trouble)) = ways.remove(0) else { unreachable!("none is connected") };
+            return Err(trouble.at(&uri));
         };
-        let (admin, found, queues) = first().map_err(|trouble| trouble.at(&uri))?;
-        uri.nsid = Some(found.namespace.nsid);
-        let (depth, retry) = (admin.depth(&uri), uri.retry);
-        let blocks = Arc::new(AtomicU64::new(found.info.blocks));
-        let (info, namespace) = (found.info.clone(), found.namespace);
-        let association =
-            Association::start(uri.clone(), subnqn, admin, queues, found.info, namespace, Arc::clone(&blocks));
-        let association =
-            association.map_err(|source| AdminError::Io { step: "start the thread of the path", source }.at(&uri))?;
-        let paths = Arc::new(Paths { list: vec![association], blocks, retry });
-        Ok(Self { info, namespace, depth, paths })
+        info.name = Uri { nsid: Some(namespace.nsid), ..name }.to_string();
+        let largest = connected().map(|controller| controller.found.info.max_transfer_bytes).min();
+        info.max_transfer_bytes = largest.expect("one is connected");
+        let depth = connected().map(|controller| controller.depth).min().expect("one is connected");
+        let common = Common::new(connected().map(|c| c.found.info.blocks).max().expect("one is connected"));
+        let retry = ways[0].0.retry;
+        let mut list = Vec::new();
+        for (mut uri, controller) in ways {
+            if let Ok(controller) = &controller {
+                describe::same(&info, info.blocks, &controller.found, &uri).map_err(|trouble| trouble.at(&uri))?;
+            }
+            uri.nsid = Some(namespace.nsid);
+            let path = start(uri.clone(), controller, &info, namespace, Arc::clone(&common));
+            list.push(path.map_err(|error| error.at(&uri))?);
+        }
+        let namespace = Namespace { max_transfer_bytes: info.max_transfer_bytes, ..namespace };
+        Ok(Self { info, namespace, depth, paths: Arc::new(Paths { list, common, retry }) })
     }
 
     /// What the paths to the namespace have been through.
@@ -141,13 +167,75 @@ impl TcpDevice {
     }
 }
 
+/// A controller that is ready.
+struct Controller {
+    admin: Admin,
+    found: Found,
+    /// I/O queues that it grants.
+    queues: u16,
+    /// Requests in flight per queue.
+    depth: u16,
+}
+
+impl Controller {
+    fn connect(uri: &Uri) -> Result<Self, Trouble> {
+        let mut admin = Admin::connect(uri, &subnqn(uri)?, ADMIN_TIMEOUT)?;
+        let found = describe::look(&mut admin, uri)?;
+        let queues = admin.set_number_of_queues(MAX_IO_QUEUES)?;
+        admin.watch(found.oaes)?;
+        let depth = admin.depth(uri);
+        admin.connected();
+        Ok(Self { admin, found, queues, depth })
+    }
+}
+
+fn subnqn(uri: &Uri) -> Result<Nqn, AdminError> {
+    let bad = |error| AdminError::protocol("read the address", format!("{:?} is not an NQN: {error}", uri.subnqn));
+    Nqn::new(&uri.subnqn).map_err(bad)
+}
+
+/// Starts a path, with its controller if it could be connected.
+fn start(
+    uri: Uri,
+    controller: Result<Controller, Trouble>,
+    info: &Info,
+    namespace: Namespace,
+    common: Arc<Common>,
+) -> Result<Association, AdminError> {
+    let subnqn = subnqn(&uri)?;
+    let (controller, namespace) = match controller {
+        Ok(Controller { admin, found, queues, .. }) => (Some((admin, queues)), found.namespace),
+        Err(trouble) => {
+            warn!(target = %uri, "not connected yet: {}", trouble.why());
+            (None, namespace)
+        }
+    };
+    let started = Association::start(uri, subnqn, controller, info.clone(), namespace, common);
+    started.map_err(|source| AdminError::Io { step: "start the thread of the path", source })
+}
+
+/// One address that names all of these, which must be ways to one subsystem.
+fn name_of(uris: &[Uri]) -> Result<Uri, OpenError> {
+    let first = &uris[0];
+    if let Some(other) = uris.iter().find(|uri| uri.subnqn != first.subnqn) {
+        return Err(OpenError {
+            device: first.to_string(),
+            why: format!("{} is another subsystem", other.subnqn),
+            hint: "Paths lead to one namespace of one subsystem: name the same NQN.".to_owned(),
+            source: None,
+        });
+    }
+    let others = uris[1..].iter().map(|uri| (uri.host.clone(), uri.port)).collect();
+    Ok(Uri { others, ..first.clone() })
+}
+
 impl Device for TcpDevice {
     fn info(&self) -> &Info {
         &self.info
     }
 
     fn blocks(&self) -> u64 {
-        self.paths.blocks.load(Ordering::Relaxed)
+        self.paths.common.blocks.load(Ordering::Relaxed)
     }
 
     /// Asks a controller for the size, if there is one now.
@@ -175,10 +263,20 @@ impl Device for TcpDevice {
     }
 
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
-        let opened: Result<Vec<_>, _> = self.paths.list.iter().map(|path| path.open(ring.waker())).collect();
-        let seats = opened.map_err(AdminError::into_io)?;
+        let list = &self.paths.list;
+        let mut seats = Vec::with_capacity(list.len());
+        for path in list {
+            match path.seat(ring.waker()) {
+                Ok(seat) => seats.push(seat),
+                Err(error) => {
+                    list.iter().zip(&seats).for_each(|(path, seat)| path.close(seat));
+                    return Err(error.into_io());
+                }
+            }
+        }
         let owner = ring.owner();
         let mut queue = TcpQueue::new(Arc::clone(&self.paths), seats, self.namespace, self.depth, owner);
+        queue.connect_all().map_err(AdminError::into_io)?;
         queue.look(ring);
         Ok(Box::new(queue))
     }

@@ -10,6 +10,10 @@
 //!     └── a connection again ──▶ Connection         no path is left ──▶ fails
 //! ```
 //!
+//! With several paths, the queue has a connection on each. Requests go to the first path that has one: when it breaks,
+//! to the next, what was in flight too, and to the better one again as soon as it is back. What is in flight on a path
+//! that works ends there.
+//!
 //! However long it takes, a queue holds no more requests than it is deep: then it refuses, as it always does.
 
 use std::collections::VecDeque;
@@ -20,8 +24,9 @@ use machine::reactor::Arm;
 use machine::ring::{Owner, Ready, Ring};
 use tracing::warn;
 
-use super::association::Seat;
+use super::association::{PathState, Seat};
 use super::connection::{Connection, completion};
+use super::error::AdminError;
 use super::fate::{Held, Retry, fates};
 use super::keeper::Ask;
 use super::namespace::{Namespace, Plan};
@@ -65,6 +70,8 @@ struct Lane {
     told: bool,
     /// The tick that was looked at last.
     now: u32,
+    /// Commands sent, as the seat shows it after each pass.
+    commands: u64,
 }
 
 impl TcpQueue {
@@ -77,7 +84,8 @@ impl TcpQueue {
         owner: Owner,
     ) -> Self {
         let depth = usize::from(depth);
-        let lane = |seat| Lane { seat, connection: None, generation: 0, broken: Vec::new(), told: true, now: 0 };
+        let lane =
+            |seat| Lane { seat, connection: None, generation: 0, broken: Vec::new(), told: true, now: 0, commands: 0 };
         Self {
             retry: paths.retry,
             paths,
@@ -93,6 +101,25 @@ impl TcpQueue {
             held: VecDeque::with_capacity(depth),
             over: Vec::with_capacity(depth),
         }
+    }
+
+    /// Has a connection put into every seat.
+    ///
+    /// # Errors
+    /// There is none on any path.
+    pub(super) fn connect_all(&self) -> Result<(), AdminError> {
+        let mut first = None;
+        for (lane, association) in self.lanes.iter().zip(&self.paths.list) {
+            if let Err(error) = association.connect(&lane.seat) {
+                warn!(target = association.path().name(), qid = lane.seat.qid, "{error}");
+                first.get_or_insert(error);
+            }
+        }
+        let none =
+            self.lanes.iter().zip(&self.paths.list).all(|(lane, association)| {
+                !lane.seat.is_filled() && association.path().state() != PathState::Reconnecting
+            });
+        if none && let Some(error) = first { Err(error) } else { Ok(()) }
     }
 
     fn path(&self, at: usize) -> &Path {
@@ -221,7 +248,7 @@ impl TcpQueue {
     #[cold]
     fn resume(&mut self) {
         let Some(at) = self.active else { return };
-        let blocks = self.paths.blocks.load(Relaxed);
+        let blocks = self.paths.common.blocks.load(Relaxed);
         let mut resent = 0;
         while let Some(next) = self.held.front() {
             let quiet = self.lanes.iter().all(|lane| lane.connection.as_ref().is_none_or(|c| c.commands.live == 0));
@@ -231,6 +258,8 @@ impl TcpQueue {
             }
             let held = self.held.pop_front().expect("it was looked at");
             resent += u64::from(held.sends > 0);
+            self.lanes[at].commands += 1;
+            let connection = self.lanes[at].connection.as_mut().expect("it was there before");
             if let Err(over) = connection.start(held, blocks) {
                 self.over.push(over);
             }
@@ -263,12 +292,14 @@ impl TcpQueue {
 
     /// A request that is valid as far as it goes. It is sent, or held.
     fn take(&mut self, held: Held) {
-        let blocks = self.paths.blocks.load(Relaxed);
+        let blocks = self.paths.common.blocks.load(Relaxed);
         if self.held.is_empty()
             && let Some(at) = self.active
-            && let Some(connection) = &mut self.lanes[at].connection
+            && let lane = &mut self.lanes[at]
+            && let Some(connection) = &mut lane.connection
             && connection.has_room()
         {
+            lane.commands += 1;
             if let Err(over) = connection.start(held, blocks) {
                 self.over.push(over);
             }
@@ -322,6 +353,9 @@ impl Queue for TcpQueue {
             self.resume();
         }
         self.send();
+        for lane in &self.lanes {
+            lane.seat.commands.store(lane.commands, Relaxed);
+        }
         out.list.append(&mut self.over);
         self.taken -= out.list.len() - before;
     }

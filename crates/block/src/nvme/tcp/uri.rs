@@ -5,6 +5,7 @@
 //!            `-- host ---'  `-- subsystem NQN ---------' `-- options ------'
 //! ```
 //!
+//! A subsystem that can be reached at several addresses has them all, with commas between; the first is preferred.
 //! IPv6 addresses stand in brackets; the port may be left out. Nothing is percent-decoded: no option needs it.
 //!
 //! | option | default | means |
@@ -33,7 +34,7 @@ use wire::nvme::nqn::MAX_BYTES;
 use super::fate::Retry;
 use super::limits::{
     DEFAULT_CTRL_LOSS_TIMEOUT, DEFAULT_DEPTH, DEFAULT_IO_TIMEOUT, DEFAULT_KATO, DEFAULT_PORT, DEFAULT_RECONNECT_DELAY,
-    MAX_CTRL_LOSS_TIMEOUT, MAX_DEPTH, MAX_FIRST_DELAY, MAX_IO_TIMEOUT, MAX_KATO,
+    MAX_CTRL_LOSS_TIMEOUT, MAX_DEPTH, MAX_FIRST_DELAY, MAX_IO_TIMEOUT, MAX_KATO, MAX_PATHS,
 };
 
 /// How every address of this kind starts.
@@ -62,6 +63,8 @@ pub struct Uri {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Other ways to the same subsystem, the better first: names or addresses, and ports.
+    pub others: Vec<(String, u16)>,
     /// NQN of the subsystem.
     pub subnqn: String,
     /// The namespace; without it the subsystem must have exactly one.
@@ -114,6 +117,7 @@ impl Uri {
         Self {
             host: host.to_owned(),
             port,
+            others: Vec::new(),
             subnqn: subnqn.to_owned(),
             nsid: None,
             header_digest: false,
@@ -128,6 +132,14 @@ impl Uri {
             io_timeout: DEFAULT_IO_TIMEOUT,
             retry: Retry::default(),
         }
+    }
+
+    /// An address for each way, the preferred one first.
+    #[must_use]
+    pub fn paths(&self) -> Vec<Self> {
+        let first = (self.host.clone(), self.port);
+        let all = std::iter::once(first).chain(self.others.iter().cloned());
+        all.map(|(host, port)| Self { host, port, others: Vec::new(), ..self.clone() }).collect()
     }
 
     fn option(&mut self, name: &str, value: &str) -> Result<(), UriError> {
@@ -181,8 +193,21 @@ impl FromStr for Uri {
         if nqn.is_empty() {
             return Err(UriError::new("the address has no subsystem NQN", SHAPE));
         }
-        let (host, port) = authority_parts(authority)?;
-        let mut uri = Self::new(host, port, check_nqn(nqn)?);
+        let mut ways = Vec::new();
+        for way in authority.split(',') {
+            let (host, port) = authority_parts(way)?;
+            let way = (host.to_owned(), port);
+            if ways.contains(&way) {
+                return Err(UriError::new(format!("{host} port {port} is there twice"), "Name each address once."));
+            }
+            ways.push(way);
+        }
+        if ways.len() > MAX_PATHS {
+            let why = format!("there are {} addresses", ways.len());
+            return Err(UriError::new(why, format!("Name at most {MAX_PATHS} ways to a subsystem.")));
+        }
+        let (host, port) = ways.remove(0);
+        let mut uri = Self { others: ways, ..Self::new(&host, port, check_nqn(nqn)?) };
         let mut seen: Vec<&str> = Vec::new();
         for option in options.split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -205,13 +230,22 @@ impl FromStr for Uri {
 
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        write!(f, "{SCHEME}{open}{}{close}:{}/{}", self.host, self.port, self.subnqn)?;
+        f.write_str(SCHEME)?;
+        write_way(f, &self.host, self.port)?;
+        for (host, port) in &self.others {
+            f.write_str(",")?;
+            write_way(f, host, *port)?;
+        }
+        write!(f, "/{}", self.subnqn)?;
         if let Some(nsid) = self.nsid {
             write!(f, "?ns={nsid}")?;
         }
         Ok(())
     }
+}
+
+fn write_way(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
 }
 
 /// Splits `host:port`, `host`, `[v6]:port` and `[v6]`.
@@ -367,6 +401,20 @@ mod tests {
     }
 
     #[test]
+    fn several_ways() {
+        let uri = parse("nvme-tcp://a:1,[::1],c/nqn.a?ns=3&retry=all");
+        assert_eq!((uri.host.as_str(), uri.port), ("a", 1));
+        assert_eq!(uri.others, [("::1".to_owned(), 4420), ("c".to_owned(), 4420)]);
+        assert_eq!(uri.to_string(), "nvme-tcp://a:1,[::1]:4420,c:4420/nqn.a?ns=3");
+        let names: Vec<String> = uri.paths().iter().map(Uri::to_string).collect();
+        assert_eq!(
+            names,
+            ["nvme-tcp://a:1/nqn.a?ns=3", "nvme-tcp://[::1]:4420/nqn.a?ns=3", "nvme-tcp://c:4420/nqn.a?ns=3"]
+        );
+        assert!(uri.paths().iter().all(|path| path.retry == Retry::All));
+    }
+
+    #[test]
     fn options() {
         let id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
         let uri = parse(&format!(
@@ -418,6 +466,9 @@ mod tests {
             ("nvme-tcp://::1/nqn.a", "more than one colon", "[::1]"),
             ("nvme-tcp://[::1/nqn.a", "no closing bracket", "[::1]"),
             ("nvme-tcp://[::1]4420/nqn.a", "4420 stands behind", "[::1]:4420"),
+            ("nvme-tcp://h,h:4420/nqn.a", "there twice", "once"),
+            ("nvme-tcp://h,/nqn.a", "names no host", "ADDRESS"),
+            ("nvme-tcp://a,b,c,d,e/nqn.a", "5 addresses", "at most 4"),
             ("nvme-tcp://h:0/nqn.a", "\"0\" is not a port", "4420"),
             ("nvme-tcp://h:x/nqn.a", "\"x\" is not a port", "4420"),
             ("nvme-tcp://h/disk", "\"disk\" is not an NQN", "nqn."),

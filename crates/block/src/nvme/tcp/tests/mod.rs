@@ -3,6 +3,7 @@
 mod connect;
 mod faults;
 mod io;
+mod paths;
 mod patience;
 mod reconnect;
 mod target;
@@ -65,6 +66,12 @@ impl Rig {
             self.ring.enter(Wait::For(Duration::from_millis(1))).expect("enter");
             self.queue.poll(&mut self.ring, &mut self.out);
         }
+    }
+
+    /// Polls until the association is over and the queue has seen it: what is submitted now is held.
+    fn until_broken(&mut self) {
+        self.until("the connection breaks", |rig| rig.device.paths.list[0].path().over() > 0);
+        self.queue.poll(&mut self.ring, &mut self.out);
     }
 
     /// Polls until nothing is in flight.

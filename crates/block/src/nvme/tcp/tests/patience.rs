@@ -87,7 +87,7 @@ fn what_is_cancelled_is_aborted_or_withdrawn() {
 
     target.change(|config| (config.away, config.fault) = (true, Fault::None));
     target.hang_up();
-    rig.until("the connection breaks", |rig| rig.device.paths()[0].state == PathState::Reconnecting);
+    rig.until_broken();
     assert!(rig.submit(3, Op::Read(range(0, 8))));
     assert!(rig.submit(4, Op::Read(range(0, 8))));
     rig.queue.cancel(3);

@@ -156,7 +156,7 @@ fn what_is_asked_for_meanwhile_waits_as_far_as_the_queue_is_deep() {
     let (target, mut rig) = rig(Config::default(), |uri| uri.depth = 8);
     target.change(|config| config.away = true);
     target.hang_up();
-    rig.until("the connection breaks", |rig| path(rig).state == PathState::Reconnecting);
+    rig.until_broken();
     let accepted = (0..20).filter(|tag| rig.submit_bytes(*tag, write(*tag, 1), &pattern(512, *tag as u32))).count();
     assert_eq!((accepted, rig.queue.in_flight()), (8, 8));
     assert_eq!(rig.pool.free(), 32, "what was refused has its buffer back");
@@ -177,7 +177,7 @@ fn a_target_that_stays_away_is_given_up() {
     rig.until("the command arrives", |_| target.seen().io_commands.load(SeqCst) == 1);
     target.change(|config| config.away = true);
     target.hang_up();
-    rig.until("the connection breaks", |rig| path(rig).state == PathState::Reconnecting);
+    rig.until_broken();
     assert!(rig.submit(2, write(3, 1)));
     assert!(rig.submit(3, Op::Flush));
     let mut done = rig.finish();
@@ -203,8 +203,8 @@ fn lost(change: impl FnOnce(&mut Config), why: &str) {
 
 #[test]
 fn another_namespace_is_not_taken_for_the_first() {
-    lost(|config| config.uuid[0] ^= 1, "is another one now");
-    lost(|config| config.namespace = |id| id.nguid[0] ^= 1, "is another one now");
+    lost(|config| config.uuid[0] ^= 1, "is another one");
+    lost(|config| config.namespace = |id| id.nguid[0] ^= 1, "is another one");
     lost(|config| config.namespaces = vec![2], "there is no namespace 1");
     lost(|config| config.namespaces.clear(), "no namespace for this host");
     lost(|config| config.namespace = |id| id.nsze = 4095.into(), "shrunk from 4096 to 4095 blocks");
@@ -265,7 +265,7 @@ fn queues_come_and_go_while_there_is_no_target() {
     let (target, mut rig) = rig(Config::default(), |_| {});
     target.change(|config| config.away = true);
     target.hang_up();
-    rig.until("the connection breaks", |rig| path(rig).state == PathState::Reconnecting);
+    rig.until_broken();
     let gone = rig.device.open_queue(&mut rig.ring).expect("it will be connected");
     let kept = rig.device.open_queue(&mut rig.ring).expect("this one too");
     drop(gone);
@@ -284,7 +284,7 @@ fn a_device_can_be_closed_while_there_is_no_target() {
     let (target, mut rig) = rig(Config::default(), |_| {});
     target.change(|config| config.away = true);
     target.hang_up();
-    rig.until("the connection breaks", |rig| path(rig).state == PathState::Reconnecting);
+    rig.until_broken();
     assert!(rig.submit(1, write(0, 1)));
     rig.device.close().expect("nothing to shut down");
     assert_eq!(outcomes(&rig.finish()), [Err(Failure::Unreachable)]);

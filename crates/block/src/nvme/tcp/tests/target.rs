@@ -172,7 +172,7 @@ struct Shared {
     aborts: Mutex<Vec<(u16, u16)>>,
     /// Events to tell.
     events: Mutex<Vec<Event>>,
-    disk: Mutex<Vec<u8>>,
+    disk: Arc<Mutex<Vec<u8>>>,
     properties: Mutex<(Cc, Csts)>,
     seen: Seen,
     stop: AtomicBool,
@@ -186,16 +186,25 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn start(config: Config) -> Self {
+        let bytes = config.blocks as usize * config.block_bytes as usize;
+        Self::over(Arc::new(Mutex::new(vec![0; bytes])), config)
+    }
+
+    /// Another way to the same disk.
+    pub(super) fn beside(&self, config: Config) -> Self {
+        Self::over(Arc::clone(&self.shared.disk), config)
+    }
+
+    fn over(disk: Arc<Mutex<Vec<u8>>>, config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let bytes = config.blocks as usize * config.block_bytes as usize;
         let shared = Arc::new(Shared {
             config: Mutex::new(config),
             open: Mutex::default(),
             unanswered: Mutex::default(),
             aborts: Mutex::default(),
             events: Mutex::default(),
-            disk: Mutex::new(vec![0; bytes]),
+            disk,
             properties: Mutex::default(),
             seen: Seen::default(),
             stop: AtomicBool::new(false),

@@ -181,4 +181,8 @@ pub trait Queue {
 
     /// The reactor is awake again.
     fn disarm(&mut self) {}
+
+    /// Nothing is in flight and nothing will be asked any more: gives back what the queue has of its ring. The last
+    /// call before the queue is dropped; a queue that lives as long as its ring needs none.
+    fn close(&mut self, _ring: &mut Ring) {}
 }

@@ -1,18 +1,23 @@
 //! Accepts connections and deals them out to the reactors, one after the other, for life.
 
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use machine::clock::Coarse;
-use machine::reactor::{Arm, Context, Poller, Sender};
+use machine::reactor::{Arm, Context, Mailbox, Poller, Sender};
 use machine::ring::{Listener, Owner, Ready, Ring};
 
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_PASS};
 use crate::log_limit::LogLimit;
+use crate::order::Listen;
+use crate::plan::Listening;
 
 /// See the module.
 pub(crate) struct Acceptor {
-    listeners: Vec<Listener>,
+    listeners: Vec<(SocketAddr, Listener)>,
+    /// The wanted addresses that are to be listened on next, and the listeners that come with them.
+    next_wanted: Vec<SocketAddr>,
+    prepared: Vec<(SocketAddr, Listener)>,
+    orders: Mailbox<Listen>,
     owner: Owner,
     shards: Vec<Sender<TcpStream>>,
     next: usize,
@@ -24,41 +29,76 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Listens on all of `addresses`.
-    ///
-    /// # Errors
-    /// The first address that cannot be listened on, and why.
-    pub(crate) fn new(
-        ring: &mut Ring,
-        addresses: &[SocketAddr],
-        shards: Vec<Sender<TcpStream>>,
-    ) -> Result<Self, (SocketAddr, std::io::Error)> {
-        let owner = ring.owner();
-        let listeners = (0..)
-            .zip(addresses)
-            .map(|(key, &address)| ring.listener(address, owner, key).map_err(|error| (address, error)))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            listeners,
-            owner,
+    /// Listens nowhere yet: that comes through `orders`.
+    pub(crate) fn new(ring: &mut Ring, shards: Vec<Sender<TcpStream>>, orders: Mailbox<Listen>) -> Self {
+        Self {
+            listeners: Vec::new(),
+            next_wanted: Vec::new(),
+            prepared: Vec::new(),
+            orders,
+            owner: ring.owner(),
             shards,
             next: 0,
             ready: Vec::new(),
-            pending: true,
+            pending: false,
             paused: None,
             log: LogLimit::default(),
-        })
+        }
     }
 
-    /// The addresses with the ports that were really bound.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(Listener::local_addr).collect()
+    /// Does what the control thread orders.
+    fn obey(&mut self, ring: &mut Ring) -> usize {
+        let mut units = 0;
+        while let Some(order) = self.orders.take() {
+            units += 1;
+            match order {
+                // Whoever does not wait for the answer any more does not want to know.
+                Listen::Prepare(wanted, reply) => drop(reply.send(self.prepare(ring, wanted))),
+                Listen::Forget => self.prepared.clear(),
+                Listen::Install(reply) => {
+                    self.listeners.append(&mut self.prepared);
+                    let mut wanted = std::mem::take(&mut self.next_wanted);
+                    self.listeners.retain(|(address, _)| take(&mut wanted, address));
+                    self.pending = true;
+                    let _ = reply.send(());
+                }
+            }
+        }
+        units
+    }
+
+    /// Binds what is not bound yet; the bound addresses of all that are wanted.
+    fn prepare(
+        &mut self,
+        ring: &mut Ring,
+        wanted: Vec<SocketAddr>,
+    ) -> Result<Vec<Listening>, (SocketAddr, std::io::Error)> {
+        let mut known: Vec<_> =
+            self.listeners.iter().map(|(address, listener)| (*address, listener.local_addr())).collect();
+        let mut all = Vec::new();
+        for &address in &wanted {
+            let bound = match known.iter().position(|(known, _)| *known == address) {
+                Some(at) => known.swap_remove(at).1,
+                None => {
+                    let listener = ring.listener(address, self.owner, 0).map_err(|error| {
+                        self.prepared.clear();
+                        (address, error)
+                    })?;
+                    let bound = listener.local_addr();
+                    self.prepared.push((address, listener));
+                    bound
+                }
+            };
+            all.push(Listening { wanted: address, bound });
+        }
+        self.next_wanted = wanted;
+        Ok(all)
     }
 
     fn accept(&mut self, now: Coarse) -> usize {
         let mut accepted = 0;
         self.pending = false;
-        for listener in &self.listeners {
+        for (_, listener) in &self.listeners {
             loop {
                 if accepted == ACCEPTS_PER_PASS {
                     self.pending = true;
@@ -95,6 +135,7 @@ impl Poller for Acceptor {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> usize {
         let now = cx.now.coarse();
+        let orders = self.obey(cx.ring);
         cx.ring.ready(self.owner, &mut self.ready);
         self.pending |= !self.ready.is_empty();
         self.ready.clear();
@@ -102,13 +143,20 @@ impl Poller for Acceptor {
             self.paused = None;
             self.pending = true;
         }
-        if self.pending && self.paused.is_none() && !cx.stopping { self.accept(now) } else { 0 }
+        let accepts = self.pending && self.paused.is_none() && !cx.stopping;
+        orders + if accepts { self.accept(now) } else { 0 }
     }
 
     fn arm(&mut self, cx: &mut Context<'_>) -> Arm {
         if self.paused.is_some() {
-            return Arm::PollEvery(ACCEPT_PAUSE.max(Duration::from_millis(1)));
+            return self.orders.arm().and(Arm::PollEvery(ACCEPT_PAUSE));
         }
-        self.listeners.iter().fold(Arm::Armed, |all, listener| all.and(cx.ring.arm_listener(listener)))
+        self.listeners.iter().fold(self.orders.arm(), |all, (_, listener)| all.and(cx.ring.arm_listener(listener)))
     }
+}
+
+/// Takes one `address` off the list, if it is there.
+fn take(list: &mut Vec<SocketAddr>, address: &SocketAddr) -> bool {
+    let at = list.iter().position(|listed| listed == address);
+    at.is_some_and(|at| *address == list.swap_remove(at))
 }

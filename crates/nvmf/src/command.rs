@@ -14,6 +14,7 @@ use std::fmt;
 use block::{Data, Failure};
 use machine::clock::Fine;
 use machine::region::{Buf, Landing};
+use wire::nvme::Status;
 
 use crate::io::Work;
 use crate::stats::CellId;
@@ -123,6 +124,8 @@ pub(crate) struct Command {
     pub(crate) bytes: u32,
     /// Requests at the device.
     pub(crate) outstanding: u32,
+    /// What it is answered with once its data is in, instead of going to the device.
+    pub(crate) cut: Option<Status>,
     /// The first failure of them.
     pub(crate) failure: Option<Failure>,
     /// Where its data is, or will be.
@@ -186,6 +189,7 @@ impl Command {
             namespace: 0,
             bytes: 0,
             outstanding: 0,
+            cut: None,
             failure: None,
             payload: Payload::None,
         }
@@ -193,6 +197,11 @@ impl Command {
 
     pub(crate) fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// Whether it needs this namespace: its device has it, or will.
+    pub(crate) fn needs(&self, at: usize) -> bool {
+        !matches!(self.stage, Stage::Free | Stage::Held) && self.namespace == at && self.cut.is_none()
     }
 
     /// Takes a step of the picture above.

@@ -24,8 +24,8 @@ use crate::end::End;
 use crate::engine::{Owner, Pass, Wait};
 use crate::io::{Work, decode};
 use crate::limits::{
-    H2C_BYTES, HANDSHAKE, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS, STALLED, STALLED_WHILE_SHORT,
-    TRANSFER_BYTES,
+    H2C_BYTES, HANDSHAKE, IN_CAPSULE_MAX_BYTES, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS,
+    STALLED, STALLED_WHILE_SHORT, TRANSFER_BYTES,
 };
 use crate::session::{Role, Session};
 use crate::stats::CellId;
@@ -67,7 +67,8 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(socket: Socket, index: u32, generation: u16, pass: &Pass<'_>) -> Self {
         let limits = WireLimits {
-            in_capsule_bytes: pass.engine.target.in_capsule_bytes(),
+            // Which subsystem it is for, and so what it takes, Connect tells.
+            in_capsule_bytes: IN_CAPSULE_MAX_BYTES,
             max_h2c_bytes: H2C_BYTES,
             allow_header_digest: true,
             allow_data_digest: true,
@@ -222,11 +223,13 @@ impl Connection {
                 self.session.check(pass.now)?;
                 self.asked -= 1;
                 self.asked_since = pass.now;
-                if digest_ok {
-                    self.step(slot, Stage::Ready, pass);
-                    self.drive(pass, slot);
-                } else {
-                    self.respond(pass, slot, Status::TRANSIENT_TRANSPORT_ERROR, 0);
+                match self.commands[slot.index()].cut {
+                    _ if !digest_ok => self.respond(pass, slot, Status::TRANSIENT_TRANSPORT_ERROR, 0),
+                    Some(status) => self.respond(pass, slot, status, 0),
+                    None => {
+                        self.step(slot, Stage::Ready, pass);
+                        self.drive(pass, slot);
+                    }
                 }
                 Ok(())
             }
@@ -302,15 +305,16 @@ impl Connection {
 
     /// Checks an I/O command and starts it.
     fn start_io(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, data: &[u8]) -> Result<(), Status> {
-        let namespace = pass.engine.namespace(sqe.nsid.get()).ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
+        let Role::Io(queue) = self.session.role() else { unreachable!("only I/O queues have I/O commands") };
+        let namespace = queue.view.find(sqe.nsid.get()).ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
         let cell = self.cell(pass, sqe.nsid.get());
         self.commands[slot.index()].cell = Some(cell);
-        let at = &pass.engine.namespaces[namespace];
+        let at = pass.engine.at(namespace);
         let decoded = decode(sqe, &at.info, at.device.blocks())?;
         let command = &mut self.commands[slot.index()];
         command.work = decoded.work;
         command.namespace = namespace;
-        (command.outstanding, command.failure) = (0, None);
+        (command.outstanding, command.failure, command.cut) = (0, None, None);
         if decoded.to_host > 0 {
             match sqe.data(0)? {
                 Sgl::Transport { len } if len == decoded.to_host => command.bytes = len,
@@ -385,6 +389,38 @@ impl Connection {
         if self.session.check(pass.now).is_ok() {
             self.drive(pass, slot);
         }
+    }
+
+    /// A namespace is leaving: what its device does not have yet fails.
+    pub(crate) fn withdraw(&mut self, pass: &mut Pass<'_>, at: usize) {
+        for index in 0..self.commands.len() {
+            if self.commands[index].needs(at) {
+                self.cut(pass, Slot(index as u16), Status::INVALID_NAMESPACE.with_dnr());
+            }
+        }
+    }
+
+    /// Whether a command needs this namespace.
+    pub(crate) fn needs(&self, at: usize) -> bool {
+        self.commands.iter().any(|command| command.needs(at))
+    }
+
+    /// Ends a command that no device has, now or as soon as the data that the host was asked for is in. Whether it was
+    /// such a one.
+    fn cut(&mut self, pass: &mut Pass<'_>, slot: Slot, status: Status) -> bool {
+        let command = &mut self.commands[slot.index()];
+        match (command.stage(), command.work) {
+            (Stage::Receiving, _) => {
+                command.cut = Some(status);
+                return true;
+            }
+            (Stage::NeedsBuffer, Work::Block(Op::Read(_))) => self.reading -= command.bytes as usize,
+            (Stage::NeedsBuffer, _) => {}
+            (Stage::Ready, _) if command.outstanding == 0 => {}
+            _ => return false,
+        }
+        self.respond(pass, slot, status, 0);
+        true
     }
 
     /// Takes a command as far as it gets now; where it has to wait, it is put among those that wait.

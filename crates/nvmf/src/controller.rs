@@ -1,4 +1,4 @@
-//! A controller: one host's association with the subsystem.
+//! A controller: one host's association with a subsystem.
 //!
 //! ```text
 //!   admin Connect ─▶ Disabled ──CC.EN=1──▶ Ready ──CC.SHN──▶ ShutDown
@@ -70,7 +70,10 @@ pub(crate) fn keep_alive_timer(millis: u32) -> Option<u32> {
 
 /// What a new controller is made from.
 pub(crate) struct NewController {
-    pub(crate) kind: Kind,
+    /// The number of its subsystem; none for discovery.
+    pub(crate) subsystem: Option<u32>,
+    /// Most in-capsule data of its I/O queues.
+    pub(crate) in_capsule_bytes: u32,
     pub(crate) host_nqn: String,
     pub(crate) host_id: [u8; 16],
     pub(crate) kato_ms: u32,
@@ -83,6 +86,10 @@ pub struct Controller {
     pub id: u16,
     /// What it is for.
     pub kind: Kind,
+    /// The number of its subsystem; none for discovery.
+    pub(crate) subsystem: Option<u32>,
+    /// Most in-capsule data of its I/O queues, in bytes.
+    pub(crate) in_capsule_bytes: u32,
     /// Who uses it.
     pub host_nqn: String,
     /// The host identifier: with the NQN it ties I/O connections to this controller.
@@ -100,7 +107,9 @@ impl Controller {
     pub(crate) fn new(id: u16, new: NewController) -> Self {
         Self {
             id,
-            kind: new.kind,
+            kind: if new.subsystem.is_some() { Kind::Io } else { Kind::Discovery },
+            subsystem: new.subsystem,
+            in_capsule_bytes: new.in_capsule_bytes,
             host_nqn: new.host_nqn,
             host_id: new.host_id,
             registers: Mutex::new(Registers {
@@ -325,7 +334,8 @@ mod tests {
 
     fn controller(kato_ms: u32) -> Controller {
         let now = Coarse::from_millis(1000);
-        Controller::new(1, NewController { kind: Kind::Io, host_nqn: "nqn.h".into(), host_id: [1; 16], kato_ms, now })
+        let (host_nqn, host_id) = ("nqn.h".into(), [1; 16]);
+        Controller::new(1, NewController { subsystem: Some(1), in_capsule_bytes: 0, host_nqn, host_id, kato_ms, now })
     }
 
     #[test]

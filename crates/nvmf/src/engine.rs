@@ -1,6 +1,8 @@
 //! What the connections of one reactor share: the queues into the devices, the buffers, and the commands that wait.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use block::{Completions, Data, Device, Info, Op, Queue, Refused, Request, Tag};
@@ -10,6 +12,8 @@ use machine::ring::Ring;
 
 use crate::command::{Payload, Stages};
 use crate::limits::{LANDING_BYTES, LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
+use crate::order::Unopened;
+use crate::plan::{Plan, Served};
 use crate::stats::Recorder;
 use crate::target::Target;
 use crate::usage::Usage;
@@ -37,16 +41,44 @@ impl Owner {
 
 /// A namespace as this reactor reaches it.
 pub(crate) struct Namespace {
+    /// The number of the plan's namespace.
+    id: u32,
+    /// Whether it has gone: what devices have of it is still answered, and then it is closed.
+    leaving: bool,
     pub(crate) device: Arc<dyn Device>,
     pub(crate) info: Info,
     queue: Box<dyn Queue>,
     submitted: bool,
 }
 
+/// The namespaces of a subsystem as this reactor reaches them. Shared by the connections to it.
+pub(crate) struct View {
+    /// The subsystem's number.
+    id: u32,
+    nqn: String,
+    /// By namespace ID, the index; it changes with the plan.
+    places: RefCell<Vec<Option<u16>>>,
+}
+
+impl View {
+    /// The subsystem's NQN.
+    pub(crate) fn nqn(&self) -> &str {
+        &self.nqn
+    }
+
+    /// The index of a namespace, if there is one of this ID.
+    pub(crate) fn find(&self, nsid: u32) -> Option<usize> {
+        self.places.borrow().get(nsid as usize).copied().flatten().map(usize::from)
+    }
+}
+
 /// See the module.
 pub(crate) struct Engine {
     pub(crate) target: Arc<Target>,
-    pub(crate) namespaces: Vec<Namespace>,
+    /// By index; the holes are free. Commands remember the index.
+    namespaces: Vec<Option<Namespace>>,
+    plan: Arc<Plan>,
+    views: Vec<Rc<View>>,
     /// Commands that wait for a buffer or for room in a queue.
     pub(crate) waiting: VecDeque<Owner>,
     /// Commands of all connections, by stage.
@@ -75,37 +107,123 @@ pub(crate) enum Wait {
 }
 
 impl Engine {
-    /// Opens a queue on every device.
+    /// An engine without namespaces: they come with a plan.
     ///
     /// # Errors
-    /// Of the devices, or if there is no memory for the buffers.
+    /// There is no memory for the buffers.
     pub(crate) fn new(target: Arc<Target>, ring: &mut Ring, stats: Recorder) -> std::io::Result<Self> {
-        let mut namespaces = Vec::new();
-        for (_, device) in target.namespaces() {
-            let queue = device.open_queue(ring)?;
-            let info = device.info().clone();
-            namespaces.push(Namespace { device: Arc::clone(device), info, queue, submitted: false });
-        }
         let small = Pool::anonymous(SMALL_BUFFER.0, SMALL_BUFFER.1)?;
         // The small ones only: registered memory is resident, and of a limited amount.
         ring.register_pool(&small);
-        let large = Pool::anonymous(LARGE_BUFFER.0, LARGE_BUFFER.1)?;
         Ok(Self {
             target,
-            namespaces,
+            namespaces: Vec::new(),
+            plan: Arc::default(),
+            views: Vec::new(),
             waiting: VecDeque::new(),
             stages: Stages::default(),
             usage: Usage::default(),
             stats,
             small,
-            large,
+            large: Pool::anonymous(LARGE_BUFFER.0, LARGE_BUFFER.1)?,
         })
     }
 
-    /// The index of a namespace, if the ID is one of ours.
-    pub(crate) fn namespace(&self, nsid: u32) -> Option<usize> {
-        let index = nsid.checked_sub(1)? as usize;
-        (index < self.namespaces.len()).then_some(index)
+    /// Opens a queue into each device of `plan` that has none here yet. Commands do not reach it before
+    /// [`Engine::install`].
+    pub(crate) fn prepare(&mut self, ring: &mut Ring, plan: &Plan) -> Result<(), Unopened> {
+        for (_, _, namespace) in plan.namespaces() {
+            if self.index_of(namespace.id).is_some() {
+                continue;
+            }
+            let device = namespace.device.clone();
+            let queue =
+                device.open_queue(ring).map_err(|error| Unopened { device: device.info().name.clone(), error })?;
+            let info = device.info().clone();
+            let opened = Some(Namespace { id: namespace.id, leaving: false, device, info, queue, submitted: false });
+            match self.namespaces.iter().position(Option::is_none) {
+                Some(free) => self.namespaces[free] = opened,
+                None => self.namespaces.push(opened),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what was prepared and is not in the plan.
+    pub(crate) fn forget(&mut self, ring: &mut Ring) {
+        let plan = self.plan.clone();
+        self.close(ring, |namespace| !namespace.leaving && !plan.has_namespace(namespace.id));
+    }
+
+    /// Goes by `plan`, which was prepared. Namespaces that it does not have are leaving from now on.
+    pub(crate) fn install(&mut self, plan: Arc<Plan>) {
+        self.plan = plan;
+        for namespace in self.namespaces.iter_mut().flatten() {
+            namespace.leaving |= !self.plan.has_namespace(namespace.id);
+        }
+        self.views.retain(|view| Rc::strong_count(view) > 1);
+        for view in &self.views {
+            view.places.replace(self.places(view.id));
+        }
+    }
+
+    /// The indexes of the namespaces that are leaving.
+    pub(crate) fn leaving(&self) -> impl Iterator<Item = usize> {
+        let all = self.namespaces.iter().enumerate();
+        all.filter(|(_, at)| at.as_ref().is_some_and(|namespace| namespace.leaving)).map(|(index, _)| index)
+    }
+
+    /// Whether the device of a namespace has no request.
+    pub(crate) fn is_idle(&self, at: usize) -> bool {
+        self.namespaces[at].as_ref().is_none_or(|namespace| namespace.queue.in_flight() == 0)
+    }
+
+    /// Closes a namespace that no command needs any more.
+    pub(crate) fn release(&mut self, ring: &mut Ring, at: usize) {
+        let id = self.at(at).id;
+        self.close(ring, |namespace| namespace.id == id);
+    }
+
+    fn close(&mut self, ring: &mut Ring, which: impl Fn(&Namespace) -> bool) {
+        for place in &mut self.namespaces {
+            if let Some(mut namespace) = place.take_if(|namespace| which(namespace)) {
+                namespace.queue.close(ring);
+            }
+        }
+    }
+
+    fn index_of(&self, id: u32) -> Option<usize> {
+        self.namespaces.iter().position(|place| place.as_ref().is_some_and(|namespace| namespace.id == id))
+    }
+
+    /// The namespaces of a subsystem, for a connection: it changes with the plan.
+    pub(crate) fn view(&mut self, subsystem: &Served) -> Rc<View> {
+        if let Some(view) = self.views.iter().find(|view| view.id == subsystem.id) {
+            return view.clone();
+        }
+        let places = RefCell::new(self.places(subsystem.id));
+        let view = Rc::new(View { id: subsystem.id, nqn: subsystem.nqn().to_owned(), places });
+        self.views.push(view.clone());
+        view
+    }
+
+    /// By namespace ID, the index of each namespace that a subsystem has by the plan.
+    fn places(&self, subsystem: u32) -> Vec<Option<u16>> {
+        let mut places = Vec::new();
+        for (&nsid, namespace) in self.plan.by_id(subsystem).iter().flat_map(|served| served.namespaces()) {
+            places.resize(nsid as usize + 1, None);
+            places[nsid as usize] = self.index_of(namespace.id).map(|index| index as u16);
+        }
+        places
+    }
+
+    /// The namespace at an index that a command has.
+    pub(crate) fn at(&self, at: usize) -> &Namespace {
+        self.namespaces[at].as_ref().expect("it stays while a command needs it")
+    }
+
+    fn at_mut(&mut self, at: usize) -> &mut Namespace {
+        self.namespaces[at].as_mut().expect("it stays while a command needs it")
     }
 
     /// A buffer of `bytes` for a transfer whose pace the peer decides: data it still has to send or to read. The last
@@ -118,7 +236,7 @@ impl Engine {
     /// the device lends, else a buffer. None if there is no room.
     pub(crate) fn place(&mut self, at: usize, op: Option<Op>, bytes: u32) -> Payload {
         let range = op.and_then(|op| op.range()).filter(|_| bytes >= LANDING_BYTES);
-        match range.and_then(|range| self.namespaces[at].queue.land(range)) {
+        match range.and_then(|range| self.at_mut(at).queue.land(range)) {
             Some(landing) => Payload::Landing(landing),
             None => self.buffer(bytes as usize).map_or(Payload::None, Payload::Buf),
         }
@@ -155,20 +273,20 @@ impl Engine {
     }
 
     pub(crate) fn begin(&mut self) {
-        for namespace in &mut self.namespaces {
+        for namespace in self.namespaces.iter_mut().flatten() {
             namespace.queue.begin();
         }
     }
 
     pub(crate) fn end(&mut self) {
-        for namespace in &mut self.namespaces {
+        for namespace in self.namespaces.iter_mut().flatten() {
             namespace.queue.end();
         }
     }
 
     /// Submits a read of `bytes`: lent if the device lends, else into a buffer.
     pub(crate) fn read(&mut self, ring: &mut Ring, at: usize, tag: Tag, op: Op, bytes: usize) -> Result<(), Wait> {
-        let data = if self.namespaces[at].info.features.lends {
+        let data = if self.at(at).info.features.lends {
             Data::Lend
         } else {
             Data::Carried(self.buffer(bytes).ok_or(Wait::Buffer)?)
@@ -178,7 +296,7 @@ impl Engine {
 
     /// Submits a write whose bytes lie in the receive buffer, or were received into a buffer.
     pub(crate) fn write(&mut self, ring: &mut Ring, at: usize, tag: Tag, op: Op, bytes: &[u8]) -> Result<(), Wait> {
-        let data = if self.namespaces[at].info.features.lends {
+        let data = if self.at(at).info.features.lends {
             Data::Inline(bytes)
         } else {
             Data::Carried(self.copy(bytes).ok_or(Wait::Buffer)?)
@@ -191,7 +309,7 @@ impl Engine {
 
     /// Submits a request that needs no further buffer.
     pub(crate) fn submit(&mut self, ring: &mut Ring, at: usize, request: Request<'_>) -> Result<(), Wait> {
-        let namespace = &mut self.namespaces[at];
+        let namespace = self.at_mut(at);
         match namespace.queue.submit(ring, request) {
             Ok(()) => {
                 namespace.submitted = true;
@@ -210,7 +328,7 @@ impl Engine {
 
     /// Sends what was submitted on its way and collects what is finished.
     pub(crate) fn poll(&mut self, ring: &mut Ring, out: &mut Completions) {
-        for namespace in &mut self.namespaces {
+        for namespace in self.namespaces.iter_mut().flatten() {
             if std::mem::take(&mut namespace.submitted) {
                 namespace.queue.kick(ring);
             }
@@ -223,7 +341,7 @@ impl Engine {
     pub(crate) fn arm(&mut self, ring: &mut Ring) -> machine::reactor::Arm {
         use machine::reactor::Arm;
         let mut all = Arm::Armed;
-        for namespace in &mut self.namespaces {
+        for namespace in self.namespaces.iter_mut().flatten() {
             if namespace.queue.in_flight() > 0 {
                 all = all.and(namespace.queue.arm(ring));
             }
@@ -232,7 +350,7 @@ impl Engine {
     }
 
     pub(crate) fn disarm(&mut self) {
-        for namespace in &mut self.namespaces {
+        for namespace in self.namespaces.iter_mut().flatten() {
             namespace.queue.disarm();
         }
     }

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use machine::clock::Coarse;
 use wire::nvme::fabrics::{CNTLID_DYNAMIC, PropertyCommand};
 use wire::nvme::{ConnectCommand, ConnectData, ConnectResult, InvalidParameter, Sgl, Sqe, Status, opcode, property};
 use zerocopy::FromBytes;
 
 use crate::answer::{Answer, QueueShape};
-use crate::controller::{ClaimError, Controller, Kind, NewController, keep_alive_timer};
+use crate::controller::{ClaimError, Controller, NewController, keep_alive_timer};
+use crate::engine::Pass;
 use crate::limits::QUEUE_ENTRIES;
+use crate::plan::Served;
 use crate::session::{Role, Session};
-use crate::target::Counters;
+use crate::target::{Counters, Denied};
 
 /// Decides about a fabrics command.
-pub(crate) fn execute(session: &mut Session, now: Coarse, sqe: &Sqe, data: &[u8]) -> Answer {
+pub(crate) fn execute(session: &mut Session, pass: &mut Pass<'_>, sqe: &Sqe, data: &[u8]) -> Answer {
     use opcode::fabrics::{CONNECT, DISCONNECT, PROPERTY_GET, PROPERTY_SET};
     match (sqe.fctype(), session.role()) {
-        (CONNECT, Role::New) => connect(session, now, sqe, data).unwrap_or_else(|refused| {
+        (CONNECT, Role::New) => connect(session, pass, sqe, data).unwrap_or_else(|refused| {
             Counters::bump(&session.target.counters.refused_connects);
             tracing::debug!(status = %refused.status, why = refused.why, "a Connect was refused");
             Answer::Done { status: refused.status, result: refused.result }
@@ -54,6 +55,19 @@ impl Refused {
         Self { result: parameter.to_result(), ..Self::new(Status::CONNECT_INVALID_PARAMETERS, why) }
     }
 
+    fn no_subsystem() -> Self {
+        Self::parameter(InvalidParameter::SUBNQN, "there is no such subsystem")
+    }
+
+    fn no_controller() -> Self {
+        Self::parameter(InvalidParameter::CNTLID, "there is no such controller")
+    }
+
+    fn host(nqn: &str) -> Self {
+        tracing::info!(host = nqn, "refused a host that is not allowed");
+        Self::new(Status::CONNECT_INVALID_HOST, "the host is not allowed")
+    }
+
     /// A controller may be free later: the host is to try again.
     fn busy() -> Self {
         Self { status: Status::CONNECT_CONTROLLER_BUSY, result: 0, why: "there are too many controllers" }
@@ -61,7 +75,7 @@ impl Refused {
 }
 
 /// Connect (Base 2.0, 6.3). The data comes in the capsule: the admin queue always takes 8 KiB there.
-fn connect(session: &mut Session, now: Coarse, sqe: &Sqe, data: &[u8]) -> Result<Answer, Refused> {
+fn connect(session: &mut Session, pass: &mut Pass<'_>, sqe: &Sqe, data: &[u8]) -> Result<Answer, Refused> {
     let command = ConnectCommand::view(sqe);
     let data = match command.dptr.check(u32::try_from(data.len()).unwrap_or(u32::MAX)) {
         Ok(Sgl::InCapsule { offset, len }) => data.get(offset as usize..(offset + len) as usize).unwrap_or(&[]),
@@ -77,16 +91,14 @@ fn connect(session: &mut Session, now: Coarse, sqe: &Sqe, data: &[u8]) -> Result
     }
     let subsystem = data.subnqn().map_err(|_| Refused::parameter(InvalidParameter::SUBNQN, "SUBNQN is malformed"))?;
     let host = data.hostnqn().map_err(|_| Refused::parameter(InvalidParameter::HOSTNQN, "HOSTNQN is malformed"))?;
-    let kind = if subsystem.is_discovery() {
-        Kind::Discovery
-    } else if subsystem.as_str() == session.target.nqn() {
-        Kind::Io
-    } else {
-        return Err(Refused::parameter(InvalidParameter::SUBNQN, "there is no such subsystem"));
+    let plan = session.target.plan();
+    let served = match plan.subsystem(subsystem.as_str()) {
+        Some(served) => Some(served),
+        None if subsystem.is_discovery() => None,
+        None => return Err(Refused::no_subsystem()),
     };
-    if kind == Kind::Io && !session.target.hosts().allow(host.as_str()) {
-        tracing::info!(host = host.as_str(), "refused a host that is not allowed");
-        return Err(Refused::new(Status::CONNECT_INVALID_HOST, "the host is not allowed"));
+    if served.is_some_and(|served| !served.hosts().allow(host.as_str())) {
+        return Err(Refused::host(host.as_str()));
     }
     // SQSIZE is 0's based; 0 is not a queue.
     let depth = match u16::try_from(command.depth()) {
@@ -94,21 +106,23 @@ fn connect(session: &mut Session, now: Coarse, sqe: &Sqe, data: &[u8]) -> Result
         _ => return Err(Refused::parameter(InvalidParameter::SQSIZE, "SQSIZE is 0 or beyond CAP.MQES")),
     };
     let new = NewController {
-        kind,
+        subsystem: served.map(|served| served.id),
+        in_capsule_bytes: served.map_or(0, |served| served.in_capsule_bytes()),
         host_nqn: host.as_str().to_owned(),
         host_id: data.hostid,
         kato_ms: keep_alive_timer(command.kato.get())
             .ok_or(Refused::parameter(InvalidParameter::KATO, "KATO is too long"))?,
-        now,
+        now: pass.now,
     };
-    let controller = match command.qid.get() {
-        0 => connect_admin(session, data, new)?,
-        qid => connect_io(session, data, qid, &new)?,
+    let controller = match (command.qid.get(), served) {
+        (0, _) => connect_admin(session, data, new)?,
+        (qid, Some(served)) => connect_io(session, pass, served, data, qid, &new)?,
+        (_, None) => return Err(Refused::no_controller()),
     };
     let queue = QueueShape {
         depth,
         admin: command.qid.get() == 0,
-        in_capsule_bytes: session.target.in_capsule_bytes(),
+        in_capsule_bytes: controller.in_capsule_bytes,
         flow_control_disabled: command.flow_control_disabled(),
     };
     Ok(Answer::Connected { result: ConnectResult::connected(controller.id).to_result(), queue })
@@ -122,7 +136,12 @@ fn connect_admin(session: &mut Session, data: &ConnectData, new: NewController) 
             "the controller model is dynamic: CNTLID must be FFFFh",
         ));
     }
-    let controller = session.target.create_controller(new).ok_or_else(Refused::busy)?;
+    let host = new.host_nqn.clone();
+    let controller = session.target.create_controller(new).map_err(|denied| match denied {
+        Denied::NoSubsystem => Refused::no_subsystem(),
+        Denied::Host => Refused::host(&host),
+        Denied::TooMany => Refused::busy(),
+    })?;
     session.become_admin(controller.clone());
     Ok(controller)
 }
@@ -130,15 +149,15 @@ fn connect_admin(session: &mut Session, data: &ConnectData, new: NewController) 
 /// An I/O queue of a controller that this host has.
 fn connect_io(
     session: &mut Session,
+    pass: &mut Pass<'_>,
+    served: &Served,
     data: &ConnectData,
     qid: u16,
     host: &NewController,
 ) -> Result<Arc<Controller>, Refused> {
-    let controller = session
-        .target
-        .controller(data.cntlid.get())
-        .filter(|controller| controller.kind == Kind::Io && host.kind == Kind::Io)
-        .ok_or(Refused::parameter(InvalidParameter::CNTLID, "there is no such controller"))?;
+    let controller = session.target.controller(data.cntlid.get());
+    let controller =
+        controller.filter(|controller| controller.subsystem == Some(served.id)).ok_or(Refused::no_controller())?;
     if controller.host_nqn != host.host_nqn {
         return Err(Refused::parameter(InvalidParameter::HOSTNQN, "the controller belongs to another host"));
     }
@@ -149,7 +168,7 @@ fn connect_io(
         ClaimError::NotReady => Refused::new(Status::COMMAND_SEQUENCE_ERROR, "the controller is not enabled"),
         ClaimError::BadQueue => Refused::parameter(InvalidParameter::QID, "the queue is taken or was not granted"),
     })?;
-    session.become_io(controller.clone(), qid, resets);
+    session.become_io(controller.clone(), pass.engine.view(served), qid, resets);
     Ok(controller)
 }
 

@@ -1,5 +1,7 @@
 //! Identify: what the controller and its namespaces are (Base 2.0, 5.17; NVM Command Set 1.0, 4.1.5).
 
+use std::sync::Arc;
+
 use block::Info;
 use wire::nvme::identify::{ascii, cntrltype, csi, ctratt, entry_size, frmw, lpa, ofcs, oncs, sgls, vwc};
 use wire::nvme::namespace::{dlfeat, nmic, nsattr, nsfeat, nstat};
@@ -11,39 +13,49 @@ use wire::nvme::{
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::answer::Answer;
-use crate::controller::{Controller, Kind, VERSION};
-use crate::limits::{ASYNC_EVENTS, ERROR_LOG_ENTRIES, KAS, MDTS, QUEUE_ENTRIES};
+use crate::controller::{Controller, VERSION};
+use crate::limits::{ASYNC_EVENTS, ERROR_LOG_ENTRIES, KAS, LAST_NSID, MDTS, QUEUE_ENTRIES};
+use crate::plan::Served;
 use crate::session::Session;
-use crate::target::Target;
 
 /// The model number that Identify Controller states.
 const MODEL: &str = "qpair";
+/// The serial number of a discovery controller, which belongs to no subsystem of ours.
+const DISCOVERY_SERIAL: &str = "QPDISCOVERY";
 
 /// Answers an Identify command: always 4,096 bytes.
 pub(crate) fn answer(session: &Session, controller: &Controller, sqe: &Sqe) -> Result<Answer, Status> {
-    let target = &session.target;
+    let plan = session.target.plan();
     let nsid = sqe.nsid.get();
-    let bytes = match (sqe.cns(), controller.kind) {
-        (cns::CONTROLLER, _) => self::controller(target, controller).as_bytes().to_vec(),
-        (cns::NAMESPACE, Kind::Io) => match active(target, nsid)? {
+    let Some(id) = controller.subsystem else {
+        return match sqe.cns() {
+            cns::CONTROLLER => Ok(Answer::data(self::controller(controller, None).as_bytes().to_vec())),
+            _ => Err(Status::INVALID_FIELD.with_dnr()),
+        };
+    };
+    // Without its subsystem the controller has ended; its connection is about to see that.
+    let served = plan.by_id(id).ok_or(Status::NAMESPACE_NOT_READY)?;
+    let bytes = match sqe.cns() {
+        cns::CONTROLLER => self::controller(controller, Some(served)).as_bytes().to_vec(),
+        cns::NAMESPACE => match active(served, nsid)? {
             Some(device) => namespace(device.info(), device.blocks(), device.used_blocks()).as_bytes().to_vec(),
             None => inactive(),
         },
-        (cns::ACTIVE_NAMESPACES, Kind::Io) => active_namespaces(target, nsid)?,
-        (cns::NAMESPACE_DESCRIPTORS, Kind::Io) => descriptors(must_be_active(target, nsid)?).as_bytes().to_vec(),
-        (cns::COMMAND_SET_NAMESPACE, Kind::Io) => {
+        cns::ACTIVE_NAMESPACES => active_namespaces(served, nsid)?,
+        cns::NAMESPACE_DESCRIPTORS => descriptors(must_be_active(served, nsid)?).as_bytes().to_vec(),
+        cns::COMMAND_SET_NAMESPACE => {
             nvm_command_set(sqe)?;
-            match active(target, nsid)? {
+            match active(served, nsid)? {
                 Some(_) => NvmIdentifyNamespace::new_zeroed().as_bytes().to_vec(),
                 None => inactive(),
             }
         }
         // No limits beyond MDTS: Write Zeroes and Dataset Management take any range.
-        (cns::COMMAND_SET_CONTROLLER, Kind::Io) => {
+        cns::COMMAND_SET_CONTROLLER => {
             nvm_command_set(sqe)?;
             NvmIdentifyController::new_zeroed().as_bytes().to_vec()
         }
-        (cns::INDEPENDENT_NAMESPACE, Kind::Io) => match active(target, nsid)? {
+        cns::INDEPENDENT_NAMESPACE => match active(served, nsid)? {
             Some(device) => independent(device.info()).as_bytes().to_vec(),
             None => inactive(),
         },
@@ -57,19 +69,19 @@ fn inactive() -> Vec<u8> {
     vec![0; IDENTIFY_BYTES]
 }
 
-type Device = std::sync::Arc<dyn block::Device>;
+type Device = Arc<dyn block::Device>;
 
 /// The namespace, `None` for a valid but inactive ID, an error for one that cannot be.
-fn active(target: &Target, nsid: u32) -> Result<Option<&Device>, Status> {
+fn active(served: &Served, nsid: u32) -> Result<Option<&Device>, Status> {
     match nsid {
         0 | NSID_ALL => Err(Status::INVALID_NAMESPACE.with_dnr()),
-        _ if nsid > target.namespace_count() => Err(Status::INVALID_NAMESPACE.with_dnr()),
-        _ => Ok(target.device(nsid)),
+        _ if nsid > LAST_NSID => Err(Status::INVALID_NAMESPACE.with_dnr()),
+        _ => Ok(served.device(nsid)),
     }
 }
 
-fn must_be_active(target: &Target, nsid: u32) -> Result<&Device, Status> {
-    active(target, nsid)?.ok_or(Status::INVALID_NAMESPACE.with_dnr())
+fn must_be_active(served: &Served, nsid: u32) -> Result<&Device, Status> {
+    active(served, nsid)?.ok_or(Status::INVALID_NAMESPACE.with_dnr())
 }
 
 /// CNS 05h and 06h: the command set asked about must be the NVM one.
@@ -78,11 +90,11 @@ fn nvm_command_set(sqe: &Sqe) -> Result<(), Status> {
 }
 
 /// CNS 02h: the active IDs above `after`.
-fn active_namespaces(target: &Target, after: u32) -> Result<Vec<u8>, Status> {
+fn active_namespaces(served: &Served, after: u32) -> Result<Vec<u8>, Status> {
     if after >= NSID_ALL - 1 {
         return Err(Status::INVALID_NAMESPACE.with_dnr());
     }
-    let all = target.namespaces().map(|(nsid, _)| nsid);
+    let all = served.namespaces().keys().copied();
     Ok(ActiveNamespaces::build(all, after).as_bytes().to_vec())
 }
 
@@ -97,9 +109,9 @@ fn descriptors(device: &Device) -> IdDescriptorList {
 }
 
 /// CNS 01h.
-fn controller(target: &Target, controller: &Controller) -> IdentifyController {
+fn controller(controller: &Controller, served: Option<&Arc<Served>>) -> IdentifyController {
     let mut id = IdentifyController::new_zeroed();
-    id.sn = ascii(target.serial());
+    id.sn = ascii(served.map_or(DISCOVERY_SERIAL, |served| served.serial()));
     id.mn = ascii(MODEL);
     id.fr = ascii(env!("CARGO_PKG_VERSION"));
     id.mdts = MDTS;
@@ -115,30 +127,31 @@ fn controller(target: &Target, controller: &Controller) -> IdentifyController {
     id.sgls = (sgls::SUPPORTED | sgls::OFFSET | sgls::TRANSPORT).into();
     id.iorcsz = 1.into();
     id.msdbd = 1;
-    match controller.kind {
-        Kind::Discovery => {
+    match served {
+        None => {
             id.cntrltype = cntrltype::DISCOVERY;
             id.subnqn = Nqn::discovery().to_field();
             id.set_in_capsule_bytes(0);
         }
-        Kind::Io => identify_io(target, &mut id),
+        Some(served) => identify_io(controller, served, &mut id),
     }
     id
 }
 
 /// What only an I/O controller has.
-fn identify_io(target: &Target, id: &mut IdentifyController) {
+fn identify_io(controller: &Controller, served: &Served, id: &mut IdentifyController) {
     id.cntrltype = cntrltype::IO;
-    id.subnqn = Nqn::new(target.nqn()).expect("checked when the target was made").to_field();
-    id.set_in_capsule_bytes(target.in_capsule_bytes());
+    id.subnqn = Nqn::new(served.nqn()).expect("checked with the layout").to_field();
+    id.set_in_capsule_bytes(controller.in_capsule_bytes);
     id.cmic = wire::nvme::identify::cmic::MULTI_CONTROLLER;
     id.frmw = frmw::SLOT_1_READ_ONLY | frmw::slots(1);
     (id.sqes, id.cqes) = (entry_size::SQES, entry_size::CQES);
-    id.nn = target.namespace_count().into();
-    id.mnan = target.namespace_count().into();
+    // Namespaces come and go below these.
+    id.nn = LAST_NSID.into();
+    id.mnan = LAST_NSID.into();
     id.oncs = (oncs::DSM | oncs::WRITE_ZEROES).into();
-    let cached = target.namespaces().any(|(_, device)| device.info().features.volatile_cache);
-    id.vwc = vwc::FLUSH_ALL_UNSUPPORTED | if cached { vwc::PRESENT } else { 0 };
+    // Hosts read this once, and a namespace with a volatile cache may come later.
+    id.vwc = vwc::FLUSH_ALL_UNSUPPORTED | vwc::PRESENT;
     id.ofcs = ofcs::DISCONNECT.into();
 }
 

@@ -6,10 +6,25 @@ use std::time::Duration;
 pub const QUEUE_ENTRIES: u16 = 256;
 /// I/O queues of one controller.
 pub const IO_QUEUES: u16 = 128;
+/// Subsystems of one target.
+pub const SUBSYSTEMS: usize = 64;
+/// Namespaces of one target, all subsystems together: each has an owner in every reactor's ring, and while a layout is
+/// applied those that go are there beside those that come.
+pub const NAMESPACES: usize = 256;
+/// Highest namespace ID (NN and MNAN of Identify Controller). Namespaces come and go below it.
+pub const LAST_NSID: u32 = 1024;
+/// Addresses that a target listens on.
+pub const LISTENERS: usize = 64;
+/// Other discovery services that the discovery log names.
+pub const REFERRALS: usize = 64;
+/// Orders from the control thread on their way to one reactor: a layout is applied in a few steps, one after the other.
+pub const ORDERS: usize = 16;
+/// How long a change waits for the requests that devices still have for namespaces that go. It is in force before.
+pub const DRAIN: Duration = Duration::from_secs(10);
 /// Controllers of one target, discovery controllers included.
 pub const CONTROLLERS: usize = 1024;
 /// Connections of one reactor.
-pub const CONNECTIONS_PER_REACTOR: usize = 4000;
+pub const CONNECTIONS_PER_REACTOR: usize = 3900;
 /// Asynchronous event requests that a controller holds (AERL + 1).
 pub const ASYNC_EVENTS: usize = 4;
 /// Largest transfer of one command in bytes: MDTS 5 in units of 4 KiB.
@@ -87,8 +102,9 @@ pub const RESERVATION_PAGES: usize = 64;
 const _: () = assert!(LOAN.as_millis() < STALLED_WHILE_SHORT.as_millis());
 const _: () = assert!(KEEP_ALIVE_SLACK.as_millis() == 2 * TICK.as_millis());
 const _: () = assert!(IN_CAPSULE_MAX_BYTES as usize + 80 <= block::limits::TAIL_BYTES);
-// A ring looks after the listeners and those who say their last word, too.
-const _: () = assert!(CONNECTIONS_PER_REACTOR + LINGERING < machine::limits::MAX_SOCKETS);
+// A ring looks after the listeners and those who say their last word, too; when a layout is applied, of two layouts.
+const _: () = assert!(CONNECTIONS_PER_REACTOR + LINGERING + 2 * LISTENERS <= machine::limits::MAX_SOCKETS);
+const _: () = assert!(2 * NAMESPACES < machine::limits::MAX_OWNERS && NAMESPACES <= LAST_NSID as usize);
 const _: () = assert!(H2C_BYTES >= 4096 && H2C_BYTES.is_multiple_of(4));
 const _: () = assert!(SMALL_BUFFER.0 >= IN_CAPSULE_DEFAULT_BYTES as usize);
 const _: () = assert!(LARGE_BUFFER.0 >= IN_CAPSULE_MAX_BYTES as usize);

@@ -1,17 +1,17 @@
 //! Log pages: 00h 01h 02h 03h 05h 12h of an I/O controller, 00h and 70h of a discovery controller (Base 2.0, 5.16).
 
 use machine::clock::Coarse;
-use wire::nvme::discovery::{DiscoveryLogEntry, DiscoveryLogHeader, SUBTYPE_NVM};
 use wire::nvme::feature::fid;
 use wire::nvme::identify::ascii;
 use wire::nvme::log::{effects, slice};
 use wire::nvme::{
-    CommandEffects, FidEffects, FirmwareSlot, NSID_ALL, Nqn, SmartLog, Sqe, Status, SupportedLogPages, admin, io, lid,
+    CommandEffects, FidEffects, FirmwareSlot, NSID_ALL, SmartLog, Sqe, Status, SupportedLogPages, admin, io, lid,
 };
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::answer::Answer;
 use crate::controller::{Controller, Kind};
+use crate::discovery;
 use crate::limits::TRANSFER_BYTES;
 use crate::session::Session;
 use crate::target::Target;
@@ -39,7 +39,9 @@ pub(crate) fn answer(session: &Session, controller: &Controller, now: Coarse, sq
         (lid::FIRMWARE_SLOT, Kind::Io) => FirmwareSlot::single(ascii(env!("CARGO_PKG_VERSION"))).as_bytes().to_vec(),
         (lid::COMMAND_EFFECTS, Kind::Io) => command_effects().as_bytes().to_vec(),
         (lid::FID_EFFECTS, Kind::Io) => feature_effects().as_bytes().to_vec(),
-        (lid::DISCOVERY, Kind::Discovery) => discovery(session),
+        (lid::DISCOVERY, Kind::Discovery) => {
+            discovery::log(&session.target.plan(), &controller.host_nqn, session.local)
+        }
         _ => return Err(Status::INVALID_LOG_PAGE.with_dnr()),
     };
     let mut part = slice(&log, sqe.log_offset(), bytes)?.to_vec();
@@ -100,16 +102,5 @@ fn feature_effects() -> FidEffects {
     ] {
         log.fids[usize::from(id)] = (effects::SUPPORTED | effects::SCOPE_CONTROLLER).into();
     }
-    log
-}
-
-/// The discovery log: one entry, the subsystem at the address that this host reached. It never changes while the
-/// target runs, and so its generation counter does not.
-fn discovery(session: &Session) -> Vec<u8> {
-    const GENERATION: u64 = 1;
-    const PORT_ID: u16 = 1;
-    let nqn = Nqn::new(session.target.nqn()).expect("checked when the target was made");
-    let mut log = DiscoveryLogHeader::new(GENERATION, 1).as_bytes().to_vec();
-    log.extend_from_slice(DiscoveryLogEntry::tcp(SUBTYPE_NVM, PORT_ID, &nqn, session.local).as_bytes());
     log
 }

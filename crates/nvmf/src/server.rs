@@ -1,24 +1,25 @@
 //! Starts a target on reactors of its own and stops it again.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
+use block::Device;
 use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Sender, Snapshot, Watcher, mailbox};
 use machine::ring::{RingChoice, RingKind};
 
 use crate::acceptor::Acceptor;
-use crate::limits::HANDED_OVER;
+use crate::apply::{ApplyError, close, devices};
+use crate::layout::Layout;
+use crate::limits::{HANDED_OVER, ORDERS};
+use crate::order::{Listen, Order};
 use crate::shard::Shard;
 use crate::stats::ReactorStats;
 use crate::target::Target;
 
-/// Where and how a target runs.
+/// How a target runs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Addresses to listen on; port 0 is any free port.
-    pub listen: Vec<SocketAddr>,
     /// Number of reactors, 1 or more.
     pub reactors: usize,
     /// What a reactor does when it finds no work.
@@ -32,40 +33,64 @@ pub struct Options {
 /// Why a target could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, #[source] io::Error),
     /// A reactor could not be set up.
     #[error("cannot start a reactor: {0}")]
     Reactor(#[source] io::Error),
+    /// What it is to serve cannot be served.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
 }
 
 /// A target that runs.
 pub struct Server {
     target: Arc<Target>,
     reactors: Vec<Handle>,
+    /// The way to each shard.
+    pub(crate) orders: Vec<Sender<Order>>,
+    /// The way to the acceptor.
+    pub(crate) listen: Sender<Listen>,
+    /// Devices of namespaces that went while the devices still had requests. Locked while a layout is applied.
+    left_over: Mutex<Vec<Arc<dyn Device>>>,
     stats: Vec<Arc<ReactorStats>>,
 }
 
+/// The ways to one reactor.
+struct Reach {
+    streams: Sender<TcpStream>,
+    orders: Sender<Order>,
+    /// Of the one that accepts.
+    listen: Option<Sender<Listen>>,
+}
+
 impl Server {
-    /// Starts `target`. When this returns, hosts can connect.
+    /// Starts a target that serves `layout`. When this returns, hosts can connect.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(target: Arc<Target>, options: &Options) -> Result<Self, StartError> {
+    pub fn start(layout: &Layout, options: &Options) -> Result<Self, StartError> {
         assert!(options.reactors > 0, "a target runs on at least one reactor");
-        let mut reactors = Vec::new();
-        let mut shards = Vec::new();
+        let target = Target::new();
         let stats: Vec<Arc<ReactorStats>> = (0..options.reactors).map(|_| Arc::default()).collect();
+        let (mut reactors, mut orders, mut streams) = (Vec::new(), Vec::new(), Vec::new());
         for number in 1..options.reactors {
-            let (reactor, shard) = spawn(number, &target, options, &stats, None)?;
+            let (reactor, reach) = spawn(number, &target, options, &stats, None)?;
             reactors.push(reactor);
-            shards.push(shard);
+            orders.push(reach.orders);
+            streams.push(reach.streams);
         }
         // The first one accepts for all.
-        let (reactor, _) = spawn(0, &target, options, &stats, Some(shards))?;
+        let (reactor, reach) = spawn(0, &target, options, &stats, Some(streams))?;
         reactors.insert(0, reactor);
-        Ok(Self { target, reactors, stats })
+        orders.insert(0, reach.orders);
+        let listen = reach.listen.expect("the first one accepts");
+        let server = Self { target, reactors, orders, listen, left_over: Mutex::default(), stats };
+        match server.apply(layout) {
+            Ok(_) => Ok(server),
+            Err(error) => {
+                server.join();
+                Err(error.into())
+            }
+        }
     }
 
     /// The target.
@@ -106,19 +131,21 @@ impl Server {
     /// # Errors
     /// What went wrong, for a person to read: a reactor that panicked, a device that could not be flushed.
     pub fn stop(self) -> Result<(), Vec<String>> {
-        let mut errors = Vec::new();
-        self.reactors.iter().for_each(Handle::stop);
-        for reactor in self.reactors {
-            if let Err(panicked) = reactor.join() {
-                errors.push(panicked.to_string());
-            }
-        }
-        for (nsid, device) in self.target.namespaces() {
-            if let Err(error) = device.close() {
-                errors.push(format!("namespace {nsid} ({}): the last flush failed: {error}", device.info().name));
-            }
-        }
+        let (plan, left_over) = (self.target.plan(), std::mem::take(&mut *self.lock_left_over()));
+        let mut errors = self.join();
+        errors.extend(close(devices(&plan).cloned().chain(left_over)));
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Ends the reactors; the messages of those that panicked.
+    fn join(self) -> Vec<String> {
+        self.reactors.iter().for_each(Handle::stop);
+        let ends = self.reactors.into_iter().map(Handle::join);
+        ends.filter_map(|end| Some(end.err()?.to_string())).collect()
+    }
+
+    pub(crate) fn lock_left_over(&self) -> MutexGuard<'_, Vec<Arc<dyn Device>>> {
+        self.left_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,50 +177,36 @@ impl Observer {
     }
 }
 
-/// What a reactor sends back once its pollers are made.
-type Started = Result<Sender<std::net::TcpStream>, StartError>;
-
 /// Starts one reactor with its shard; with `others`, it accepts connections for itself and them.
 fn spawn(
     number: usize,
     target: &Arc<Target>,
     options: &Options,
     stats: &[Arc<ReactorStats>],
-    others: Option<Vec<Sender<std::net::TcpStream>>>,
-) -> Result<(Handle, Sender<std::net::TcpStream>), StartError> {
+    others: Option<Vec<Sender<TcpStream>>>,
+) -> Result<(Handle, Reach), StartError> {
     let config = ReactorConfig {
         name: format!("reactor-{number}"),
         cpu: options.cpus.get(number).copied(),
         mode: options.mode,
         ring: options.ring,
     };
-    let (target, listen, stats) = (target.clone(), options.listen.clone(), stats[number].clone());
-    let (report, started) = mpsc::channel::<Started>();
+    let (target, stats) = (target.clone(), stats[number].clone());
+    let (report, started) = mpsc::channel();
     let handle = Reactor::spawn(config, move |ring| {
-        let (sender, inbox) = mailbox(HANDED_OVER, ring.waker());
+        let (streams, inbox) = mailbox(HANDED_OVER, ring.waker());
+        let (orders, shard_orders) = mailbox(ORDERS, ring.waker());
         let mut pollers: Vec<Box<dyn Poller>> = Vec::new();
-        if let Some(mut shards) = others {
-            shards.insert(0, sender.clone());
-            match Acceptor::new(ring, &listen, shards) {
-                Ok(acceptor) => {
-                    target.set_listeners(acceptor.addresses());
-                    pollers.push(Box::new(acceptor));
-                }
-                Err((address, error)) => {
-                    let kind = error.kind();
-                    let _ = report.send(Err(StartError::Listen(address, error)));
-                    return Err(kind.into());
-                }
-            }
-        }
-        pollers.push(Box::new(Shard::new(target, ring, inbox, stats)?));
-        let _ = report.send(Ok(sender));
+        let listen = others.map(|mut shards| {
+            shards.insert(0, streams.clone());
+            let (listen, acceptor_orders) = mailbox(ORDERS, ring.waker());
+            pollers.push(Box::new(Acceptor::new(ring, shards, acceptor_orders)));
+            listen
+        });
+        pollers.push(Box::new(Shard::new(target, ring, inbox, shard_orders, stats)?));
+        let _ = report.send(Reach { streams, orders, listen });
         Ok(pollers)
     });
-    match (handle, started.recv()) {
-        (Ok(handle), Ok(Ok(sender))) => Ok((handle, sender)),
-        (_, Ok(Err(error))) => Err(error),
-        (Err(error), _) => Err(StartError::Reactor(error)),
-        (Ok(_), Err(_)) => Err(StartError::Reactor(io::Error::other("it ended while it started"))),
-    }
+    let handle = handle.map_err(StartError::Reactor)?;
+    Ok((handle, started.recv().expect("its pollers are made")))
 }

@@ -2,6 +2,7 @@
 //! that are answered from that knowledge alone.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use machine::clock::Coarse;
@@ -14,7 +15,7 @@ use crate::answer::Answer;
 use crate::command::About;
 use crate::controller::Controller;
 use crate::end::End;
-use crate::engine::Pass;
+use crate::engine::{Pass, View};
 use crate::limits::ASYNC_EVENTS;
 use crate::target::{Counters, Target};
 use crate::{admin, fabrics};
@@ -32,6 +33,8 @@ pub(crate) enum Role {
 /// A claim on an I/O queue of a controller.
 pub(crate) struct IoQueue {
     pub(crate) controller: Arc<Controller>,
+    /// The namespaces that it reaches.
+    pub(crate) view: Rc<View>,
     qid: u16,
     resets: u32,
 }
@@ -65,7 +68,7 @@ impl Session {
     /// The NQNs of the subsystem and of the host, for an I/O queue.
     pub(crate) fn names(&self) -> (&str, &str) {
         let Role::Io(queue) = &self.role else { unreachable!("it is asked for I/O commands only") };
-        (self.target.nqn(), &queue.controller.host_nqn)
+        (queue.view.nqn(), &queue.controller.host_nqn)
     }
 
     /// The connection has become the admin queue of `controller`.
@@ -74,8 +77,8 @@ impl Session {
     }
 
     /// The connection has become an I/O queue, claimed when `controller` had seen `resets` resets.
-    pub(crate) fn become_io(&mut self, controller: Arc<Controller>, qid: u16, resets: u32) {
-        self.role = Role::Io(IoQueue { controller, qid, resets });
+    pub(crate) fn become_io(&mut self, controller: Arc<Controller>, view: Rc<View>, qid: u16, resets: u32) {
+        self.role = Role::Io(IoQueue { controller, view, qid, resets });
     }
 
     /// Decides about any command but an I/O command of an I/O queue.
@@ -84,7 +87,7 @@ impl Session {
             return status.into();
         }
         if sqe.is_fabrics() {
-            return fabrics::execute(self, pass.now, sqe, data);
+            return fabrics::execute(self, pass, sqe, data);
         }
         let Role::Admin(controller) = &self.role else { return Status::COMMAND_SEQUENCE_ERROR.with_dnr().into() };
         if !controller.is_ready() {

@@ -9,6 +9,7 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use block::Completions;
 use block::pump::{Pump, Received, Scratch, Sent};
@@ -24,6 +25,8 @@ use crate::limits::{
     COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, RETRIES_PER_PASS, STATUS_INTERVAL, TICK, WAITING_POLL,
 };
 use crate::log_limit::LogLimit;
+use crate::order::{Order, Unopened};
+use crate::plan::Plan;
 use crate::stats::{ReactorStats, Recorder};
 use crate::target::{Counters, Target};
 
@@ -53,6 +56,9 @@ struct Lingering {
 pub(crate) struct Shard {
     engine: Engine,
     inbox: Mailbox<TcpStream>,
+    orders: Mailbox<Order>,
+    /// Who waits for the namespaces to be gone that are leaving.
+    drained: Vec<Sender<()>>,
     owner: RingOwner,
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -68,19 +74,23 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// The part of `target` on the reactor that owns `ring`; accepted connections come through `inbox`.
+    /// The part of `target` on the reactor that owns `ring`; accepted connections come through
+    /// `inbox`, what to serve through `orders`.
     ///
     /// # Errors
-    /// Of the devices when a queue is opened, or if there is no memory for the buffers.
+    /// There is no memory for the buffers.
     pub(crate) fn new(
         target: Arc<Target>,
         ring: &mut Ring,
         inbox: Mailbox<TcpStream>,
+        orders: Mailbox<Order>,
         stats: Arc<ReactorStats>,
     ) -> std::io::Result<Self> {
         Ok(Self {
             engine: Engine::new(target, ring, Recorder::new(stats))?,
             inbox,
+            orders,
+            drained: Vec::new(),
             owner: ring.owner(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -102,6 +112,61 @@ impl Shard {
 
     pub(crate) fn open_connections(&self) -> usize {
         self.entries.len() - self.free.len()
+    }
+
+    /// Serves by `plan` from the start on.
+    ///
+    /// # Errors
+    /// A device of which no queue could be had.
+    pub(crate) fn serve(&mut self, ring: &mut Ring, plan: Arc<Plan>) -> Result<(), Unopened> {
+        self.engine.prepare(ring, &plan)?;
+        self.engine.install(plan);
+        Ok(())
+    }
+
+    /// Does what the control thread orders.
+    fn obey(&mut self, cx: &mut Context<'_>) -> usize {
+        let mut units = 0;
+        while let Some(order) = self.orders.take() {
+            units += 1;
+            match order {
+                // Whoever does not wait for the answer any more does not want to know.
+                Order::Prepare(plan, reply) => drop(reply.send(self.engine.prepare(cx.ring, &plan))),
+                Order::Forget => self.engine.forget(cx.ring),
+                Order::Install(plan, installing) => {
+                    self.engine.install(plan);
+                    self.withdraw(cx);
+                    let _ = installing.installed.send(());
+                    self.drained.push(installing.drained);
+                }
+            }
+        }
+        units
+    }
+
+    /// Ends what waits for namespaces that are leaving.
+    fn withdraw(&mut self, cx: &mut Context<'_>) {
+        let leaving: Vec<usize> = self.engine.leaving().collect();
+        for (index, entry) in (0..).zip(&mut self.entries) {
+            let Place::Open(connection) = &mut entry.place else { continue };
+            let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
+            leaving.iter().for_each(|&at| connection.withdraw(&mut pass, at));
+            mark(&mut connection.dirty, &mut self.dirty, index);
+        }
+    }
+
+    /// Closes the namespaces that are leaving and that no command needs any more; tells when none is left.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        let is_needed = |at| self.entries.iter().any(|entry| matches!(&entry.place, Place::Open(it) if it.needs(at)));
+        let over: Vec<usize> = self.engine.leaving().filter(|&at| self.engine.is_idle(at) && !is_needed(at)).collect();
+        for at in over {
+            self.engine.release(cx.ring, at);
+        }
+        if self.engine.leaving().next().is_none() {
+            for waiting in self.drained.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
     }
 
     /// Takes connections that were handed over.
@@ -349,8 +414,9 @@ impl Poller for Shard {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> usize {
         self.engine.stats.begin(cx.now);
+        let mut units = self.obey(cx);
         self.engine.begin();
-        let mut units = self.accept(cx);
+        units += self.accept(cx);
         self.collect_readiness(cx);
         if !cx.stopping {
             units += self.receive(cx);
@@ -361,6 +427,9 @@ impl Poller for Shard {
         }
         self.flush(cx);
         self.engine.end();
+        if !self.drained.is_empty() {
+            self.drain(cx);
+        }
         self.tick(cx);
         if cx.stopping {
             self.sweep(cx);
@@ -371,7 +440,7 @@ impl Poller for Shard {
 
     fn arm(&mut self, cx: &mut Context<'_>) -> Arm {
         let mut hot = std::mem::take(&mut self.hot);
-        let mut all = self.inbox.arm().and(self.engine.arm(cx.ring));
+        let mut all = self.inbox.arm().and(self.orders.arm()).and(self.engine.arm(cx.ring));
         hot.retain(|&index| {
             let Place::Open(connection) = &mut self.entries[index as usize].place else { return false };
             let arm = connection.arm(cx.ring);

@@ -10,7 +10,8 @@ use machine::reactor::{Context, Poller, Sender, mailbox};
 use machine::ring::{Ring, Wait};
 
 use crate::command::{Stage, Stages};
-use crate::limits::HANDED_OVER;
+use crate::layout::{Layout, Subsystem};
+use crate::limits::{HANDED_OVER, ORDERS};
 use crate::shard::Shard;
 use crate::target::Target;
 
@@ -18,21 +19,35 @@ use crate::target::Target;
 pub struct Stepper {
     ring: Ring,
     shard: Shard,
+    target: Arc<Target>,
     inbox: Sender<TcpStream>,
     listener: TcpListener,
 }
 
 impl Stepper {
-    /// A reactor's part of `target` that does nothing by itself.
+    /// A target of one reactor that serves `subsystems` and does nothing by itself.
     ///
     /// # Errors
-    /// No file descriptors, no memory, or what a device says when its queue is opened.
-    pub fn new(target: Arc<Target>) -> io::Result<Self> {
+    /// A layout that cannot be served, no file descriptors, no memory, or what a device says when its queue is opened.
+    pub fn new(subsystems: Vec<Subsystem>) -> io::Result<Self> {
+        let layout = Layout { subsystems, ..Layout::default() };
+        layout.check().map_err(io::Error::other)?;
+        let target = Target::new();
+        let plan = Arc::new(target.plan().next(&layout));
         let mut ring = Ring::new()?;
         let (inbox, received) = mailbox(HANDED_OVER, ring.waker());
-        let shard = Shard::new(target, &mut ring, received, Arc::default())?;
+        let (_, orders) = mailbox(ORDERS, ring.waker());
+        let mut shard = Shard::new(target.clone(), &mut ring, received, orders, Arc::default())?;
+        shard.serve(&mut ring, plan.clone()).map_err(|unopened| unopened.error)?;
+        target.install(plan);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        Ok(Self { ring, shard, inbox, listener })
+        Ok(Self { ring, shard, target, inbox, listener })
+    }
+
+    /// The target.
+    #[must_use]
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
     }
 
     /// A new connection, taken over in the next pass; the host's end of it.

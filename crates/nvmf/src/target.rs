@@ -1,71 +1,36 @@
-//! The target: one NVM subsystem with its namespaces, the hosts that may use it, and the controllers they have now.
+//! The target: what it serves now, and the controllers that hosts have.
 //!
-//! Shared by all reactors. What the data path reads here never changes after the start; the table of controllers is
-//! locked, and touched only when a connection comes or goes.
+//! Shared by all reactors, behind a lock that the data path never takes: it is for Connect, for admin commands, and for
+//! the control thread that applies a layout. What commands of I/O queues look at lies with each reactor's
+//! [`crate::engine::Engine`]. Plan and controllers are under one lock, so that no controller is made by a plan that is
+//! gone.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use block::Device;
 use machine::clock::{Coarse, Fine};
 
 use crate::controller::{Controller, NewController};
-use crate::limits::{CONTROLLERS, IN_CAPSULE_DEFAULT_BYTES, IN_CAPSULE_MAX_BYTES};
+use crate::limits::CONTROLLERS;
+use crate::plan::Plan;
 use crate::usage::TotalUsage;
-
-/// What a target serves, and to whom.
-pub struct Config {
-    /// The subsystem's NQN.
-    pub nqn: String,
-    /// The devices; the first one is namespace 1.
-    pub devices: Vec<Arc<dyn Device>>,
-    /// Who may connect.
-    pub hosts: Hosts,
-    /// Most bytes of in-capsule data on an I/O queue: a multiple of 16, up to [`IN_CAPSULE_MAX_BYTES`].
-    pub in_capsule_bytes: u32,
-}
-
-impl Config {
-    /// A target for anyone who reaches it, with the default in-capsule size.
-    #[must_use]
-    pub fn new(nqn: impl Into<String>, devices: Vec<Arc<dyn Device>>) -> Self {
-        Self { nqn: nqn.into(), devices, hosts: Hosts::Any, in_capsule_bytes: IN_CAPSULE_DEFAULT_BYTES }
-    }
-}
-
-/// The hosts that may connect to the subsystem. Discovery is open to all who reach the port.
-#[derive(Clone, Debug)]
-pub enum Hosts {
-    /// Any host.
-    Any,
-    /// Hosts with these NQNs.
-    Listed(Vec<String>),
-}
-
-impl Hosts {
-    /// Whether the host with this NQN may connect.
-    #[must_use]
-    pub fn allow(&self, nqn: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Listed(list) => list.iter().any(|listed| listed == nqn),
-        }
-    }
-}
 
 /// A running target.
 pub struct Target {
-    config: Config,
-    serial: String,
-    controllers: Mutex<Table>,
-    listeners: OnceLock<Vec<SocketAddr>>,
+    state: Mutex<State>,
     started: Coarse,
     /// What peers did, for operators.
     pub counters: Counters,
     /// What hosts have read and written.
     pub usage: TotalUsage,
+}
+
+#[derive(Default)]
+struct State {
+    plan: Arc<Plan>,
+    controllers: Table,
 }
 
 /// Controllers by their ID.
@@ -104,37 +69,32 @@ impl Counters {
 /// The highest controller ID that may be given out (NVMe-oF: FFF0h and above are reserved).
 const LAST_CONTROLLER_ID: u16 = 0xffef;
 
+/// Why there is no controller for a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// The subsystem has gone meanwhile.
+    NoSubsystem,
+    /// The host is not allowed to use it.
+    Host,
+    /// There are as many controllers as there can be.
+    TooMany,
+}
+
 impl Target {
-    /// A target for `config`. It serves nobody until reactors run [`crate::Shard`]s for it.
-    ///
-    /// # Panics
-    /// If the in-capsule size is not a multiple of 16 up to [`IN_CAPSULE_MAX_BYTES`]: the caller checks what users say.
-    #[must_use]
-    pub fn new(config: Config) -> Arc<Self> {
-        let in_capsule = config.in_capsule_bytes;
-        assert!(in_capsule.is_multiple_of(16) && in_capsule <= IN_CAPSULE_MAX_BYTES, "in-capsule size {in_capsule}");
-        let serial = serial_number(&config.nqn);
+    /// A target that serves nothing yet.
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            config,
-            serial,
-            controllers: Mutex::default(),
-            listeners: OnceLock::new(),
+            state: Mutex::default(),
             started: Fine::now().coarse(),
             counters: Counters::default(),
             usage: TotalUsage::default(),
         })
     }
 
-    /// The subsystem's NQN.
+    /// What is served now.
     #[must_use]
-    pub fn nqn(&self) -> &str {
-        &self.config.nqn
-    }
-
-    /// The serial number that Identify Controller states: the same whenever the NQN is.
-    #[must_use]
-    pub fn serial(&self) -> &str {
-        &self.serial
+    pub fn plan(&self) -> Arc<Plan> {
+        self.state().plan.clone()
     }
 
     /// When the target was made.
@@ -143,51 +103,38 @@ impl Target {
         self.started
     }
 
-    /// The hosts that may connect.
-    #[must_use]
-    pub fn hosts(&self) -> &Hosts {
-        &self.config.hosts
-    }
-
-    /// Most in-capsule data of an I/O queue.
-    #[must_use]
-    pub fn in_capsule_bytes(&self) -> u32 {
-        self.config.in_capsule_bytes
-    }
-
-    /// The namespaces with their IDs, in order.
-    pub fn namespaces(&self) -> impl Iterator<Item = (u32, &Arc<dyn Device>)> {
-        (1..).zip(&self.config.devices)
-    }
-
-    /// Number of namespaces, which is also the highest ID.
-    #[must_use]
-    pub fn namespace_count(&self) -> u32 {
-        u32::try_from(self.config.devices.len()).expect("a command line does not hold so many devices")
-    }
-
-    /// The device of a namespace.
-    #[must_use]
-    pub fn device(&self, nsid: u32) -> Option<&Arc<dyn Device>> {
-        self.config.devices.get(nsid.checked_sub(1)? as usize)
-    }
-
-    /// Where the target listens; set once the listeners are bound.
-    pub fn set_listeners(&self, addresses: Vec<SocketAddr>) {
-        let _ = self.listeners.set(addresses);
-    }
-
     /// Where the target listens.
     #[must_use]
-    pub fn listeners(&self) -> &[SocketAddr] {
-        self.listeners.get().map_or(&[], Vec::as_slice)
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        self.plan().listeners()
     }
 
-    /// Makes a controller for a host; `None` if there are too many.
-    pub(crate) fn create_controller(&self, new: NewController) -> Option<Arc<Controller>> {
-        let mut table = self.table();
+    /// Serves by `plan` from now on. The number of controllers that ended: their subsystem has gone, or their host is
+    /// not allowed any more.
+    pub(crate) fn install(&self, plan: Arc<Plan>) -> usize {
+        let mut state = self.state();
+        let lost = |controller: &&Arc<Controller>| match controller.subsystem {
+            Some(id) => plan.by_id(id).is_none_or(|subsystem| !subsystem.hosts().allow(&controller.host_nqn)),
+            None => false,
+        };
+        let lost: Vec<_> = state.controllers.by_id.values().filter(lost).cloned().collect();
+        lost.iter().for_each(|controller| controller.end());
+        state.plan = plan;
+        lost.len()
+    }
+
+    /// Makes a controller for a host, for its subsystem or for discovery.
+    pub(crate) fn create_controller(&self, new: NewController) -> Result<Arc<Controller>, Denied> {
+        let mut state = self.state();
+        if let Some(id) = new.subsystem {
+            let subsystem = state.plan.by_id(id).ok_or(Denied::NoSubsystem)?;
+            if !subsystem.hosts().allow(&new.host_nqn) {
+                return Err(Denied::Host);
+            }
+        }
+        let table = &mut state.controllers;
         if table.by_id.len() >= CONTROLLERS {
-            return None;
+            return Err(Denied::TooMany);
         }
         let mut id = table.last_id;
         loop {
@@ -199,17 +146,17 @@ impl Target {
         table.last_id = id;
         let controller = Arc::new(Controller::new(id, new));
         table.by_id.insert(id, controller.clone());
-        Some(controller)
+        Ok(controller)
     }
 
     /// The controller with this ID, if it is there.
     pub(crate) fn controller(&self, id: u16) -> Option<Arc<Controller>> {
-        self.table().by_id.get(&id).cloned()
+        self.state().controllers.by_id.get(&id).cloned()
     }
 
     /// Forgets a controller whose association has ended.
     pub(crate) fn remove_controller(&self, id: u16) {
-        if let Some(controller) = self.table().by_id.remove(&id) {
+        if let Some(controller) = self.state().controllers.by_id.remove(&id) {
             controller.end();
         }
     }
@@ -217,18 +164,10 @@ impl Target {
     /// Controllers that hosts have now.
     #[must_use]
     pub fn controller_count(&self) -> usize {
-        self.table().by_id.len()
+        self.state().controllers.by_id.len()
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.controllers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// 20 characters that follow from the NQN (FNV-1a, 64 bits): two paths to one subsystem show the same serial number.
-fn serial_number(nqn: &str) -> String {
-    let hash = nqn
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("QP{hash:016X}")
 }

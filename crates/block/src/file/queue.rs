@@ -98,6 +98,10 @@ impl Queue for FileQueue {
         self.done.len() + self.running
     }
 
+    fn close(&mut self, ring: &mut Ring) {
+        ring.release(self.owner);
+    }
+
     fn arm(&mut self, ring: &mut Ring) -> Arm {
         if self.done.is_empty() { ring.arm_files(self.owner) } else { Arm::Busy }
     }

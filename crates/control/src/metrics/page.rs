@@ -153,11 +153,10 @@ fn peers(text: &mut Text, observer: &Observer) {
 fn namespaces(text: &mut Text, observer: &Observer) {
     let name = "qpair_namespace_size_bytes";
     text.family(name, Type::Gauge, "Size of a namespace.");
-    let target = observer.target();
-    for (nsid, device) in target.namespaces() {
-        let (nsid, info) = (nsid.to_string(), device.info());
-        let labels = [("subsystem", target.nqn()), ("nsid", &nsid), ("device", &info.name), ("kind", info.kind)];
-        text.sample(name, &labels, info.bytes());
+    for (subsystem, nsid, namespace) in observer.target().plan().namespaces() {
+        let (nsid, info) = (nsid.to_string(), namespace.device.info());
+        let labels = [("subsystem", subsystem.nqn()), ("nsid", &nsid), ("device", &info.name), ("kind", info.kind)];
+        text.sample(name, &labels, namespace.device.blocks() * u64::from(info.block_bytes));
     }
 }
 

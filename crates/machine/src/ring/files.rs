@@ -82,6 +82,12 @@ impl Files {
         self.done.push(Inbox::default());
     }
 
+    /// The owner has no tasks any more.
+    pub(super) fn release(&self, owner: Owner) {
+        let pending = self.slots.iter().any(|slot| slot.pending.as_ref().is_some_and(|pending| pending.owner == owner));
+        assert!(!pending && self.done[owner.index()].list.is_empty(), "an owner with file tasks is given back");
+    }
+
     /// See [`super::Ring::file`].
     pub(super) fn file(&mut self, file: Arc<File>) -> RingFile {
         self.registered.file(self.uring.as_mut(), file)

@@ -75,6 +75,11 @@ impl Interests {
         self.table.borrow_mut().ready.push(Vec::new());
     }
 
+    /// The owner takes no readiness any more.
+    pub(super) fn release(&self, owner: Owner) {
+        self.table.borrow_mut().ready[owner.index()].clear();
+    }
+
     /// Registers a socket for life.
     pub(super) fn register(&self, source: &mut impl Source, owner: Owner, key: u32) -> io::Result<Rc<State>> {
         let mut table = self.table.borrow_mut();

@@ -117,6 +117,8 @@ pub struct Ring {
     interests: Rc<Interests>,
     waker: Waker,
     owners: u32,
+    /// Owners that were given back.
+    released: Vec<Owner>,
 }
 
 impl Ring {
@@ -139,7 +141,7 @@ impl Ring {
         let events = mio::Events::with_capacity(MAX_EVENTS);
         let (choice, uring) = kind.make()?;
         let files = Files::new(uring, waker.clone());
-        Ok(Self { files, choice, poll, events, interests, waker, owners: 0 })
+        Ok(Self { files, choice, poll, events, interests, waker, owners: 0, released: Vec::new() })
     }
 
     /// What kind it is, and why if that was left to it.
@@ -159,12 +161,26 @@ impl Ring {
     /// # Panics
     /// If [`MAX_OWNERS`] are taken: owners are for queues and tables, not for connections.
     pub fn owner(&mut self) -> Owner {
-        assert!((self.owners as usize) < MAX_OWNERS, "owners are never given back");
+        if let Some(owner) = self.released.pop() {
+            return owner;
+        }
+        assert!((self.owners as usize) < MAX_OWNERS, "all owners are taken");
         let owner = Owner(self.owners);
         self.owners += 1;
         self.interests.add_owner();
         self.files.add_owner();
         owner
+    }
+
+    /// Gives an owner back. It must not be used any more; sockets that were registered for it may still be dropped.
+    ///
+    /// # Panics
+    /// If file tasks of it are pending, or done and not taken.
+    pub fn release(&mut self, owner: Owner) {
+        assert!(!self.released.contains(&owner), "an owner is given back once");
+        self.files.release(owner);
+        self.interests.release(owner);
+        self.released.push(owner);
     }
 
     /// Takes a connected socket over: makes it non-blocking, without Nagle's delay, with large buffers, and registers

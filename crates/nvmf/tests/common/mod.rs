@@ -23,8 +23,9 @@ use block::Device;
 use block::spec::{Defaults, Spec};
 use machine::reactor::Mode;
 use machine::ring::RingKind;
+use qpair_nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
 use qpair_nvmf::stats::Served;
-use qpair_nvmf::{Config, Hosts, Options, Server, Target};
+use qpair_nvmf::{Changes, Hosts, Layout, Options, Server, Subsystem, Target};
 use wire::nvme::{Cc, ConnectData, ConnectResult, Nqn, Sqe, property};
 use wire::tcp::digest::Digests;
 use zerocopy::IntoBytes;
@@ -69,32 +70,58 @@ pub fn ring_kind() -> RingKind {
 pub struct Rig {
     pub target: Arc<Target>,
     pub addr: SocketAddr,
+    /// What is served.
+    pub layout: Layout,
     server: Option<Server>,
 }
 
 impl Rig {
     /// On one reactor, with these devices.
     pub fn new(names: &[&str]) -> Self {
-        Self::with(Config::new(NQN, devices(names)), 1, Mode::Shared)
+        Self::with(Subsystem::new(NQN, devices(names)), 1, Mode::Shared)
     }
 
     /// On two reactors: connections go to them in turns.
     pub fn on_two_reactors(names: &[&str]) -> Self {
-        Self::with(Config::new(NQN, devices(names)), 2, Mode::Shared)
+        Self::with(Subsystem::new(NQN, devices(names)), 2, Mode::Shared)
     }
 
-    pub fn with(config: Config, reactors: usize, mode: Mode) -> Self {
-        let target = Target::new(config);
+    pub fn with(subsystem: Subsystem, reactors: usize, mode: Mode) -> Self {
         let listen = vec!["127.0.0.1:0".parse().expect("an address")];
-        let options = Options { listen, reactors, mode, ring: ring_kind(), cpus: Vec::new() };
-        let server = Server::start(target.clone(), &options).expect("a port and threads");
+        Self::of(Layout { subsystems: vec![subsystem], listen, referrals: Vec::new() }, reactors, mode)
+    }
+
+    pub fn of(layout: Layout, reactors: usize, mode: Mode) -> Self {
+        let options = Options { reactors, mode, ring: ring_kind(), cpus: Vec::new() };
+        let server = Server::start(&layout, &options).expect("a port and threads");
+        let target = server.target().clone();
         let addr = target.listeners()[0];
-        Self { target, addr, server: Some(server) }
+        Self { target, addr, layout, server: Some(server) }
     }
 
     pub fn allowing(names: &[&str], hosts: &[&str]) -> Self {
         let hosts = Hosts::Listed(hosts.iter().map(|&nqn| nqn.to_owned()).collect());
-        Self::with(Config { hosts, ..Config::new(NQN, devices(names)) }, 1, Mode::Shared)
+        Self::with(Subsystem { hosts, ..Subsystem::new(NQN, devices(names)) }, 1, Mode::Shared)
+    }
+
+    /// Changes what is served.
+    pub fn apply(&mut self, change: impl FnOnce(&mut Layout)) -> Changes {
+        change(&mut self.layout);
+        self.server().apply(&self.layout).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().expect("it runs")
+    }
+
+    /// In-capsule data of the first subsystem's I/O queues, in bytes.
+    pub fn in_capsule_bytes(&self) -> u32 {
+        self.layout.subsystems[0].in_capsule_bytes
+    }
+
+    /// The device of a namespace of the first subsystem.
+    pub fn device(&self, nsid: u32) -> Arc<dyn Device> {
+        self.layout.subsystems[0].namespaces[&nsid].clone()
     }
 
     /// Stops the target; how long that took.
@@ -149,6 +176,7 @@ pub fn connect_data_of(cntlid: u16, subsystem: &str, host: &str) -> ConnectData 
 pub struct Association {
     pub admin: Host,
     pub cntlid: u16,
+    pub subsystem: String,
     pub addr: SocketAddr,
     pub digests: Digests,
     /// In-capsule data of the I/O queues, in bytes.
@@ -169,14 +197,22 @@ impl Association {
 
     /// Connected to a subsystem, not enabled.
     pub fn connected(rig: &Rig, subsystem: &str, digests: Digests, kato_ms: u32) -> Self {
-        let mut admin = Host::open(rig.addr, digests, DEPTH);
+        let mut association = Self::at(rig.addr, subsystem, digests, kato_ms);
+        association.in_capsule_bytes = rig.in_capsule_bytes();
+        association
+    }
+
+    /// The same at an address, with the default in-capsule size.
+    pub fn at(addr: SocketAddr, subsystem: &str, digests: Digests, kato_ms: u32) -> Self {
+        let mut admin = Host::open(addr, digests, DEPTH);
         let data = connect_data_of(ANY_CONTROLLER, subsystem, HOST);
         let connect = Sqe::connect(0, DEPTH - 1, kato_ms, 0);
         let done = admin.run(connect, Data::Capsule(data.as_bytes()));
         assert!(done.status().is_success(), "Connect: {}", done.status());
         admin.queue_is_there(8192, false);
         let cntlid = ConnectResult::from_result(done.result()).cntlid;
-        Self { admin, cntlid, addr: rig.addr, digests, in_capsule_bytes: rig.target.in_capsule_bytes() }
+        let in_capsule_bytes = IN_CAPSULE_DEFAULT_BYTES;
+        Self { admin, cntlid, subsystem: subsystem.to_owned(), addr, digests, in_capsule_bytes }
     }
 
     /// What a kernel does: CC.EN = 1, then CSTS.RDY = 1.
@@ -208,7 +244,7 @@ impl Association {
     pub fn try_io(&self, qid: u16, depth: u16, flow_control_disabled: bool) -> (Host, Done) {
         let mut host = Host::open(self.addr, self.digests, depth);
         let cattr = if flow_control_disabled { wire::nvme::fabrics::CATTR_DISABLE_SQ_FLOW_CONTROL } else { 0 };
-        let data = connect_data(self.cntlid);
+        let data = connect_data_of(self.cntlid, &self.subsystem, HOST);
         let done = host.run(Sqe::connect(qid, depth - 1, 0, cattr), Data::Capsule(data.as_bytes()));
         if done.status().is_success() {
             host.queue_is_there(self.in_capsule_bytes, flow_control_disabled);

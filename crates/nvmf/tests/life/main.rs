@@ -4,6 +4,7 @@
 mod common;
 
 mod counts;
+mod layout;
 mod model;
 mod slow;
 mod stop;

@@ -5,7 +5,7 @@
 
 use machine::reactor::Mode;
 use proptest::prelude::*;
-use qpair_nvmf::Config;
+use qpair_nvmf::Subsystem;
 use wire::nvme::{DsmRange, Sqe};
 use wire::tcp::digest::Digests;
 use zerocopy::IntoBytes;
@@ -156,10 +156,10 @@ fn run(case: &Case) {
     let file = format!("{}/disk.img,size={DISK},bs=512", directory.path().display());
     let names = [format!("ram:{DISK},bs=512"), format!("ram:{DISK},bs=4096"), file];
     let config =
-        Config { in_capsule_bytes: case.in_capsule_bytes, ..Config::new(NQN, devices(&[&names[case.device]])) };
+        Subsystem { in_capsule_bytes: case.in_capsule_bytes, ..Subsystem::new(NQN, devices(&[&names[case.device]])) };
     let mode = if case.spin { Mode::Spin(std::time::Duration::from_micros(50)) } else { Mode::Shared };
     let rig = Rig::with(config, 2, mode);
-    let info = rig.target.device(1).expect("it is there").info().clone();
+    let info = rig.device(1).info().clone();
     let mut association = Association::new(&rig);
     let queue = |association: &mut Association, number: usize| {
         association.digests = digests(case, number);

@@ -7,19 +7,23 @@ use std::time::{Duration, Instant};
 use block::{Completion, Completions, Data, Device, Features, Identity, Info, Queue, Refused, Request, Returned};
 use machine::reactor::{Arm, Mode};
 use machine::ring::Ring;
-use qpair_nvmf::Config;
+use qpair_nvmf::Subsystem;
 use wire::nvme::{Sqe, Status};
 
 use crate::common::{self, Association, NQN, Raw, Rig, pdu};
 
 const DELAY: Duration = Duration::from_millis(300);
 
-struct Slow(Info);
+pub(crate) struct Slow(Info);
 
 impl Slow {
-    fn device() -> Arc<dyn Device> {
-        Arc::new(Self(Info {
-            name: "slow".to_owned(),
+    pub(crate) fn device() -> Arc<dyn Device> {
+        Arc::new(Self::named("slow"))
+    }
+
+    fn named(name: &str) -> Self {
+        Self(Info {
+            name: name.to_owned(),
             kind: "slow",
             block_bytes: 512,
             blocks: 2048,
@@ -27,7 +31,7 @@ impl Slow {
             max_transfer_bytes: 128 << 10,
             features: Features::default(),
             identity: Identity::from_uuid("6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a UUID")),
-        }))
+        })
     }
 }
 
@@ -38,6 +42,25 @@ impl Device for Slow {
 
     fn open_queue(&self, _ring: &mut Ring) -> std::io::Result<Box<dyn Queue>> {
         Ok(Box::new(SlowQueue(VecDeque::new())))
+    }
+}
+
+/// A device without queues.
+pub(crate) struct Broken(Slow);
+
+impl Broken {
+    pub(crate) fn device() -> Arc<dyn Device> {
+        Arc::new(Self(Slow::named("broken")))
+    }
+}
+
+impl Device for Broken {
+    fn info(&self) -> &Info {
+        &self.0.0
+    }
+
+    fn open_queue(&self, _ring: &mut Ring) -> std::io::Result<Box<dyn Queue>> {
+        Err(std::io::Error::other("out of order"))
     }
 }
 
@@ -70,11 +93,11 @@ impl Queue for SlowQueue {
 }
 
 fn rig() -> Rig {
-    Rig::with(Config::new(NQN, vec![Slow::device()]), 2, Mode::Shared)
+    Rig::with(Subsystem::new(NQN, vec![Slow::device()]), 2, Mode::Shared)
 }
 
 /// Writes of both ways, all at the device.
-fn submitted(association: &Association, qid: u16) -> Raw {
+pub(crate) fn submitted(association: &Association, qid: u16) -> Raw {
     let mut io = Raw::io(association.addr, association.cntlid, qid, 32, 4, common::NO_DIGESTS);
     io.command(Sqe::write(1, 8, 8, false).with_data_by_transport(4096).with_cid(1), &[]);
     let ttag = io.pdu().r2t().ttag.get();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use block::ram::RamDevice;
 use machine::clock::Fine;
-use qpair_nvmf::{Config, Stepper, Target};
+use qpair_nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
+use qpair_nvmf::{Stepper, Subsystem, Target};
 use wire::nvme::{Cc, ConnectData, ConnectResult, DsmRange, LogRequest, Nqn, Sqe, property};
 use zerocopy::IntoBytes;
 
@@ -38,8 +39,8 @@ struct World {
 /// Runs a script; how many reads brought what they should.
 pub fn run(input: &[u8]) -> usize {
     let device = RamDevice::new("ram:stateful", BLOCKS * BLOCK as u64, None, false, None).expect("a small disk");
-    let target = Target::new(Config::new(NQN, vec![Arc::new(device)]));
-    let stepper = Stepper::new(target.clone()).expect("descriptors and memory");
+    let stepper = Stepper::new(vec![Subsystem::new(NQN, vec![Arc::new(device)])]).expect("descriptors and memory");
+    let target = stepper.target().clone();
     let mut world = World {
         stepper,
         target,
@@ -153,7 +154,7 @@ impl World {
                 let kind = Kind::Write { lba, blocks, number: self.writes };
                 let sqe = Sqe::write(1, lba, blocks as u32, blocks.is_multiple_of(2));
                 let bytes = Model::bytes(lba, blocks, self.writes);
-                let capsule = in_capsule && bytes.len() <= self.target.in_capsule_bytes() as usize;
+                let capsule = in_capsule && bytes.len() <= IN_CAPSULE_DEFAULT_BYTES as usize;
                 let sqe = if capsule { sqe.with_data_in_capsule(bytes.len() as u32) } else { sqe };
                 let (data, by_transport) = if capsule { (&bytes[..], 0) } else { (&[][..], bytes.len() as u32) };
                 (kind, peer.command(sqe, data, by_transport, kind))

@@ -68,15 +68,16 @@ struct ReactorShares {
 
 /// Hosts can connect: what is served, and how to reach it.
 pub(super) fn listening(server: &Server, options: &Options, metrics: Option<&Metrics>, json: bool) -> io::Result<()> {
-    let target = server.target();
+    let plan = server.target().plan();
+    let (listeners, subsystem) = (plan.listeners(), &plan.subsystems()[0]);
     let mut out = io::stdout().lock();
     if json {
         let line = Listening {
             schema: SCHEMA,
             event: "listening",
-            listen: target.listeners(),
-            nqn: target.nqn(),
-            namespaces: target.namespaces().map(|(nsid, device)| namespace(nsid, device.info())).collect(),
+            listen: &listeners,
+            nqn: subsystem.nqn(),
+            namespaces: subsystem.namespaces().iter().map(|(nsid, it)| namespace(*nsid, it.device.info())).collect(),
             reactors: options.reactors,
             ring: ring_kind(server).name(),
             ring_reason: no_uring(server).map(|reason| reason.why.as_str()),
@@ -86,9 +87,9 @@ pub(super) fn listening(server: &Server, options: &Options, metrics: Option<&Met
         writeln!(out)?;
         return out.flush();
     }
-    writeln!(out, "serving {}", target.nqn())?;
-    for (nsid, device) in target.namespaces() {
-        let info = device.info();
+    writeln!(out, "serving {}", subsystem.nqn())?;
+    for (nsid, namespace) in subsystem.namespaces() {
+        let info = namespace.device.info();
         let access = if info.features.read_only { ", read-only" } else { "" };
         let (size, block) = (format_size(info.bytes()), info.block_bytes);
         writeln!(
@@ -103,11 +104,11 @@ pub(super) fn listening(server: &Server, options: &Options, metrics: Option<&Met
     if let Some(metrics) = metrics {
         writeln!(out, "metrics at http://{}/metrics", metrics.address())?;
     }
-    for address in target.listeners() {
+    for address in &listeners {
         let (ip, port) = (reachable(address), address.port());
         writeln!(out, "on {address}; from Linux:")?;
         writeln!(out, "  nvme discover -t tcp -a {ip} -s {port}")?;
-        writeln!(out, "  nvme connect -t tcp -a {ip} -s {port} -n {}", target.nqn())?;
+        writeln!(out, "  nvme connect -t tcp -a {ip} -s {port} -n {}", subsystem.nqn())?;
     }
     out.flush()
 }

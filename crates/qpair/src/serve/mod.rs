@@ -7,7 +7,6 @@ mod supervise;
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use control::config::{Config, Hosts, Machine};
 use control::metrics::Metrics;
 use machine::os;
 use machine::reactor::{Mode, on_panic_abort};
-use nvmf::{Options, Server, StartError, Target};
+use nvmf::{ApplyError, Layout, Options, Server, StartError};
 
 pub(crate) use self::args::{Args, Flags};
 use crate::signals;
@@ -40,10 +39,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     let config = args.flags.config()?;
     let options = options(&config)?;
-    let target = target(&config)?;
+    let layout = layout(&config)?;
     let (wake, woken) = mpsc::channel();
     signals::watch(false, move |_| wake.send(()).unwrap_or_default())?;
-    let server = Server::start(target, &options).map_err(explain)?;
+    let server = Server::start(&layout, &options).map_err(explain)?;
     let metrics = metrics(&config, &server)?;
     announce::listening(&server, &options, metrics.as_ref(), args.json)?;
     if os::is_ward() {
@@ -61,7 +60,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 fn metrics(config: &Config, server: &Server) -> Result<Option<Metrics>, String> {
     let Some(address) = config.metrics else { return Ok(None) };
     let started = Metrics::start(address, server.observer());
-    started.map(Some).map_err(|error| explain(StartError::Listen(address, error)).replace("--listen", "--metrics"))
+    started
+        .map(Some)
+        .map_err(|error| explain(ApplyError::Listen(address, error).into()).replace("--listen", "--metrics"))
 }
 
 /// Stops the server and says how it went.
@@ -76,7 +77,7 @@ fn finish(server: Server, json: bool) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Opens the devices of the one subsystem. Two names for one file fail in the second: it is locked.
-fn target(config: &Config) -> Result<Arc<Target>, block::OpenError> {
+fn layout(config: &Config) -> Result<Layout, block::OpenError> {
     let subsystem = &config.subsystems[0];
     let mut devices = Vec::new();
     for namespace in &subsystem.namespaces {
@@ -90,7 +91,9 @@ fn target(config: &Config) -> Result<Arc<Target>, block::OpenError> {
         Hosts::Unsaid | Hosts::Any => nvmf::Hosts::Any,
         Hosts::Listed(list) => nvmf::Hosts::Listed(list.iter().map(|nqn| nqn.as_str().to_owned()).collect()),
     };
-    Ok(Target::new(nvmf::Config { nqn, devices, hosts, in_capsule_bytes: config.machine.in_capsule_bytes }))
+    let in_capsule_bytes = config.machine.in_capsule_bytes;
+    let subsystem = nvmf::Subsystem { hosts, in_capsule_bytes, ..nvmf::Subsystem::new(nqn, devices) };
+    Ok(Layout { subsystems: vec![subsystem], listen: config.listeners.clone(), referrals: Vec::new() })
 }
 
 /// Reactors, their cores, and what they do without work.
@@ -108,13 +111,13 @@ fn options(config: &Config) -> Result<Options, String> {
             allowed.len()
         );
     }
-    Ok(Options { listen: config.listeners.clone(), reactors: *reactors, mode, ring: *ring, cpus: cpus.clone() })
+    Ok(Options { reactors: *reactors, mode, ring: *ring, cpus: cpus.clone() })
 }
 
 /// Says what to do about an error of the start.
 fn explain(error: StartError) -> String {
     match &error {
-        StartError::Listen(address, source) => {
+        StartError::Apply(ApplyError::Listen(address, source)) => {
             let hint = match source.kind() {
                 io::ErrorKind::AddrInUse => format!(
                     "Another program uses the port, perhaps another qpair: stop it, or take any free port with \
@@ -127,6 +130,6 @@ fn explain(error: StartError) -> String {
             };
             format!("{error}\n  {hint}")
         }
-        StartError::Reactor(_) => error.to_string(),
+        StartError::Reactor(_) | StartError::Apply(_) => error.to_string(),
     }
 }

@@ -382,6 +382,10 @@ impl Queue for TcpQueue {
         }
     }
 
+    fn close(&mut self, ring: &mut Ring) {
+        ring.release(self.owner);
+    }
+
     fn arm(&mut self, ring: &mut Ring) -> Arm {
         if !self.over.is_empty() {
             return Arm::Busy;

@@ -79,6 +79,9 @@ pub const SLOT_BATCH: usize = 64;
 pub const SLOT_KEPT: usize = 2 * SLOT_BATCH;
 /// Retired slots that a handle keeps until their last reader is gone; more wait in the common stock, for anybody.
 pub const SLOT_RETIRED: usize = 2 * SLOT_BATCH;
+/// Retired slots that a handle gathers, while others use the map too, before it moves the common epoch on to free them:
+/// one write to a word that all share for so many slots.
+pub const SLOT_SETTLED: usize = 32;
 /// Slots that an idle handle holds on to at most: a slot map needs so many spare ones for each handle.
 pub const SLOT_HELD: usize = SLOT_KEPT + SLOT_RETIRED;
 /// Slots that a handle has written and not yet put into the table; with more it does so at once. A single run may have
@@ -96,5 +99,5 @@ pub const MAX_LOAN_PASSES: usize = 64;
 
 const _: () =
     assert!(HUGE_PAGE_BYTES.is_multiple_of(MAP_GRANULE_BYTES) && MAP_GRANULE_BYTES.is_multiple_of(BUFFER_ALIGN));
-const _: () = assert!(SLOT_ZERO_BYTES.is_power_of_two() && SLOT_BATCH <= SLOT_KEPT);
+const _: () = assert!(SLOT_ZERO_BYTES.is_power_of_two() && SLOT_BATCH <= SLOT_KEPT && SLOT_SETTLED < SLOT_RETIRED);
 const _: () = assert!(MAX_REACTORS == 64 && MAX_LOAN_PASSES == 64, "both are the bits of a u64");

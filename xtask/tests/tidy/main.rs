@@ -6,6 +6,7 @@
 //! | `words.rs` | where `unsafe` and `cfg(target_os)` may stand, macros that must not stay, how a file begins |
 //! | `reach.rs` | every source file is compiled, every fuzz target is built and has a corpus |
 //! | `floors.rs` | imports point downwards only |
+//! | `shared.rs` | locks and atomic read-modify-writes of the data path, each with its reason in `shared.txt` |
 //!
 //! A rule returns the places that break it, one line each.
 #![forbid(unsafe_code)]
@@ -13,6 +14,7 @@
 mod floors;
 mod length;
 mod reach;
+mod shared;
 mod source;
 mod words;
 
@@ -75,4 +77,12 @@ fn fuzz_targets_are_complete() {
 #[test]
 fn imports_point_downwards() {
     holds("a floor knows nothing of those above it", floors::dependencies());
+}
+
+#[test]
+fn reactors_share_no_writes_per_io() {
+    holds(
+        "each lock and atomic change on the data path is in shared.txt with its reason",
+        shared::writes(&Tree::read(), include_str!("shared.txt")),
+    );
 }

@@ -16,6 +16,7 @@ pub(super) enum Spent {
 }
 
 #[derive(Debug)]
+#[repr(align(128))]
 struct PollerWords {
     name: &'static str,
     runs: Word,
@@ -23,8 +24,9 @@ struct PollerWords {
     units: Word,
 }
 
-/// The account of one reactor.
+/// The account of one reactor. Its words are written in every pass: on cache lines of their own.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(super) struct Account {
     busy: Word,
     idle: Word,

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +22,7 @@ use crate::region::Pool;
 pub struct RingFile(Rc<Inner>);
 
 struct Inner {
-    file: Arc<File>,
+    file: Arc<OneRings>,
     /// The ring's identity and the place in its table.
     place: Option<(u32, u32)>,
     /// Of the ring, which takes the file out of its table.
@@ -29,15 +30,34 @@ struct Inner {
 }
 
 impl RingFile {
-    /// The file itself.
-    #[must_use]
-    pub fn file(&self) -> &Arc<File> {
+    /// The file itself, for jobs of this ring's workers to hold.
+    pub(super) fn file(&self) -> &Arc<OneRings> {
         &self.0.file
     }
 
     /// Where the ring with this identity has it.
     pub(super) fn place(&self, ring: u32) -> Option<u32> {
         self.0.place.filter(|place| place.0 == ring).map(|place| place.1)
+    }
+}
+
+/// A file, counted for one ring: each job of a worker raises and lowers the count, and it must not be one that all
+/// reactors with this file write to.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct OneRings(Arc<File>);
+
+impl OneRings {
+    pub(super) fn new(file: Arc<File>) -> Arc<Self> {
+        Arc::new(Self(file))
+    }
+}
+
+impl Deref for OneRings {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
     }
 }
 
@@ -101,7 +121,7 @@ impl Registered {
                 }
             }
         }
-        RingFile(Rc::new(Inner { file, place, gone: Rc::clone(&self.gone) }))
+        RingFile(Rc::new(Inner { file: OneRings::new(file), place, gone: Rc::clone(&self.gone) }))
     }
 
     /// Takes files that are not used any more out of the table, which closes them.

@@ -11,6 +11,8 @@ pub struct Waker {
     shared: Arc<Shared>,
 }
 
+/// Alone on its cache lines: the flag is written whenever its reactor falls asleep or wakes.
+#[repr(align(128))]
 struct Shared {
     flag: SleepFlag,
     signal: mio::Waker,

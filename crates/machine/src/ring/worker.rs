@@ -3,7 +3,6 @@
 //! Jobs and completions go through two bounded queues without locks. How a worker that finds no job sleeps, and why no
 //! job is left lying, is told in `idle.rs`.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam_queue::ArrayQueue;
 
 use super::idle::Idle;
+use super::registered::OneRings;
 use super::{FileOp, Waker};
 use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS};
 use crate::os;
@@ -20,7 +20,7 @@ use crate::region::RawBytes;
 /// A task on its way to a worker.
 pub(super) struct Job {
     pub(super) slot: u32,
-    pub(super) file: Arc<File>,
+    pub(super) file: Arc<OneRings>,
     pub(super) op: FileOp,
     /// Of the buffer that the ring's table keeps until the job's completion is in.
     pub(super) bytes: Option<RawBytes>,
@@ -161,7 +161,7 @@ mod tests {
         let ring = Ring::of(RingKind::Portable).expect("a ring");
         // No threads: this test is the worker.
         let workers = Workers { shared: Arc::new(Shared::new(&ring.waker())), threads: Vec::new() };
-        let file = Arc::new(tempfile::tempfile().expect("a file"));
+        let file = OneRings::new(Arc::new(tempfile::tempfile().expect("a file")));
         let job = |slot| Job { slot, file: Arc::clone(&file), op: FileOp::Sync, bytes: None };
         let end = || {
             workers.shared.carry_out(workers.shared.next().expect("a job"));

@@ -107,6 +107,7 @@ pub struct Key {
 
 /// The commands of one host to one namespace, on one reactor.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Cell {
     key: Key,
     kinds: [KindWords; Kind::ALL.len()],
@@ -130,8 +131,9 @@ struct ErrorWords {
     count: Word,
 }
 
-/// What one reactor has done. Shared with readers.
+/// What one reactor has done. Shared with readers; its words are on cache lines of their own.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct ReactorStats {
     stages: [Word; Stage::ALL.len()],
     connections: Word,

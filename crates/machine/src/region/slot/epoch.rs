@@ -77,6 +77,11 @@ impl Epochs {
         self.now.0.load(Ordering::SeqCst)
     }
 
+    /// Whether there are several ledgers: then each write to `now` costs the others a cache miss.
+    pub(super) fn is_shared(&self) -> bool {
+        self.taken.0.load(Ordering::Relaxed).count_ones() > 1
+    }
+
     /// Step 6: makes the epoch larger than `tag`.
     pub(super) fn advance(&self, tag: u64) {
         if self.now() == tag {

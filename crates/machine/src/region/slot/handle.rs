@@ -16,7 +16,8 @@ use super::epoch::{Epochs, Ledger, Lent};
 use super::stock::Retired;
 use super::{Full, Landing, Shape, SlotMap, UNMAPPED};
 use crate::limits::{
-    FRESH_PREFETCH_SLOTS, LENT_PREFETCH_BYTES, SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_LANDED, SLOT_RETIRED, SLOT_STAGED,
+    FRESH_PREFETCH_SLOTS, LENT_PREFETCH_BYTES, SLOT_BATCH, SLOT_HELD, SLOT_KEPT, SLOT_LANDED, SLOT_RETIRED,
+    SLOT_SETTLED, SLOT_STAGED,
 };
 use crate::region::prefetch::prefetch;
 use crate::sync::Ordering;
@@ -69,9 +70,9 @@ impl SlotHandle {
     /// If no pass is open.
     pub fn end(&mut self) {
         self.ledger.end();
-        if let Some(last) = self.retired.back() {
-            self.epochs().advance(last.tag);
-            self.reclaim(self.epochs().horizon());
+        let gathered = if self.epochs().is_shared() { SLOT_SETTLED } else { 1 };
+        if self.retired.len() >= gathered || self.free.is_empty() {
+            self.settle();
         }
         if self.free.len() > SLOT_KEPT {
             // The coldest are at the front.
@@ -388,6 +389,14 @@ impl SlotHandle {
         map.stock.open().retire(self.retired.drain(..));
     }
 
+    /// Lets what is retired go as soon as its readers are through, and frees what has none any more.
+    fn settle(&mut self) {
+        if let Some(last) = self.retired.back() {
+            self.epochs().advance(last.tag);
+            self.reclaim(self.epochs().horizon());
+        }
+    }
+
     /// Frees what was retired before the horizon; what was retired first is used first.
     fn reclaim(&mut self, horizon: u64) {
         let free = self.retired.partition_point(|retired| retired.tag < horizon);
@@ -450,5 +459,27 @@ mod tests {
         assert_ne!(old, seen);
         one.retire(old);
         assert_eq!(*one.lend(0, 0..512), [[3; 100].as_slice(), &[1; 300], &[2; 112]].concat());
+    }
+
+    /// The epoch is the one word that all writers of a map write to.
+    #[test]
+    fn the_common_epoch_is_moved_once_for_many_overwrites() {
+        let map = SlotMap::new(1, 512, 2 * SLOT_HELD).unwrap();
+        let mut one = map.handle();
+        let mut write = |count: usize| {
+            let before = map.epochs.now();
+            for _ in 0..count {
+                one.begin();
+                one.write(0, 0, &[1; 512]).unwrap();
+                one.end();
+            }
+            map.epochs.now() - before
+        };
+        // The first one overwrites nothing.
+        assert_eq!(write(6), 5, "alone: nobody else minds");
+        let other = map.handle();
+        assert_eq!(write(10 * SLOT_SETTLED), 10);
+        drop(other);
+        assert_eq!(write(5), 5);
     }
 }

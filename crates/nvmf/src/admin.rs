@@ -17,7 +17,7 @@ use crate::{features, identify, logs};
 /// # Errors
 /// The status to answer with.
 pub(crate) fn execute(
-    session: &Session,
+    session: &mut Session,
     controller: &Arc<Controller>,
     pass: &Pass<'_>,
     sqe: &Sqe,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   check ▶ bind new listeners ▶ every reactor opens its new queues     nothing is different yet: a failure ends here
-//!         ▶ every reactor goes by the new plan ▶ Connect and admin commands do ▶ accept at the new listeners
+//!         ▶ every reactor goes by the new plan ▶ Connect and admin commands do ▶ hosts are told ▶ accept
 //!         ▶ what devices had of namespaces that went is back ▶ those devices are closed
 //! ```
 
@@ -65,6 +65,8 @@ impl Server {
         let mut changes = Changes::between(&old, &new);
         let drained = self.install(&new)?;
         changes.controllers_ended = self.target().install(new.clone());
+        let told = Arc::new(changes.clone());
+        self.order(|| Order::Notify(told.clone()));
         let (reply, accepting) = mpsc::channel();
         self.listen(Listen::Install(reply));
         self.wait(&accepting)?;

@@ -21,6 +21,8 @@ pub struct Changes {
     pub listeners_added: Vec<SocketAddr>,
     /// Addresses that are not listened on any more. Connections that came through them stay.
     pub listeners_removed: Vec<SocketAddr>,
+    /// Whether the discovery log is another one: subsystems, who may use them, listeners, referrals.
+    pub discovery_log: bool,
     /// Controllers that lost their subsystem, or whose host is not allowed any more.
     pub controllers_ended: usize,
     /// Whether devices still had requests for namespaces that went after [`crate::limits::DRAIN`]. Such a device is
@@ -39,12 +41,14 @@ pub struct Changed {
     pub nsid: u32,
     /// What its device is called.
     pub device: String,
+    /// Its subsystem's number.
+    pub(crate) subsystem: u32,
 }
 
 impl Changed {
     fn new((subsystem, nsid, namespace): (&Served, u32, &Namespace)) -> Self {
         let device = namespace.device.info().name.clone();
-        Self { nqn: subsystem.nqn().to_owned(), nsid, device }
+        Self { nqn: subsystem.nqn().to_owned(), nsid, device, subsystem: subsystem.id }
     }
 }
 
@@ -80,7 +84,14 @@ impl Changes {
             namespaces_resized: resized.map(Changed::new).collect(),
             listeners_added: addresses(new, old),
             listeners_removed: addresses(old, new),
+            discovery_log: old.generation != new.generation,
             ..Self::default()
         }
+    }
+
+    /// The IDs of this subsystem's namespaces that came, went or have another size.
+    pub(crate) fn namespaces_of(&self, subsystem: u32) -> impl Iterator<Item = u32> {
+        let all = [&self.namespaces_added, &self.namespaces_removed, &self.namespaces_resized];
+        all.into_iter().flatten().filter(move |changed| changed.subsystem == subsystem).map(|changed| changed.nsid)
     }
 }

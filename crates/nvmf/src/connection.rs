@@ -19,6 +19,7 @@ use wire::tcp::controller::{Controller as Wire, Event, Limits as WireLimits};
 use wire::tcp::digest::Crc32c;
 
 use crate::answer::Answer;
+use crate::changes::Changes;
 use crate::command::{About, Command, Payload, Stage};
 use crate::end::End;
 use crate::engine::{Owner, Pass, Wait};
@@ -388,6 +389,14 @@ impl Connection {
     pub(crate) fn retry(&mut self, pass: &mut Pass<'_>, slot: Slot) {
         if self.session.check(pass.now).is_ok() {
             self.drive(pass, slot);
+        }
+    }
+
+    /// What is served has changed: its host is told if it wants to be.
+    pub(crate) fn notice(&mut self, pass: &mut Pass<'_>, changes: &Changes) {
+        self.session.notice(changes);
+        while let Some((slot, event)) = self.session.events.next() {
+            self.respond(pass, slot, Status::SUCCESS, event.to_result());
         }
     }
 

@@ -2,11 +2,11 @@
 //!
 //! No feature is saveable or changes per namespace.
 
-use wire::nvme::feature::{QueueCounts, capability, fid, select};
+use wire::nvme::feature::{QueueCounts, capability, event_config, fid, select};
 use wire::nvme::{Sqe, Status};
 
 use crate::answer::Answer;
-use crate::controller::{Controller, keep_alive_timer};
+use crate::controller::{Controller, Kind, keep_alive_timer};
 use crate::limits::IO_QUEUES;
 
 /// What Get Features and Set Features know about a feature.
@@ -66,9 +66,7 @@ pub(crate) fn set(controller: &Controller, sqe: &Sqe) -> Result<Answer, Status> 
             Ok(Answer::result(QueueCounts::of(granted.into()).to_dword().into()))
         }
         fid::ASYNC_EVENT_CONFIG => {
-            // OAES names no event; those of SMART are always allowed to be asked for.
-            let known = wire::nvme::feature::event_config::SMART;
-            if value & !known != 0 {
+            if value & !events(controller.kind) != 0 {
                 return Err(Status::INVALID_FIELD.with_dnr());
             }
             controller.set_async_events(value);
@@ -80,11 +78,19 @@ pub(crate) fn set(controller: &Controller, sqe: &Sqe) -> Result<Answer, Status> 
     }
 }
 
-/// A discovery controller has the keep-alive timer alone.
+/// The events that a host may ask for: those that OAES names, and those of SMART, which never come.
+fn events(kind: Kind) -> u32 {
+    match kind {
+        Kind::Io => event_config::SMART | event_config::NAMESPACE_ATTRIBUTE,
+        Kind::Discovery => event_config::DISCOVERY_CHANGE,
+    }
+}
+
+/// A discovery controller has the keep-alive timer and its events alone.
 pub(crate) fn of_discovery(controller: &Controller, sqe: &Sqe) -> Result<Answer, Status> {
     match (sqe.fid(), sqe.opcode) {
         (fid::KATO | fid::ASYNC_EVENT_CONFIG, wire::nvme::admin::GET_FEATURES) => get(controller, sqe),
-        (fid::KATO, _) => set(controller, sqe),
+        (fid::KATO | fid::ASYNC_EVENT_CONFIG, _) => set(controller, sqe),
         _ => Err(Status::INVALID_FIELD.with_dnr()),
     }
 }

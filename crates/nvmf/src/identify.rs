@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use block::Info;
-use wire::nvme::identify::{ascii, cntrltype, csi, ctratt, entry_size, frmw, lpa, ofcs, oncs, sgls, vwc};
+use wire::nvme::identify::{ascii, cntrltype, csi, ctratt, entry_size, frmw, lpa, oaes, ofcs, oncs, sgls, vwc};
 use wire::nvme::namespace::{dlfeat, nmic, nsattr, nsfeat, nstat};
 use wire::nvme::{
     ActiveNamespaces, IDENTIFY_BYTES, IdDescriptor, IdDescriptorList, IdentifyController, IdentifyNamespace,
@@ -132,6 +132,7 @@ fn controller(controller: &Controller, served: Option<&Arc<Served>>) -> Identify
             id.cntrltype = cntrltype::DISCOVERY;
             id.subnqn = Nqn::discovery().to_field();
             id.set_in_capsule_bytes(0);
+            id.oaes = oaes::DISCOVERY_CHANGE.into();
         }
         Some(served) => identify_io(controller, served, &mut id),
     }
@@ -146,6 +147,7 @@ fn identify_io(controller: &Controller, served: &Served, id: &mut IdentifyContro
     id.cmic = wire::nvme::identify::cmic::MULTI_CONTROLLER;
     id.frmw = frmw::SLOT_1_READ_ONLY | frmw::slots(1);
     (id.sqes, id.cqes) = (entry_size::SQES, entry_size::CQES);
+    id.oaes = oaes::NAMESPACE_ATTRIBUTE.into();
     // Namespaces come and go below these.
     id.nn = LAST_NSID.into();
     id.mnan = LAST_NSID.into();

@@ -22,6 +22,7 @@ mod controller;
 mod discovery;
 mod end;
 mod engine;
+mod events;
 mod fabrics;
 mod features;
 mod identify;

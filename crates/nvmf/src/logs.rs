@@ -1,4 +1,4 @@
-//! Log pages: 00h 01h 02h 03h 05h 12h of an I/O controller, 00h and 70h of a discovery controller (Base 2.0, 5.16).
+//! Log pages: 00h 01h 02h 03h 04h 05h 12h of an I/O controller, 00h and 70h of a discovery controller (Base 2.0, 5.16).
 
 use machine::clock::Coarse;
 use wire::nvme::feature::fid;
@@ -17,12 +17,19 @@ use crate::session::Session;
 use crate::target::Target;
 
 /// The logs of each kind of controller.
-const IO_LOGS: [u8; 6] =
-    [lid::SUPPORTED_LOG_PAGES, lid::ERROR, lid::SMART, lid::FIRMWARE_SLOT, lid::COMMAND_EFFECTS, lid::FID_EFFECTS];
+const IO_LOGS: [u8; 7] = [
+    lid::SUPPORTED_LOG_PAGES,
+    lid::ERROR,
+    lid::SMART,
+    lid::FIRMWARE_SLOT,
+    lid::CHANGED_NAMESPACES,
+    lid::COMMAND_EFFECTS,
+    lid::FID_EFFECTS,
+];
 const DISCOVERY_LOGS: [u8; 2] = [lid::SUPPORTED_LOG_PAGES, lid::DISCOVERY];
 
 /// Answers Get Log Page: exactly the bytes asked for, zeros behind the end of the log.
-pub(crate) fn answer(session: &Session, controller: &Controller, now: Coarse, sqe: &Sqe) -> Result<Answer, Status> {
+pub(crate) fn answer(session: &mut Session, controller: &Controller, now: Coarse, sqe: &Sqe) -> Result<Answer, Status> {
     let bytes = sqe.log_bytes();
     if bytes > u64::from(TRANSFER_BYTES) || sqe.log_offset_is_index() {
         return Err(Status::INVALID_FIELD.with_dnr());
@@ -37,6 +44,7 @@ pub(crate) fn answer(session: &Session, controller: &Controller, now: Coarse, sq
             _ => return Err(Status::INVALID_FIELD.with_dnr()),
         },
         (lid::FIRMWARE_SLOT, Kind::Io) => FirmwareSlot::single(ascii(env!("CARGO_PKG_VERSION"))).as_bytes().to_vec(),
+        (lid::CHANGED_NAMESPACES, Kind::Io) => session.events.changed_namespaces(),
         (lid::COMMAND_EFFECTS, Kind::Io) => command_effects().as_bytes().to_vec(),
         (lid::FID_EFFECTS, Kind::Io) => feature_effects().as_bytes().to_vec(),
         (lid::DISCOVERY, Kind::Discovery) => {
@@ -46,6 +54,9 @@ pub(crate) fn answer(session: &Session, controller: &Controller, now: Coarse, sq
     };
     let mut part = slice(&log, sqe.log_offset(), bytes)?.to_vec();
     part.resize(bytes as usize, 0);
+    if !sqe.rae() {
+        session.events.read(sqe.lid());
+    }
     Ok(Answer::data(part))
 }
 

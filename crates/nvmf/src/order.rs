@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Prepare ▶ all queues opened   ── fails on one ─▶ Forget: as before
-//!   Install ▶ commands go by the new plan ▶ ... what devices still had of namespaces that went is back: drained
+//!   Install ▶ commands go by the new plan ▶ Notify ▶ ... devices have nothing left of namespaces that went
 //! ```
 //!
 //! The step from Prepare to Install makes a layout hold as a whole or not at all.
@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use crate::changes::Changes;
 use crate::plan::{Listening, Plan};
 
 /// An order to a shard.
@@ -19,6 +20,8 @@ pub(crate) enum Order {
     Prepare(Arc<Plan>, Sender<Result<(), Unopened>>),
     /// Close the queues that were prepared: it failed elsewhere.
     Forget,
+    /// Tell the hosts of this reactor's controllers.
+    Notify(Arc<Changes>),
     /// Go by this plan.
     Install(Arc<Plan>, Installing),
 }

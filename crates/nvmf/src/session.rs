@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use machine::clock::Coarse;
 use wire::nvme::discovery::TRTYPE_TCP;
+use wire::nvme::feature::{Event, event_config};
 use wire::nvme::{ErrorEntry, Sqe, Status, opcode};
 use wire::tcp::Slot;
 use zerocopy::FromZeros;
 
 use crate::answer::Answer;
+use crate::changes::Changes;
 use crate::command::About;
 use crate::controller::Controller;
 use crate::end::End;
 use crate::engine::{Pass, View};
-use crate::limits::ASYNC_EVENTS;
+use crate::events::Events;
 use crate::target::{Counters, Target};
 use crate::{admin, fabrics};
 
@@ -52,13 +54,13 @@ pub(crate) struct Session {
     /// The address that the host reached.
     pub(crate) local: SocketAddr,
     role: Role,
-    /// Asynchronous event requests with their command identifiers.
-    held: Vec<(Slot, u16)>,
+    /// Of an admin queue.
+    pub(crate) events: Events,
 }
 
 impl Session {
     pub(crate) fn new(target: Arc<Target>, local: SocketAddr) -> Self {
-        Self { target, local, role: Role::New, held: Vec::new() }
+        Self { target, local, role: Role::New, events: Events::default() }
     }
 
     pub(crate) fn role(&self) -> &Role {
@@ -95,19 +97,10 @@ impl Session {
         }
         let controller = controller.clone();
         match sqe.opcode {
-            opcode::admin::ASYNC_EVENT_REQUEST => self.hold(slot, sqe),
+            opcode::admin::ASYNC_EVENT_REQUEST => self.events.request(slot, sqe.cid.get()),
             opcode::admin::ABORT => self.abort(sqe),
             _ => admin::execute(self, &controller, pass, sqe).unwrap_or_else(Answer::from),
         }
-    }
-
-    /// Asynchronous Event Request (Base 2.0, 5.2): kept until there is an event.
-    fn hold(&mut self, slot: Slot, sqe: &Sqe) -> Answer {
-        if self.held.len() == ASYNC_EVENTS {
-            return Status::ASYNC_EVENT_LIMIT.with_dnr().into();
-        }
-        self.held.push((slot, sqe.cid.get()));
-        Answer::Held
     }
 
     /// Abort (Base 2.0, 5.1): an asynchronous event request can be aborted. An I/O command cannot: it is already with
@@ -117,15 +110,32 @@ impl Session {
         if sqe.abort_sqid() != 0 {
             return Answer::result(NOT_ABORTED);
         }
-        match self.held.iter().position(|held| held.1 == sqe.abort_cid()) {
-            Some(at) => Answer::Aborted { slot: self.held.swap_remove(at).0 },
+        match self.events.abort(sqe.abort_cid()) {
+            Some(slot) => Answer::Aborted { slot },
             None => Answer::result(NOT_ABORTED),
+        }
+    }
+
+    /// What is served has changed; what its controller's host wants to know of it becomes an event.
+    pub(crate) fn notice(&mut self, changes: &Changes) {
+        let Role::Admin(controller) = &self.role else { return };
+        let enabled = controller.async_events();
+        match controller.subsystem {
+            Some(subsystem) => {
+                for nsid in changes.namespaces_of(subsystem) {
+                    self.events.namespace_changed(nsid, enabled & event_config::NAMESPACE_ATTRIBUTE != 0);
+                }
+            }
+            None if changes.discovery_log && enabled & event_config::DISCOVERY_CHANGE != 0 => {
+                self.events.raise(Event::DISCOVERY_CHANGED);
+            }
+            None => {}
         }
     }
 
     /// The controller was reset: the held requests are not held any more.
     pub(crate) fn reset(&mut self) -> Answer {
-        Answer::Reset { held: self.held.drain(..).map(|held| held.0).collect() }
+        Answer::Reset { held: self.events.reset() }
     }
 
     /// A command has failed: a line for the controller's error log.

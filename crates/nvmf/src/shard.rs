@@ -18,6 +18,7 @@ use machine::reactor::{Arm, Context, Mailbox, Poller};
 use machine::ring::{Owner as RingOwner, Ready, Ring};
 use wire::tcp::Slot;
 
+use crate::changes::Changes;
 use crate::connection::{Connection, discard};
 use crate::end::End;
 use crate::engine::{Engine, Owner, Pass};
@@ -132,6 +133,7 @@ impl Shard {
             match order {
                 // Whoever does not wait for the answer any more does not want to know.
                 Order::Prepare(plan, reply) => drop(reply.send(self.engine.prepare(cx.ring, &plan))),
+                Order::Notify(changes) => self.notify(cx, &changes),
                 Order::Forget => self.engine.forget(cx.ring),
                 Order::Install(plan, installing) => {
                     self.engine.install(plan);
@@ -142,6 +144,16 @@ impl Shard {
             }
         }
         units
+    }
+
+    /// Tells the hosts whose admin queues are here what has changed.
+    fn notify(&mut self, cx: &mut Context<'_>, changes: &Changes) {
+        for (index, entry) in (0..).zip(&mut self.entries) {
+            let Place::Open(connection) = &mut entry.place else { continue };
+            let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
+            connection.notice(&mut pass, changes);
+            mark(&mut connection.dirty, &mut self.dirty, index);
+        }
     }
 
     /// Ends what waits for namespaces that are leaving.

@@ -1,7 +1,7 @@
 //! Identify: what a Linux host checks before it takes a controller or a namespace.
 
 use qpair_nvmf::limits::{LAST_NSID, QUEUE_ENTRIES};
-use wire::nvme::identify::{cntrltype, oncs, sgls, text, vwc};
+use wire::nvme::identify::{cntrltype, oaes, oncs, sgls, text, vwc};
 use wire::nvme::{
     ActiveNamespaces, IdDescriptorList, IdentifyController, IdentifyNamespace, IoCommandSetIndependentNamespace,
     NSID_ALL, NvmIdentifyController, Sqe, Status, cns,
@@ -44,7 +44,7 @@ fn the_controller_is_one_that_linux_takes() {
     assert_eq!(text(&id.subnqn).trim_end_matches('\0'), NQN);
     assert!(id.sn.is_ascii() && !text(&id.sn).trim().is_empty() && !text(&id.mn).trim().is_empty());
     assert_eq!(id.fguid, [0; 16]);
-    assert_eq!(id.oaes.get(), 0, "no event is announced that never comes");
+    assert_eq!(id.oaes.get(), oaes::NAMESPACE_ATTRIBUTE, "no event is announced that never comes");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use zerocopy::FromBytes;
 use crate::common::{Association, Data, Host, Rig};
 
 /// The logs of an I/O controller, with their sizes.
-const LOGS: [(u8, u32); 6] = [(0x00, 1024), (0x01, 16 * 64), (0x02, 512), (0x03, 512), (0x05, 4096), (0x12, 1024)];
+const LOGS: [(u8, u32); 7] =
+    [(0x00, 1024), (0x01, 16 * 64), (0x02, 512), (0x03, 512), (0x04, 4096), (0x05, 4096), (0x12, 1024)];
 
 fn request(lid: u8, offset: u64, bytes: u32) -> Sqe {
     Sqe::get_log(LogRequest { lid, lsp: 0, rae: false, offset, bytes, nsid: NSID_ALL })

@@ -4,6 +4,7 @@
 mod common;
 
 mod counts;
+mod events;
 mod layout;
 mod model;
 mod slow;

@@ -1,7 +1,7 @@
 //! What every device of this crate checks before it touches a request: that it may be done, that its blocks exist, and
 //! that its buffer fits them. A request that fails here completes with the reason; it is never refused.
 
-use crate::limits::MAX_DEVICE_BYTES;
+use crate::limits::{MAX_COPY_BYTES, MAX_COPY_SOURCES, MAX_DEVICE_BYTES};
 use crate::{Data, Failure, Info, Op, Range, Request};
 
 /// Checks a request against what the device is, with the `blocks` that it has now.
@@ -9,19 +9,29 @@ use crate::{Data, Failure, Info, Op, Range, Request};
 /// # Errors
 /// The status that the request must complete with.
 pub(crate) fn admit(info: &Info, blocks: u64, request: &Request<'_>) -> Result<(), Failure> {
-    if info.features.read_only && !matches!(request.op, Op::Read(_) | Op::Flush) {
+    let features = &info.features;
+    if features.read_only && !request.op.only_reads() {
         return Err(Failure::ReadOnly);
     }
-    let moves_data = matches!(request.op, Op::Read(_) | Op::Write { .. });
-    if !moves_data && !matches!(request.data, Data::None) {
+    let can = match request.op {
+        Op::Compare(_) => features.compare,
+        Op::Verify(_) => features.verify,
+        Op::WriteUncorrectable(_) => features.write_uncorrectable,
+        Op::Copy { .. } => features.copy,
+        Op::Read(_) | Op::Write { .. } | Op::Flush | Op::WriteZeroes { .. } | Op::Deallocate(_) => true,
+    };
+    if !can {
+        return Err(Failure::NotSupported);
+    }
+    let moves_data = matches!(request.op, Op::Read(_) | Op::Write { .. } | Op::Compare(_));
+    let copies = matches!(request.op, Op::Copy { .. });
+    if !moves_data && !copies && !matches!(request.data, Data::None) {
         return Err(Failure::BadTransfer);
     }
     let Some(range) = request.op.range() else { return Ok(()) };
-    if range.blocks == 0 {
-        return Err(Failure::BadTransfer);
-    }
-    if range.lba.checked_add(range.blocks).is_none_or(|end| end > blocks) {
-        return Err(Failure::OutOfRange);
+    on_device(range, blocks)?;
+    if copies {
+        return admit_sources(info, blocks, range, &request.data);
     }
     if !moves_data {
         return Ok(());
@@ -29,13 +39,36 @@ pub(crate) fn admit(info: &Info, blocks: u64, request: &Request<'_>) -> Result<(
     // Without overflow from here on: the range lies on a device of at most `MAX_DEVICE_BYTES`.
     let bytes = range.blocks * u64::from(info.block_bytes);
     let fits = match (&request.op, &request.data) {
-        (Op::Read(_), Data::Lend) => info.features.lends,
-        (Op::Read(_) | Op::Write { .. }, Data::Carried(buf)) => buf.len() as u64 == bytes,
-        (Op::Write { .. }, Data::Inline(data)) => info.features.lends && data.len() as u64 == bytes,
-        (Op::Write { .. }, Data::Landed(landing)) => info.features.lends && landing.len() as u64 == bytes,
+        (Op::Read(_), Data::Lend) => features.lends,
+        (_, Data::Carried(buf)) => buf.len() as u64 == bytes,
+        (Op::Write { .. } | Op::Compare(_), Data::Inline(data)) => features.lends && data.len() as u64 == bytes,
+        (Op::Write { .. }, Data::Landed(landing)) => features.lends && landing.len() as u64 == bytes,
         _ => false,
     };
     if fits && bytes <= u64::from(info.max_transfer_bytes) { Ok(()) } else { Err(Failure::BadTransfer) }
+}
+
+/// Checks that a range is not empty and lies on a device of so many blocks.
+fn on_device(range: Range, blocks: u64) -> Result<(), Failure> {
+    if range.blocks == 0 {
+        return Err(Failure::BadTransfer);
+    }
+    if range.end().is_none_or(|end| end > blocks) { Err(Failure::OutOfRange) } else { Ok(()) }
+}
+
+/// Checks the sources of a copy to `range`.
+fn admit_sources(info: &Info, blocks: u64, range: Range, data: &Data<'_>) -> Result<(), Failure> {
+    let Data::Sources(sources) = data else { return Err(Failure::BadTransfer) };
+    for source in *sources {
+        on_device(*source, blocks)?;
+    }
+    if sources.iter().any(|source| source.overlaps(range)) {
+        return Err(Failure::Overlap);
+    }
+    // At most `MAX_COPY_SOURCES` times the size of a device: the sum does not overflow 128 bits.
+    let sum: u128 = sources.iter().map(|source| u128::from(source.blocks)).sum();
+    let small = range.blocks <= u64::from(MAX_COPY_BYTES / info.block_bytes) && sources.len() <= MAX_COPY_SOURCES;
+    if small && sum == u128::from(range.blocks) { Ok(()) } else { Err(Failure::BadTransfer) }
 }
 
 /// The bytes of a range that [`admit`] has let through: offset and length.
@@ -74,6 +107,7 @@ mod tests {
             block_bytes: 512,
             blocks: 1000,
             preferred_blocks: 8,
+            atomic_blocks: 1,
             max_transfer_bytes: 4096,
             features: Features { lends: true, ..Features::default() },
             identity: Identity::from_uuid(Uuid::nil()),
@@ -141,6 +175,50 @@ mod tests {
         ] {
             assert_eq!(ask(&info, op, Data::None), Err(Failure::ReadOnly));
         }
+    }
+
+    #[test]
+    fn a_device_says_what_it_cannot_do() {
+        let mut info = info();
+        let (range, bytes) = (Range { lba: 0, blocks: 1 }, [0; 512]);
+        let compare = |info: &Info, bytes| ask(info, Op::Compare(range), Data::Inline(bytes));
+        assert_eq!(compare(&info, &bytes), Err(Failure::NotSupported));
+        info.features.compare = true;
+        assert_eq!((compare(&info, &bytes), compare(&info, &bytes[1..])), (Ok(()), Err(Failure::BadTransfer)));
+        assert_eq!(ask(&info, Op::Verify(range), Data::None), Err(Failure::NotSupported));
+        assert_eq!(ask(&info, Op::WriteUncorrectable(range), Data::None), Err(Failure::NotSupported));
+        (info.features.verify, info.features.write_uncorrectable, info.features.read_only) = (true, true, true);
+        assert_eq!(ask(&info, Op::Verify(Range { lba: 0, blocks: 1000 }), Data::None), Ok(()));
+        assert_eq!(compare(&info, &bytes), Ok(()), "it changes nothing");
+        assert_eq!(ask(&info, Op::WriteUncorrectable(range), Data::None), Err(Failure::ReadOnly));
+    }
+
+    #[test]
+    fn the_sources_of_a_copy_are_on_the_device_and_beside_its_destination() {
+        let mut info = info();
+        let copy = |info: &Info, lba, blocks, sources: &[(u64, u64)]| {
+            let sources: Vec<_> = sources.iter().map(|&(lba, blocks)| Range { lba, blocks }).collect();
+            ask(info, Op::Copy { range: Range { lba, blocks }, fua: false }, Data::Sources(&sources))
+        };
+        assert_eq!(copy(&info, 0, 1, &[(1, 1)]), Err(Failure::NotSupported));
+        info.features.copy = true;
+        assert_eq!(copy(&info, 10, 4, &[(0, 3), (9, 1)]), Ok(()));
+        assert_eq!(copy(&info, 10, 4, &[(14, 4)]), Ok(()));
+        assert_eq!(copy(&info, 10, 4, &[(13, 4)]), Err(Failure::Overlap));
+        assert_eq!(copy(&info, 10, 4, &[(0, 1), (7, 4)]), Err(Failure::Overlap));
+        assert_eq!(copy(&info, 10, 4, &[(0, 3)]), Err(Failure::BadTransfer), "too few");
+        assert_eq!(copy(&info, 10, 1, &[(0, 1), (5, 0)]), Err(Failure::BadTransfer), "an empty source");
+        assert_eq!(copy(&info, 10, 1, &[]), Err(Failure::BadTransfer));
+        assert_eq!(copy(&info, 997, 4, &[(0, 4)]), Err(Failure::OutOfRange));
+        assert_eq!(copy(&info, 0, 4, &[(997, 4)]), Err(Failure::OutOfRange));
+        assert_eq!(copy(&info, 0, 4, &[(u64::MAX, 4)]), Err(Failure::OutOfRange));
+        let many = [(200, 1); MAX_COPY_SOURCES + 1];
+        assert_eq!(copy(&info, 0, many.len() as u64, &many), Err(Failure::BadTransfer));
+        assert_eq!(copy(&info, 0, 128, &many[..128]), Ok(()), "a source may come twice");
+        assert_eq!(
+            ask(&info, Op::Copy { range: Range { lba: 0, blocks: 1 }, fua: false }, Data::None),
+            Err(Failure::BadTransfer)
+        );
     }
 
     #[test]

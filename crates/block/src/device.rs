@@ -79,6 +79,9 @@ pub struct Info {
     pub blocks: u64,
     /// Blocks of the granule the device likes best for writes and deallocation (NVMe's NPWG, NPDG); at least 1.
     pub preferred_blocks: u32,
+    /// A write within an aligned run of so many blocks is seen by every reader as a whole or not at all (NVMe's NAWUN
+    /// and NABSN); 1 where only a single block is sure, or not even that is promised by anybody.
+    pub atomic_blocks: u32,
     /// Largest transfer of one request, in bytes.
     pub max_transfer_bytes: u32,
     /// What it can and cannot do.
@@ -108,6 +111,14 @@ pub struct Features {
     pub zeros_after_deallocate: bool,
     /// Blocks take space only once they are written.
     pub thin: bool,
+    /// It does [`crate::Op::Compare`].
+    pub compare: bool,
+    /// It does [`crate::Op::Verify`].
+    pub verify: bool,
+    /// It does [`crate::Op::WriteUncorrectable`].
+    pub write_uncorrectable: bool,
+    /// It does [`crate::Op::Copy`].
+    pub copy: bool,
 }
 
 /// Who a device is: the same on every path and after every restart, different for every other device, copies included.

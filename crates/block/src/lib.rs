@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+mod bad_blocks;
 mod device;
 pub mod file;
 pub mod identity;

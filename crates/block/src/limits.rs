@@ -1,5 +1,7 @@
 //! Every limit of this floor, in one place. Reaching one is back-pressure or a clear error, never growth.
 
+use machine::limits::SLOT_STAGED;
+
 /// Bytes that one receive takes at most: enough for many requests, small enough to stay in a core's cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
 /// Longest cut unit that a state machine may leave over: a capsule with in-capsule data of 64 KiB and its digests.
@@ -34,11 +36,20 @@ pub const RAM_SPARE_SLOTS_MIN: u64 = 4096;
 pub const RAM_QUEUE_DEPTH: usize = 1024;
 /// Lent pieces that such a queue holds until the next poll.
 pub const RAM_QUEUE_PIECES: usize = 8192;
-/// Slots that one poll clears for write zeroes and deallocation; the rest of a long range is done in later passes.
-pub const RAM_CLEAR_SLOTS: u64 = 2048;
+/// Slots that one poll looks at for write zeroes, deallocation, verify and write uncorrectable; the rest of a long
+/// range is done in later passes.
+pub const RAM_SWEEP_SLOTS: u64 = 2048;
 /// Completions that a queue of a null device holds until the next poll.
 pub const NULL_QUEUE_DEPTH: usize = 1024;
 
+/// Most sources of one copy.
+pub const MAX_COPY_SOURCES: usize = 128;
+/// Most bytes of one copy. A RAM disk has all of them in fresh slots before any takes effect.
+pub const MAX_COPY_BYTES: u32 = 1 << 20;
+
+/// Requests of a file that take several steps (compare, verify, copy) and are under way on one queue; each has a buffer
+/// of [`MAX_TRANSFER_BYTES`], that is memory once it is used.
+pub const FILE_QUEUE_STEPPED: usize = 4;
 /// Requests that one queue of a file has in flight.
 pub const FILE_QUEUE_DEPTH: usize = 256;
 /// Granule that files and block devices like best for writes and deallocation: the usual page and file system block.
@@ -47,4 +58,7 @@ pub const PREFERRED_BYTES: u32 = 4096;
 pub const IDENTITY_RECORD_BYTES: usize = 512;
 
 const _: () = assert!(MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES < RAM_QUEUE_PIECES);
+// All slots of a copy are staged together, the first and the last in part.
+const _: () = assert!(MAX_COPY_BYTES as usize / RAM_SLOT_BYTES + 2 * MAX_COPY_SOURCES <= SLOT_STAGED);
+const _: () = assert!(FILE_QUEUE_STEPPED < FILE_QUEUE_DEPTH);
 const _: () = assert!((MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES) as u64 + 1 < RAM_SPARE_SLOTS_MIN);

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use crate::admit::{admit, bytes_of, check_size};
 use crate::limits::{DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, NULL_QUEUE_DEPTH, PREFERRED_BYTES};
 use crate::{
-    Completion, Completions, Data, Device, Features, Identity, Info, Op, OpenError, Queue, Refused, Request, Returned,
+    Completion, Completions, Data, Device, Failure, Features, Identity, Info, Op, OpenError, Outcome, Queue, Refused,
+    Request, Returned,
 };
 
 /// A disk that forgets.
@@ -53,6 +54,7 @@ impl NullDevice {
             block_bytes,
             blocks,
             preferred_blocks: PREFERRED_BYTES / block_bytes,
+            atomic_blocks: 1,
             max_transfer_bytes: MAX_TRANSFER_BYTES,
             features: Features {
                 read_only,
@@ -60,6 +62,10 @@ impl NullDevice {
                 lends: true,
                 zeros_after_deallocate: true,
                 thin: true,
+                compare: true,
+                verify: true,
+                write_uncorrectable: false,
+                copy: true,
             },
             identity: Identity::from_uuid(uuid.unwrap_or_else(Uuid::new_v4)),
         };
@@ -86,6 +92,16 @@ impl Device for NullDevice {
     }
 }
 
+/// Compares with zeros, if that is what is asked.
+fn compare(op: Op, data: &Data<'_>) -> Outcome {
+    let zeros = match (op, data) {
+        (Op::Compare(_), Data::Carried(buf)) => buf.iter().all(|byte| *byte == 0),
+        (Op::Compare(_), Data::Inline(bytes)) => bytes.iter().all(|byte| *byte == 0),
+        _ => true,
+    };
+    if zeros { Ok(()) } else { Err(Failure::Miscompare) }
+}
+
 struct NullQueue {
     info: Info,
     handle: SlotHandle,
@@ -105,6 +121,7 @@ impl Queue for NullQueue {
         }
         let outcome = admit(&self.info, self.info.blocks, &request);
         let Request { tag, op, data } = request;
+        let outcome = outcome.and_then(|()| compare(op, &data));
         let data = match (op, data) {
             (Op::Read(range), Data::Lend) if outcome.is_ok() => {
                 let (_, len) = bytes_of(&self.info, range);
@@ -116,7 +133,7 @@ impl Queue for NullQueue {
                 Returned::Carried(buf)
             }
             (_, Data::Carried(buf)) => Returned::Carried(buf),
-            (_, Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend) => Returned::None,
+            (_, Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_)) => Returned::None,
         };
         self.done.push_back(Completion { tag, outcome, data });
         Ok(())

@@ -22,6 +22,21 @@ pub struct Range {
     pub blocks: u64,
 }
 
+impl Range {
+    /// The block behind the last one; `None` beyond 64 bits.
+    #[must_use]
+    pub fn end(&self) -> Option<u64> {
+        self.lba.checked_add(self.blocks)
+    }
+
+    /// Whether the two have a block in common.
+    #[must_use]
+    pub fn overlaps(&self, other: Self) -> bool {
+        let (end, other_end) = (self.lba.saturating_add(self.blocks), other.lba.saturating_add(other.blocks));
+        self.lba < other_end && other.lba < end
+    }
+}
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -47,6 +62,19 @@ pub enum Op {
     },
     /// A hint that the blocks are not needed any more.
     Deallocate(Range),
+    /// Compare the blocks with the bytes that come along: [`Failure::Miscompare`] if any differs.
+    Compare(Range),
+    /// Read the blocks and give no bytes back: whether the medium still has them.
+    Verify(Range),
+    /// The blocks cannot be read any more, until they are written, cleared or deallocated.
+    WriteUncorrectable(Range),
+    /// Write the bytes of [`Data::Sources`], one range behind the other, to this range. No source may overlap it.
+    Copy {
+        /// Where to; as many blocks as the sources have together.
+        range: Range,
+        /// Force unit access.
+        fua: bool,
+    },
 }
 
 impl Op {
@@ -54,25 +82,37 @@ impl Op {
     #[must_use]
     pub fn range(&self) -> Option<Range> {
         match *self {
-            Self::Read(range) | Self::Deallocate(range) => Some(range),
-            Self::Write { range, .. } | Self::WriteZeroes { range, .. } => Some(range),
+            Self::Read(range) | Self::Deallocate(range) | Self::Compare(range) => Some(range),
+            Self::Verify(range) | Self::WriteUncorrectable(range) => Some(range),
+            Self::Write { range, .. } | Self::WriteZeroes { range, .. } | Self::Copy { range, .. } => Some(range),
             Self::Flush => None,
         }
+    }
+
+    /// Whether it leaves all blocks as they are, so that a read-only device takes it.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Flush | Self::Compare(_) | Self::Verify(_))
     }
 }
 
 /// The bytes that go with a request.
 pub enum Data<'a> {
-    /// None: flush, write zeroes, deallocate.
+    /// None: flush, write zeroes, deallocate, verify, write uncorrectable.
     None,
-    /// A buffer that the request carries: filled by a read (its length is the transfer's), taken from by a write.
+    /// A buffer that the request carries: filled by a read (its length is the transfer's), taken from by a write
+    /// or a compare.
     Carried(Buf),
-    /// A write's bytes as they lie in a receive buffer; valid during `submit` only. For devices with `features.lends`.
+    /// The bytes of a write or a compare as they lie in a receive buffer; valid during `submit` only. For devices
+    /// with `features.lends`.
     Inline(&'a [u8]),
     /// A write whose bytes are in slots that [`Queue::land`] gave for the same blocks: they become the device's.
     Landed(Landing),
     /// A read whose bytes the device lends: the completion points into its memory. For devices with `features.lends`.
     Lend,
+    /// Where a copy takes its bytes from, in order: at most [`MAX_COPY_SOURCES`](crate::limits::MAX_COPY_SOURCES)
+    /// ranges; valid during `submit` only.
+    Sources(&'a [Range]),
 }
 
 /// A command for a [`Queue`].
@@ -97,6 +137,14 @@ pub enum Failure {
     ReadOnly,
     /// The request was cancelled.
     Cancelled,
+    /// The device cannot do this at all: see [`crate::Features`].
+    NotSupported,
+    /// The blocks differ from the bytes they were compared with.
+    Miscompare,
+    /// The blocks were made unreadable and not written since.
+    Unreadable,
+    /// A source of a copy overlaps its destination.
+    Overlap,
     /// The transfer is larger than the device takes, or its buffer does not fit its blocks.
     BadTransfer,
     /// An NVMe device answered with this status.
@@ -170,8 +218,9 @@ pub trait Queue {
     /// Called at the end of a reactor's pass, after all completions are handled.
     fn end(&mut self) {}
 
-    /// Asks for the end of a request. Its completion still comes: cancelled, or as it ended.
-    fn cancel(&mut self, _tag: Tag) {}
+    /// Asks for the end of a request. Its completion still comes: cancelled, or as it ended; what a medium has begun
+    /// mostly ends as if not asked. Without effect if there is no such request.
+    fn cancel(&mut self, _ring: &mut Ring, _tag: Tag) {}
 
     /// Requests taken and not yet completed.
     fn in_flight(&self) -> usize;

@@ -12,8 +12,9 @@
 //! and take no memory; write zeroes and deallocation make them so again.
 //!
 //! `submit` stages a write's bytes in fresh slots and notes which reads are to be lent; `poll` commits all writes, then
-//! lends for all reads, so that cache misses overlap. Write zeroes and deallocation may cover the whole disk: they are
-//! worked off a share per poll.
+//! lends for all reads, so that cache misses overlap. Write zeroes, deallocation, verify and write uncorrectable may
+//! cover the whole disk: they are worked off a share per poll. A copy is a write whose bytes are lent from its sources.
+//! Blocks that were made unreadable are noted beside the map, one bit each.
 //!
 //! With the power everything is lost, flushed or not. A flush has nothing to do, and hosts are told that there is no
 //! volatile cache, so that they do not send any.
@@ -30,9 +31,10 @@ use machine::ring::Ring;
 use uuid::Uuid;
 
 use crate::admit::{admit, bytes_of, check_size};
+use crate::bad_blocks::BadBlocks;
 use crate::limits::{
-    DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES, RAM_CLEAR_SLOTS, RAM_QUEUE_DEPTH, RAM_QUEUE_PIECES,
-    RAM_SLOT_BYTES, RAM_SPARE_SHARE, RAM_SPARE_SLOTS_MIN,
+    DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES, RAM_QUEUE_DEPTH, RAM_QUEUE_PIECES, RAM_SLOT_BYTES,
+    RAM_SPARE_SHARE, RAM_SPARE_SLOTS_MIN, RAM_SWEEP_SLOTS,
 };
 use crate::size::format_size;
 use crate::{
@@ -44,6 +46,7 @@ use crate::{
 pub struct RamDevice {
     info: Info,
     map: Arc<SlotMap>,
+    bad: Arc<BadBlocks>,
 }
 
 impl RamDevice {
@@ -86,6 +89,7 @@ impl RamDevice {
             block_bytes,
             blocks,
             preferred_blocks: PREFERRED_BYTES / block_bytes,
+            atomic_blocks: RAM_SLOT_BYTES as u32 / block_bytes,
             max_transfer_bytes: MAX_TRANSFER_BYTES,
             features: Features {
                 read_only,
@@ -93,10 +97,15 @@ impl RamDevice {
                 lends: true,
                 zeros_after_deallocate: true,
                 thin: true,
+                compare: true,
+                verify: true,
+                write_uncorrectable: true,
+                copy: true,
             },
             identity: Identity::from_uuid(uuid.unwrap_or_else(Uuid::new_v4)),
         };
-        Ok(Self { info, map })
+        let bad = Arc::new(BadBlocks::new(blocks));
+        Ok(Self { info, map, bad })
     }
 }
 
@@ -114,11 +123,13 @@ impl Device for RamDevice {
         Ok(Box::new(RamQueue {
             info: self.info.clone(),
             handle: self.map.handle(),
+            bad: Arc::clone(&self.bad),
             done: VecDeque::with_capacity(RAM_QUEUE_DEPTH),
             lent: VecDeque::with_capacity(RAM_QUEUE_PIECES),
+            heals: Vec::new(),
             reads: Vec::with_capacity(RAM_QUEUE_DEPTH),
             pieces: 0,
-            clears: VecDeque::with_capacity(RAM_QUEUE_DEPTH),
+            sweeps: VecDeque::with_capacity(RAM_QUEUE_DEPTH),
         }))
     }
 
@@ -128,10 +139,16 @@ impl Device for RamDevice {
     }
 }
 
+/// The error number of Linux for "no memory".
+const ENOMEM: i32 = 12;
+
 /// One reactor's way to the slots.
 struct RamQueue {
     info: Info,
     handle: SlotHandle,
+    bad: Arc<BadBlocks>,
+    /// Writes that the poll will commit, while there are bad blocks that they may heal.
+    heals: Vec<Range>,
     /// Completions that wait for the poll.
     done: VecDeque<Completion>,
     /// The pieces of those that lend, in their order.
@@ -140,8 +157,8 @@ struct RamQueue {
     reads: Vec<Read>,
     /// The most pieces that those can have.
     pieces: usize,
-    /// Ranges that are being cleared.
-    clears: VecDeque<Clear>,
+    /// Ranges of any length that are being worked off.
+    sweeps: VecDeque<Sweep>,
 }
 
 /// Pieces of the largest read: its slots, and one more because it may begin inside one.
@@ -150,15 +167,26 @@ const MAX_PIECES: usize = MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES + 1;
 /// A read that is to be lent.
 struct Read {
     tag: Tag,
-    offset: u64,
-    len: u64,
+    range: Range,
 }
 
-/// Write zeroes or deallocation on its way: the bytes still to be cleared.
-struct Clear {
+/// A request on its way that may cover the whole disk: the blocks still to be done.
+struct Sweep {
     tag: Tag,
+    what: What,
     rest: ops::Range<u64>,
     cancelled: bool,
+}
+
+/// What is done with the blocks.
+#[derive(Clone, Copy)]
+enum What {
+    /// Write zeroes, deallocate.
+    Clear,
+    /// Write uncorrectable.
+    Mark,
+    /// Verify.
+    Look,
 }
 
 impl RamQueue {
@@ -176,9 +204,15 @@ impl RamQueue {
     /// Lends what was asked for since the last poll.
     fn lend_all(&mut self) {
         let mut reads = std::mem::take(&mut self.reads);
-        for Read { tag, offset, len } in reads.drain(..) {
-            let pieces = self.lend(offset, len);
-            self.finish(tag, Ok(()), Returned::Lent(pieces));
+        for Read { tag, range } in reads.drain(..) {
+            let outcome = self.readable(range);
+            let data = if outcome.is_ok() {
+                let (offset, len) = bytes_of(&self.info, range);
+                Returned::Lent(self.lend(offset, len))
+            } else {
+                Returned::None
+            };
+            self.finish(tag, outcome, data);
         }
         self.reads = reads;
         self.pieces = 0;
@@ -197,26 +231,132 @@ impl RamQueue {
         self.lent.truncate(kept);
     }
 
-    /// Works off a share of the ranges to clear.
-    fn clear_some(&mut self) {
-        let mut budget = RAM_CLEAR_SLOTS;
-        while let Some(clear) = self.clears.front_mut() {
-            while !clear.cancelled && !clear.rest.is_empty() {
-                let slot_end = (clear.rest.start + 1).next_multiple_of(RAM_SLOT_BYTES as u64);
-                let piece = clear.rest.start..slot_end.min(clear.rest.end);
-                // Only a part of a slot needs a new one; when none is there, the next poll tries again.
-                if budget == 0 || self.handle.clear_run(piece.start as usize..piece.end as usize).is_err() {
-                    return;
-                }
-                clear.rest.start = piece.end;
-                budget -= 1;
+    /// Stages a write; its data comes back if there are no slots for it.
+    fn write<'a>(&mut self, tag: Tag, range: Range, data: Data<'a>) -> Result<(), Data<'a>> {
+        let offset = bytes_of(&self.info, range).0 as usize;
+        let back = match data {
+            Data::Inline(bytes) => match self.handle.stage_run(offset, bytes) {
+                Ok(()) => Returned::None,
+                Err(Full) => return Err(data),
+            },
+            Data::Carried(buf) => match self.handle.stage_run(offset, &buf) {
+                Ok(()) => Returned::Carried(buf),
+                Err(Full) => return Err(Data::Carried(buf)),
+            },
+            Data::Landed(landing) => {
+                self.handle.stage_landed(offset / RAM_SLOT_BYTES, landing);
+                Returned::None
             }
-            let outcome = if clear.rest.is_empty() { Ok(()) } else { Err(Failure::Cancelled) };
-            let tag = clear.tag;
-            self.clears.pop_front();
-            self.finish(tag, outcome, Returned::None);
+            Data::None | Data::Lend | Data::Sources(_) => unreachable!("a write without bytes is not admitted"),
+        };
+        self.will_heal(range);
+        self.finish(tag, Ok(()), back);
+        Ok(())
+    }
+
+    fn start_sweep(&mut self, tag: Tag, what: What, range: Range) {
+        self.sweeps.push_back(Sweep { tag, what, rest: range.lba..range.lba + range.blocks, cancelled: false });
+    }
+
+    /// Works off a share of the long ranges.
+    fn sweep_some(&mut self) {
+        let slot_blocks = RAM_SLOT_BYTES as u64 / u64::from(self.info.block_bytes);
+        let mut budget = RAM_SWEEP_SLOTS;
+        while let Some(sweep) = self.sweeps.front() {
+            let (tag, what, rest, cancelled) = (sweep.tag, sweep.what, sweep.rest.clone(), sweep.cancelled);
+            let outcome = if cancelled {
+                Err(Failure::Cancelled)
+            } else {
+                let slot_end = (rest.start + 1).next_multiple_of(slot_blocks);
+                let piece = Range { lba: rest.start, blocks: slot_end.min(rest.end) - rest.start };
+                // Only clearing a part of a slot needs a new one; when none is there, the next poll tries again.
+                let Some(outcome) = (budget > 0).then(|| self.sweep(what, piece)).flatten() else { return };
+                budget -= 1;
+                outcome
+            };
+            let sweep = self.sweeps.front_mut().expect("it was there");
+            sweep.rest.start = slot_end_of(&rest, slot_blocks);
+            if sweep.rest.is_empty() || outcome.is_err() {
+                self.sweeps.pop_front();
+                self.finish(tag, outcome, Returned::None);
+            }
         }
     }
+
+    /// Does what a sweep does to blocks of one slot. None if there is no free slot.
+    fn sweep(&mut self, what: What, piece: Range) -> Option<Outcome> {
+        match what {
+            What::Clear => {
+                let (offset, len) = bytes_of(&self.info, piece);
+                let mut end = offset + len;
+                if end == self.info.bytes() {
+                    // The last slot may be larger than what is left of the disk; it is freed as a whole, too.
+                    end = end.next_multiple_of(RAM_SLOT_BYTES as u64);
+                }
+                self.handle.clear_run(offset as usize..end as usize).ok()?;
+                self.bad.heal(piece);
+                Some(Ok(()))
+            }
+            What::Mark if self.bad.mark(piece) => Some(Ok(())),
+            What::Mark => Some(Err(Failure::Host(ENOMEM))),
+            What::Look => Some(self.readable(piece)),
+        }
+    }
+
+    /// Whether the blocks can be read.
+    fn readable(&self, range: Range) -> Outcome {
+        if self.bad.hit(range) { Err(Failure::Unreadable) } else { Ok(()) }
+    }
+
+    /// Compares blocks with bytes.
+    fn compare(&mut self, range: Range, bytes: &[u8]) -> Outcome {
+        self.readable(range)?;
+        let kept = self.lent.len();
+        self.lend(bytes_of(&self.info, range).0, bytes.len() as u64);
+        let mut rest = bytes;
+        let same = self.lent.range(kept..).all(|piece| {
+            let (here, behind) = rest.split_at(piece.len());
+            rest = behind;
+            *here == **piece
+        });
+        self.lent.truncate(kept);
+        if same { Ok(()) } else { Err(Failure::Miscompare) }
+    }
+
+    /// Copies blocks into fresh slots; they take effect together with the other writes.
+    fn copy(&mut self, sources: &[Range], to: Range) -> Result<Outcome, Full> {
+        if let Err(failure) = sources.iter().try_for_each(|source| self.readable(*source)) {
+            return Ok(Err(failure));
+        }
+        let kept = self.lent.len();
+        for source in sources {
+            let (offset, len) = bytes_of(&self.info, *source);
+            self.lend(offset, len);
+        }
+        let mut at = bytes_of(&self.info, to).0 as usize;
+        let staged = self.lent.range(kept..).try_for_each(|piece| {
+            self.handle.stage_run(at, piece)?;
+            at += piece.len();
+            Ok(())
+        });
+        self.lent.truncate(kept);
+        staged.map(|()| {
+            self.will_heal(to);
+            Ok(())
+        })
+    }
+
+    /// The blocks are written with the next commit.
+    fn will_heal(&mut self, range: Range) {
+        if self.bad.any() {
+            self.heals.push(range);
+        }
+    }
+}
+
+/// Where the slot ends that a rest begins in, or the rest.
+fn slot_end_of(rest: &ops::Range<u64>, slot_blocks: u64) -> u64 {
+    (rest.start + 1).next_multiple_of(slot_blocks).min(rest.end)
 }
 
 impl Queue for RamQueue {
@@ -249,39 +389,40 @@ impl Queue for RamQueue {
             self.finish(tag, Err(failure), back);
             return Ok(());
         }
-        let (offset, len) = op.range().map_or((0, 0), |range| bytes_of(&self.info, range));
         match (op, data) {
-            (Op::Read(_), Data::Carried(mut buf)) => {
-                self.copy_out(offset, &mut buf);
-                self.finish(tag, Ok(()), Returned::Carried(buf));
+            (Op::Read(range), Data::Carried(mut buf)) => {
+                let outcome = self.readable(range);
+                if outcome.is_ok() {
+                    self.copy_out(bytes_of(&self.info, range).0, &mut buf);
+                }
+                self.finish(tag, outcome, Returned::Carried(buf));
             }
-            (Op::Read(_), _) => {
+            (Op::Read(range), _) => {
+                let (offset, len) = bytes_of(&self.info, range);
                 self.handle.prefetch(offset as usize);
-                self.reads.push(Read { tag, offset, len });
+                self.reads.push(Read { tag, range });
                 self.pieces += MAX_PIECES.min(len as usize / RAM_SLOT_BYTES + 2);
             }
-            (Op::Write { .. }, Data::Inline(bytes)) => match self.handle.stage_run(offset as usize, bytes) {
-                Ok(()) => self.finish(tag, Ok(()), Returned::None),
-                Err(Full) => return Err(Refused(Request { tag, op, data: Data::Inline(bytes) })),
-            },
-            (Op::Write { .. }, Data::Carried(buf)) => match self.handle.stage_run(offset as usize, &buf) {
-                Ok(()) => self.finish(tag, Ok(()), Returned::Carried(buf)),
-                Err(Full) => return Err(Refused(Request { tag, op, data: Data::Carried(buf) })),
-            },
-            (Op::Write { .. }, Data::Landed(landing)) => {
-                self.handle.stage_landed(offset as usize / RAM_SLOT_BYTES, landing);
-                self.finish(tag, Ok(()), Returned::None);
+            (Op::Write { range, .. }, data) => {
+                return self.write(tag, range, data).map_err(|data| Refused(Request { tag, op, data }));
             }
-            (Op::WriteZeroes { .. } | Op::Deallocate(_), _) => {
-                let mut end = offset + len;
-                if end == self.info.bytes() {
-                    // The last slot may be larger than what is left of the disk; it is freed as a whole, too.
-                    end = end.next_multiple_of(RAM_SLOT_BYTES as u64);
-                }
-                self.clears.push_back(Clear { tag, rest: offset..end, cancelled: false });
+            (Op::Compare(range), Data::Carried(buf)) => {
+                let outcome = self.compare(range, &buf);
+                self.finish(tag, outcome, Returned::Carried(buf));
             }
+            (Op::Compare(range), Data::Inline(bytes)) => {
+                let outcome = self.compare(range, bytes);
+                self.finish(tag, outcome, Returned::None);
+            }
+            (Op::Copy { range, .. }, Data::Sources(sources)) => match self.copy(sources, range) {
+                Ok(outcome) => self.finish(tag, outcome, Returned::None),
+                Err(Full) => return Err(Refused(Request { tag, op, data: Data::Sources(sources) })),
+            },
+            (Op::WriteZeroes { range, .. } | Op::Deallocate(range), _) => self.start_sweep(tag, What::Clear, range),
+            (Op::WriteUncorrectable(range), _) => self.start_sweep(tag, What::Mark, range),
+            (Op::Verify(range), _) => self.start_sweep(tag, What::Look, range),
             (Op::Flush, _) => self.finish(tag, Ok(()), Returned::None),
-            (Op::Write { .. }, Data::None | Data::Lend) => unreachable!("a write without bytes is not admitted"),
+            (Op::Compare(_) | Op::Copy { .. }, _) => unreachable!("what comes without its bytes is not admitted"),
         }
         Ok(())
     }
@@ -289,7 +430,10 @@ impl Queue for RamQueue {
     fn poll(&mut self, _ring: &mut Ring, out: &mut Completions) {
         // A write that is about to complete takes effect before the reads that come back with it.
         self.handle.commit_staged();
-        self.clear_some();
+        while let Some(range) = self.heals.pop() {
+            self.bad.heal(range);
+        }
+        self.sweep_some();
         self.lend_all();
         out.list.extend(self.done.drain(..));
         out.lent.append(&mut self.lent);
@@ -299,14 +443,14 @@ impl Queue for RamQueue {
         self.handle.end();
     }
 
-    fn cancel(&mut self, tag: Tag) {
-        if let Some(clear) = self.clears.iter_mut().find(|clear| clear.tag == tag) {
-            clear.cancelled = true;
+    fn cancel(&mut self, _ring: &mut Ring, tag: Tag) {
+        if let Some(sweep) = self.sweeps.iter_mut().find(|sweep| sweep.tag == tag) {
+            sweep.cancelled = true;
         }
     }
 
     fn in_flight(&self) -> usize {
-        self.done.len() + self.reads.len() + self.clears.len()
+        self.done.len() + self.reads.len() + self.sweeps.len()
     }
 
     fn arm(&mut self, _ring: &mut Ring) -> Arm {

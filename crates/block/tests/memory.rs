@@ -198,7 +198,7 @@ fn a_long_deallocation_is_worked_off_in_shares_and_can_be_cancelled() {
     rig.pass(&mut vec![Request { tag: 2, op: read, data: Data::Lend }]);
     assert_eq!(rig.out.list.pop().expect("the read is done").tag, 2);
     rig.out.lent.clear();
-    rig.queue.cancel(1);
+    rig.queue.cancel(&mut rig.ring, 1);
     rig.pass(&mut Vec::new());
     let ended = rig.out.list.pop().expect("a cancelled request ends, too");
     assert!(ended.tag == 1 && ended.outcome == Err(Failure::Cancelled));

@@ -173,7 +173,7 @@ impl Payload {
         match data {
             Data::Carried(buf) => Self::Buf(buf),
             Data::Landed(landing) => Self::Landing(landing),
-            Data::None | Data::Inline(_) | Data::Lend => Self::None,
+            Data::None | Data::Inline(_) | Data::Lend | Data::Sources(_) => Self::None,
         }
     }
 }

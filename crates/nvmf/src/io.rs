@@ -110,6 +110,7 @@ mod tests {
             block_bytes: 512,
             blocks: 1000,
             preferred_blocks: 8,
+            atomic_blocks: 1,
             max_transfer_bytes: TRANSFER_BYTES,
             features: Features { read_only, ..Features::default() },
             identity: Identity { uuid: uuid::Uuid::nil(), nguid: [0; 16] },

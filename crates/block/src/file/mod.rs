@@ -15,6 +15,12 @@
 //! | write zeroes | `fallocate` zero range, else a hole, else zeros are written |
 //! | ... that may deallocate | `fallocate` punch hole, else zero range, else zeros are written |
 //! | deallocate | `fallocate` punch hole; nothing where there are no holes |
+//! | compare, verify | reads; through the page cache, they see what it has, not the medium |
+//! | copy | reads and writes through a buffer, range by range |
+//! | write uncorrectable | not supported: a file has no place where that would last |
+//!
+//! A write is promised to be atomic for a single block only, and that is what the medium under the file promises for
+//! its own: neither a file system nor the page cache lets larger writes be seen as a whole.
 //!
 //! Whether there are holes is asked at opening. If so, deallocated blocks read as zeros, blocks of 512 bytes in larger
 //! ones of the file system included, and that is promised ([`crate::Features::zeros_after_deallocate`]).
@@ -36,6 +42,8 @@
 mod grow;
 mod open;
 mod queue;
+mod stepped;
+mod steps;
 
 use std::fs::File;
 use std::io;
@@ -108,8 +116,9 @@ impl Device for FileDevice {
     }
 
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
-        let file = ring.file(Arc::clone(&self.io));
-        Ok(Box::new(queue::FileQueue::new(self.info.clone(), self.size.clone(), file, ring.owner())))
+        let (file, info, size) = (ring.file(Arc::clone(&self.io)), self.info.clone(), self.size.clone());
+        let stepped = stepped::Stepped::new(file.clone(), ring.owner())?;
+        Ok(Box::new(queue::FileQueue::new(info, size, file, ring.owner(), stepped)))
     }
 
     fn used_blocks(&self) -> u64 {

@@ -52,6 +52,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
         block_bytes,
         blocks,
         preferred_blocks: PREFERRED_BYTES / block_bytes,
+        atomic_blocks: 1,
         max_transfer_bytes: MAX_TRANSFER_BYTES,
         features: Features {
             read_only,
@@ -59,6 +60,10 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
             lends: false,
             zeros_after_deallocate: !read_only && os::punches_holes(&base),
             thin: !is_block,
+            compare: true,
+            verify: true,
+            write_uncorrectable: false,
+            copy: true,
         },
         identity,
     };

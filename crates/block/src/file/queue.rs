@@ -1,4 +1,5 @@
-//! One reactor's way to a file: requests become file tasks of the ring, whose completions come back by tag.
+//! One reactor's way to a file: requests become file tasks of the ring, whose completions come back by tag. Those that
+//! are several tasks are looked after by [`Stepped`].
 
 use std::collections::VecDeque;
 
@@ -6,10 +7,12 @@ use machine::reactor::Arm;
 use machine::region::Buf;
 use machine::ring::{FileDone, FileOp, FileTask, Owner, Ring, RingFile};
 
+use super::stepped::Stepped;
+use super::steps::{Copy, Steps};
 use crate::admit::{admit, bytes_of};
 use crate::limits::FILE_QUEUE_DEPTH;
 use crate::live_size::LiveSize;
-use crate::{Completion, Completions, Data, Failure, Info, Op, Queue, Refused, Request, Returned};
+use crate::{Completion, Completions, Data, Failure, Info, Op, Outcome, Queue, Refused, Request, Returned, Tag};
 
 /// What an error without a number of the operating system counts as: a read behind the end of the file.
 const EIO: i32 = 5;
@@ -21,6 +24,8 @@ pub(super) struct FileQueue {
     owner: Owner,
     /// Tasks that the ring has.
     running: usize,
+    /// Requests that are several tasks.
+    stepped: Stepped,
     /// Completions of what never got to the ring.
     done: VecDeque<Completion>,
     /// What the ring gave back in this poll; kept for its room.
@@ -28,10 +33,10 @@ pub(super) struct FileQueue {
 }
 
 impl FileQueue {
-    pub(super) fn new(info: Info, size: LiveSize, file: RingFile, owner: Owner) -> Self {
+    pub(super) fn new(info: Info, size: LiveSize, file: RingFile, owner: Owner, stepped: Stepped) -> Self {
         let done = VecDeque::with_capacity(FILE_QUEUE_DEPTH);
         let finished = Vec::with_capacity(FILE_QUEUE_DEPTH);
-        Self { info, size, file, owner, running: 0, done, finished }
+        Self { info, size, file, owner, running: 0, stepped, done, finished }
     }
 
     /// What the file system has to do for `op`, which is admitted; none if there is nothing to do.
@@ -48,21 +53,45 @@ impl FileQueue {
                 Some(FileOp::Zero { offset, len, dsync: false, deallocate: true })
             }
             Op::Deallocate(_) => Some(FileOp::Deallocate { offset, len }),
+            Op::Compare(_) | Op::Verify(_) | Op::Copy { .. } => unreachable!("these take several steps"),
+            Op::WriteUncorrectable(_) => unreachable!("a file does not do it"),
+        }
+    }
+
+    /// The steps of a request that a file has no call for.
+    fn steps(&mut self, op: Op, data: Data<'_>) -> Steps {
+        let block = u64::from(self.info.block_bytes);
+        match (op, data) {
+            (Op::Compare(range), Data::Carried(with)) => Steps::Compare { offset: range.lba * block, with },
+            (Op::Verify(range), _) => {
+                let (at, len) = bytes_of(&self.info, range);
+                Steps::Verify { at, end: at + len }
+            }
+            (Op::Copy { range, fua }, Data::Sources(sources)) => {
+                Steps::Copy(Copy::new(self.stepped.list(), sources, block, range.lba * block, fua))
+            }
+            _ => unreachable!("it was admitted, and is none of the others"),
         }
     }
 }
 
 impl Queue for FileQueue {
     fn submit<'a>(&mut self, ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
-        if self.in_flight() == FILE_QUEUE_DEPTH {
+        let stepped = matches!(request.op, Op::Compare(_) | Op::Verify(_) | Op::Copy { .. });
+        if self.in_flight() == FILE_QUEUE_DEPTH || stepped && !self.stepped.has_place() {
             return Err(Refused(request));
         }
         let admitted = admit(&self.info, self.size.blocks(), &request);
         let Request { tag, op, data } = request;
+        if let (Ok(()), true) = (admitted, stepped) {
+            let steps = self.steps(op, data);
+            self.stepped.start(ring, tag, steps);
+            return Ok(());
+        }
         // Lent and in-line data are not admitted for a file.
         let buf = match data {
             Data::Carried(buf) => Some(buf),
-            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend => None,
+            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_) => None,
         };
         let task = match admitted.map(|()| self.file_op(&op)) {
             Ok(Some(op)) => FileTask { tag, file: self.file.clone(), op, buf },
@@ -86,29 +115,46 @@ impl Queue for FileQueue {
 
     fn poll(&mut self, ring: &mut Ring, out: &mut Completions) {
         out.list.extend(self.done.drain(..));
+        self.stepped.poll(ring, &mut out.list);
         ring.files_done(self.owner, &mut self.finished);
         self.running -= self.finished.len();
-        out.list.extend(self.finished.drain(..).map(|FileDone { tag, buf, result, .. }| {
-            let outcome = result.map_err(|error| Failure::Host(error.raw_os_error().unwrap_or(EIO)));
-            Completion { tag, outcome, data: returned(buf) }
+        out.list.extend(self.finished.drain(..).map(|done| {
+            let outcome = outcome_of(&done);
+            Completion { tag: done.tag, outcome, data: returned(done.buf) }
         }));
     }
 
+    fn cancel(&mut self, ring: &mut Ring, tag: Tag) {
+        if !self.stepped.cancel(ring, tag) {
+            ring.cancel_file(self.owner, tag);
+        }
+    }
+
     fn in_flight(&self) -> usize {
-        self.done.len() + self.running
+        self.done.len() + self.running + self.stepped.in_flight()
     }
 
     fn close(&mut self, ring: &mut Ring) {
         ring.release(self.owner);
+        self.stepped.close(ring);
     }
 
     fn arm(&mut self, ring: &mut Ring) -> Arm {
-        if self.done.is_empty() { ring.arm_files(self.owner) } else { Arm::Busy }
+        if self.done.is_empty() { ring.arm_files(self.owner).and(self.stepped.arm(ring)) } else { Arm::Busy }
     }
 }
 
 fn returned(buf: Option<Buf>) -> Returned {
     buf.map_or(Returned::None, Returned::Carried)
+}
+
+/// How a task's end counts.
+pub(super) fn outcome_of(done: &FileDone) -> Outcome {
+    match &done.result {
+        Ok(()) => Ok(()),
+        Err(_) if done.is_cancelled() => Err(Failure::Cancelled),
+        Err(error) => Err(Failure::Host(error.raw_os_error().unwrap_or(EIO))),
+    }
 }
 
 #[cfg(test)]
@@ -137,13 +183,16 @@ mod tests {
             block_bytes: 512,
             blocks: 100,
             preferred_blocks: 8,
+            atomic_blocks: 1,
             max_transfer_bytes: 4096,
             features: Features::default(),
             identity: Identity::from_uuid(Uuid::nil()),
         };
         let mut ring = Ring::new().expect("a ring");
         let owner = ring.owner();
-        let mut queue = FileQueue::new(info, LiveSize::new(100), ring.file(Arc::new(full)), owner);
+        let full = ring.file(Arc::new(full));
+        let stepped = Stepped::new(full.clone(), ring.owner()).expect("memory");
+        let mut queue = FileQueue::new(info, LiveSize::new(100), full, owner, stepped);
         let pool = Pool::anonymous(4096, 2).expect("memory");
         let range = Range { lba: 1, blocks: 8 };
         let ops = [

@@ -127,10 +127,41 @@ pub fn config(cases: u32) -> ProptestConfig {
 /// One step of a random history.
 #[derive(Clone, Debug)]
 pub enum Step {
-    Read { range: Range, way: Way },
-    Write { range: Range, way: Way, fua: bool, seed: u8 },
-    WriteZeroes { range: Range, fua: bool, deallocate: bool },
-    Deallocate { range: Range },
+    Read {
+        range: Range,
+        way: Way,
+    },
+    Write {
+        range: Range,
+        way: Way,
+        fua: bool,
+        seed: u8,
+    },
+    WriteZeroes {
+        range: Range,
+        fua: bool,
+        deallocate: bool,
+    },
+    Deallocate {
+        range: Range,
+    },
+    /// With the bytes that are there, or with one that differs.
+    Compare {
+        range: Range,
+        way: Way,
+        differs: Option<usize>,
+    },
+    Verify {
+        range: Range,
+    },
+    WriteUncorrectable {
+        range: Range,
+    },
+    Copy {
+        to: u64,
+        sources: Vec<Range>,
+        fua: bool,
+    },
     Flush,
     Reopen,
 }
@@ -140,6 +171,7 @@ pub fn histories(blocks: u64, steps: usize) -> impl Strategy<Value = Vec<Step>> 
     let range =
         move || (0..blocks, 1..=MAX_BLOCKS).prop_map(move |(lba, len)| Range { lba, blocks: len.min(blocks - lba) });
     let wide = (0..blocks, 1..=blocks).prop_map(move |(lba, len)| Range { lba, blocks: len.min(blocks - lba) });
+    let wide2 = wide.clone();
     let way = || prop_oneof![Just(Way::Carried), Just(Way::Lent), Just(Way::Landed)];
     let step = prop_oneof![
         6 => (range(), way()).prop_map(|(range, way)| Step::Read { range, way }),
@@ -148,6 +180,12 @@ pub fn histories(blocks: u64, steps: usize) -> impl Strategy<Value = Vec<Step>> 
         2 => (prop_oneof![range().boxed(), wide.clone().boxed()], any::<bool>(), any::<bool>())
             .prop_map(|(range, fua, deallocate)| Step::WriteZeroes { range, fua, deallocate }),
         1 => prop_oneof![range().boxed(), wide.boxed()].prop_map(|range| Step::Deallocate { range }),
+        2 => (range(), way(), proptest::option::of(0..1_000_000usize))
+            .prop_map(|(range, way, differs)| Step::Compare { range, way, differs }),
+        1 => wide2.prop_map(|range| Step::Verify { range }),
+        1 => range().prop_map(|range| Step::WriteUncorrectable { range }),
+        3 => (0..blocks, proptest::collection::vec(range(), 1..5), any::<bool>())
+            .prop_map(|(to, sources, fua)| Step::Copy { to, sources, fua }),
         1 => Just(Step::Flush),
         1 => Just(Step::Reopen),
     ];
@@ -158,6 +196,8 @@ pub fn histories(blocks: u64, steps: usize) -> impl Strategy<Value = Vec<Step>> 
 pub struct Model {
     bytes: Vec<u8>,
     block_bytes: usize,
+    /// Blocks that cannot be read.
+    bad: Vec<bool>,
     /// Writes vanish.
     forgets: bool,
 }
@@ -165,7 +205,32 @@ pub struct Model {
 impl Model {
     pub fn new(device: &dyn Device, forgets: bool) -> Self {
         let info = device.info();
-        Self { bytes: vec![0; info.bytes() as usize], block_bytes: info.block_bytes as usize, forgets }
+        let (bytes, bad) = (vec![0; info.bytes() as usize], vec![false; info.blocks as usize]);
+        Self { bytes, bad, block_bytes: info.block_bytes as usize, forgets }
+    }
+
+    /// What a read of the range gives.
+    fn read(&self, range: Range) -> Result<Vec<u8>, Failure> {
+        self.readable(range)?;
+        let from = range.lba as usize * self.block_bytes;
+        Ok(self.bytes[from..from + range.blocks as usize * self.block_bytes].to_vec())
+    }
+
+    fn readable(&self, range: Range) -> Result<(), Failure> {
+        let bad = self.bad[range.lba as usize..(range.lba + range.blocks) as usize].contains(&true);
+        if bad { Err(Failure::Unreadable) } else { Ok(()) }
+    }
+
+    /// The range gets these bytes, unless the device forgets them.
+    fn write(&mut self, range: Range, bytes: &[u8]) {
+        self.mark(range, false);
+        if !self.forgets {
+            self.part(range).copy_from_slice(bytes);
+        }
+    }
+
+    fn mark(&mut self, range: Range, bad: bool) {
+        self.bad[range.lba as usize..(range.lba + range.blocks) as usize].fill(bad);
     }
 
     fn part(&mut self, range: Range) -> &mut [u8] {
@@ -184,26 +249,53 @@ pub fn play(device: &dyn Device, model: &mut Model, history: &[Step]) {
         match *step {
             Step::Read { range, way } => {
                 let bytes = range.blocks as usize * block_bytes;
-                let found = rig.read(range.lba, bytes, range.blocks, possible(way)).expect("a read");
-                assert!(found == model.part(range), "{step:?} reads something else");
+                let found = rig.read(range.lba, bytes, range.blocks, possible(way));
+                assert!(found == model.read(range), "{step:?} reads something else");
             }
             Step::Write { range, way, fua, seed } => {
                 let bytes = pattern(seed, range.blocks as usize * block_bytes);
                 rig.write(range.lba, range.blocks, &bytes, fua, possible(way)).expect("a write");
-                if !model.forgets {
-                    model.part(range).copy_from_slice(&bytes);
-                }
+                model.write(range, &bytes);
             }
             Step::WriteZeroes { range, fua, deallocate } => {
                 let (outcome, _) = rig.run(Op::WriteZeroes { range, fua, deallocate }, Data::None);
                 assert_eq!(outcome, Ok(()));
                 model.part(range).fill(0);
+                model.mark(range, false);
             }
+            Step::Compare { range, way, differs } => {
+                let mut bytes = model.part(range).to_vec();
+                if let Some(at) = differs {
+                    let at = at % bytes.len();
+                    bytes[at] ^= 1;
+                }
+                let same = if differs.is_some() { Err(Failure::Miscompare) } else { Ok(()) };
+                let op = Op::Compare(range);
+                let found = match possible(way) {
+                    Way::Carried => rig.run(op, rig.carried(&bytes)).0,
+                    Way::Lent | Way::Landed => rig.run(op, Data::Inline(&bytes)).0,
+                };
+                assert_eq!(found, model.readable(range).and(same), "{step:?}");
+            }
+            Step::Verify { range } => {
+                assert_eq!(rig.run(Op::Verify(range), Data::None).0, model.readable(range), "{step:?}");
+            }
+            Step::WriteUncorrectable { range } => {
+                let (outcome, _) = rig.run(Op::WriteUncorrectable(range), Data::None);
+                if features.write_uncorrectable {
+                    model.mark(range, true);
+                    assert_eq!(outcome, Ok(()));
+                } else {
+                    assert_eq!(outcome, Err(Failure::NotSupported));
+                }
+            }
+            Step::Copy { to, ref sources, fua } => play_copy(&mut rig, model, to, sources, fua),
             // Without the promise of zeros, what is read afterwards cannot be compared.
             Step::Deallocate { .. } if !features.zeros_after_deallocate => {}
             Step::Deallocate { range } => {
                 assert_eq!(rig.run(Op::Deallocate(range), Data::None).0, Ok(()));
                 model.part(range).fill(0);
+                model.mark(range, false);
             }
             Step::Flush => assert_eq!(rig.run(Op::Flush, Data::None).0, Ok(())),
             Step::Reopen => rig = Rig::new(device),
@@ -214,8 +306,26 @@ pub fn play(device: &dyn Device, model: &mut Model, history: &[Step]) {
     for lba in (0..blocks).step_by(most) {
         let range = Range { lba, blocks: (most as u64).min(blocks - lba) };
         let bytes = range.blocks as usize * block_bytes;
-        let found = rig.read(lba, bytes, range.blocks, Way::Carried).expect("a read");
-        assert!(found == model.part(range), "at the end: {range:?}");
+        let found = rig.read(lba, bytes, range.blocks, Way::Carried);
+        assert!(found == model.read(range), "at the end: {range:?}");
+    }
+}
+
+/// A copy, on the device and on the model; one that would not fit or overlap is refused.
+fn play_copy(rig: &mut Rig, model: &mut Model, to: u64, sources: &[Range], fua: bool) {
+    let range = Range { lba: to, blocks: sources.iter().map(|source| source.blocks).sum() };
+    let (outcome, _) = rig.run(Op::Copy { range, fua }, Data::Sources(sources));
+    let expected = if range.lba + range.blocks > model.bad.len() as u64 {
+        Err(Failure::OutOfRange)
+    } else if sources.iter().any(|source| source.overlaps(range)) {
+        Err(Failure::Overlap)
+    } else {
+        sources.iter().try_for_each(|source| model.readable(*source))
+    };
+    assert_eq!(outcome, expected, "{sources:?} to {to}");
+    if outcome.is_ok() {
+        let bytes: Vec<u8> = sources.iter().flat_map(|source| model.part(*source).to_vec()).collect();
+        model.write(range, &bytes);
     }
 }
 
@@ -290,6 +400,7 @@ pub fn within_transfer(step: Step) -> Step {
     match step {
         Step::Read { range, way } => Step::Read { range: cut(range), way },
         Step::Write { range, way, fua, seed } => Step::Write { range: cut(range), way, fua, seed },
+        Step::Compare { range, way, differs } => Step::Compare { range: cut(range), way, differs },
         other => other,
     }
 }

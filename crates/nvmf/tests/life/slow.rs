@@ -28,6 +28,7 @@ impl Slow {
             block_bytes: 512,
             blocks: 2048,
             preferred_blocks: 1,
+            atomic_blocks: 1,
             max_transfer_bytes: 128 << 10,
             features: Features::default(),
             identity: Identity::from_uuid("6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a UUID")),
@@ -71,7 +72,7 @@ impl Queue for SlowQueue {
     fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
         let data = match request.data {
             Data::Carried(buf) => Returned::Carried(buf),
-            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend => Returned::None,
+            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_) => Returned::None,
         };
         self.0.push_back((Instant::now() + DELAY, Completion { tag: request.tag, outcome: Ok(()), data }));
         Ok(())

@@ -104,6 +104,7 @@ impl Fake {
             block_bytes: BLOCK as u32,
             blocks,
             preferred_blocks: 1,
+            atomic_blocks: 1,
             max_transfer_bytes: 128 << 10,
             features: Features::default(),
             identity: Identity::from_uuid(Uuid::nil()),

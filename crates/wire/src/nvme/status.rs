@@ -190,8 +190,10 @@ statuses! {
     CONNECT_CONTROLLER_BUSY = (1, 0x81) "Connect Controller Busy";
     /// Connect (fabrics). For an I/O command: Attempted Write to Read Only Range.
     CONNECT_INVALID_PARAMETERS = (1, 0x82) "Connect Invalid Parameters";
-    /// Connect (fabrics): the discovery must be done again.
+    /// Connect (fabrics): the discovery must be done again. For an I/O command: [`Status::COMMAND_SIZE_LIMIT`].
     CONNECT_RESTART_DISCOVERY = (1, 0x83) "Connect Restart Discovery";
+    /// The destination of Copy overlaps one of its sources (NVM command set).
+    OVERLAPPING_IO_RANGE = (1, 0x87) "Overlapping I/O Range";
     /// Connect (fabrics): this host may not connect.
     CONNECT_INVALID_HOST = (1, 0x84) "Connect Invalid Host";
     /// The command is not allowed on this type of queue (fabrics).
@@ -235,6 +237,10 @@ statuses! {
 }
 
 impl Status {
+    /// An I/O command (NVM command set, Copy): more ranges or blocks than MSRC, MSSRL or MCL allow. The code of
+    /// [`Status::CONNECT_RESTART_DISCOVERY`] on another command.
+    pub const COMMAND_SIZE_LIMIT: Self = Self::new(SCT_COMMAND_SPECIFIC, 0x83);
+
     /// A status that may be retried.
     #[must_use]
     pub const fn new(sct: u8, sc: u8) -> Self {

@@ -82,6 +82,7 @@ pub(super) fn look(admin: &mut Admin, uri: &Uri) -> Result<Found, Trouble> {
         block_bytes: namespace.block_bytes,
         blocks: namespace.blocks,
         preferred_blocks: preferred_blocks(&id),
+        atomic_blocks: 1,
         max_transfer_bytes: namespace.max_transfer_bytes,
         features: Features {
             read_only: namespace.read_only,
@@ -89,6 +90,8 @@ pub(super) fn look(admin: &mut Admin, uri: &Uri) -> Result<Found, Trouble> {
             lends: false,
             zeros_after_deallocate: namespace.dataset_management && id.dlfeat & 0b111 == dlfeat::READ_ZEROS,
             thin: id.nsfeat & nsfeat::THIN != 0,
+            // Compare, verify, write uncorrectable and copy are not sent.
+            ..Features::default()
         },
         identity: identity(uri, nsid, &ids),
     };

@@ -73,6 +73,9 @@ impl Namespace {
                 (Sqe::write_zeroes(nsid, range.lba, range.blocks as u32, deallocate, fua), Direction::None)
             }
             Op::Deallocate(range) => return self.deallocate(range),
+            Op::Compare(_) | Op::Verify(_) | Op::WriteUncorrectable(_) | Op::Copy { .. } => {
+                return Err(Failure::NotSupported);
+            }
         };
         Ok(Plan::Command { sqe, direction, ranges: [0; RANGE_BYTES] })
     }

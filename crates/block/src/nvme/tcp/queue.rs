@@ -327,14 +327,14 @@ impl Queue for TcpQueue {
             (Data::Carried(buf), _) => (Some(buf), false),
             (Data::None, Op::Flush | Op::WriteZeroes { .. } | Op::Deallocate(_)) => (None, true),
             // The device does not lend: these are not for it.
-            (Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend, _) => (None, false),
+            (Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_), _) => (None, false),
         };
         self.taken += 1;
         self.order += 1;
         if fits {
             self.take(Held { order: self.order, tag, op, buf, sends: 0, cancelled: false });
         } else {
-            self.over.push(completion(tag, Err(Failure::BadTransfer), buf));
+            self.over.push(completion(tag, Err(refusal(op)), buf));
         }
         Ok(())
     }
@@ -366,7 +366,7 @@ impl Queue for TcpQueue {
 
     /// What waits for a connection is cancelled at once. For what a target has, an Abort is sent: it ends as the target
     /// says, and is not sent again should the connection break.
-    fn cancel(&mut self, tag: Tag) {
+    fn cancel(&mut self, _ring: &mut Ring, tag: Tag) {
         if let Some(at) = self.held.iter().position(|held| held.tag == tag) {
             let held = self.held.remove(at).expect("it was found there");
             self.over.push(completion(tag, Err(Failure::Cancelled), held.buf));
@@ -415,5 +415,13 @@ impl Drop for TcpQueue {
             drop(lane.seat.take());
             association.close(&lane.seat);
         }
+    }
+}
+
+/// Why a request is not for a target: it is one that is never sent, or its data does not fit.
+fn refusal(op: Op) -> Failure {
+    match op {
+        Op::Compare(_) | Op::Verify(_) | Op::WriteUncorrectable(_) | Op::Copy { .. } => Failure::NotSupported,
+        _ => Failure::BadTransfer,
     }
 }

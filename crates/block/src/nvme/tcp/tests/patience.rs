@@ -77,8 +77,8 @@ fn what_is_cancelled_is_aborted_or_withdrawn() {
     assert!(rig.submit(1, Op::Read(range(0, 8))));
     assert!(rig.submit(2, Op::Read(range(0, 8))));
     rig.until("they arrive", |_| target.seen().io_commands.load(SeqCst) == 2);
-    rig.queue.cancel(2);
-    rig.queue.cancel(77);
+    rig.queue.cancel(&mut rig.ring, 2);
+    rig.queue.cancel(&mut rig.ring, 77);
     rig.until("one ends", |rig| !rig.out.list.is_empty());
     let done = rig.out.list.remove(0);
     assert_eq!((done.tag, done.outcome), (2, Err(Failure::Cancelled)));
@@ -90,8 +90,8 @@ fn what_is_cancelled_is_aborted_or_withdrawn() {
     rig.until_broken();
     assert!(rig.submit(3, Op::Read(range(0, 8))));
     assert!(rig.submit(4, Op::Read(range(0, 8))));
-    rig.queue.cancel(3);
-    rig.queue.cancel(1);
+    rig.queue.cancel(&mut rig.ring, 3);
+    rig.queue.cancel(&mut rig.ring, 1);
     target.change(|config| config.away = false);
     let mut done = rig.finish();
     done.sort_by_key(|done| done.tag);

@@ -9,6 +9,7 @@
 //! | file or block device | [`mod@file`] | carried, aligned for direct I/O |
 //! | nothing | [`null`] | reads give zeros, writes vanish |
 //! | an NVMe/TCP namespace | [`nvme::tcp`] | carried |
+//! | any of them, with faults | [`layers::fault`] | carried |
 //!
 //! [`pump`] moves bytes between a socket and a protocol's state machine; the NVMe/TCP host here and the target above
 //! use it.
@@ -19,6 +20,7 @@ mod bad_blocks;
 mod device;
 pub mod file;
 pub mod identity;
+pub mod layers;
 pub mod limits;
 mod live_size;
 pub mod null;

@@ -1,5 +1,7 @@
 //! Every limit of this floor, in one place. Reaching one is back-pressure or a clear error, never growth.
 
+use std::time::Duration;
+
 use machine::limits::SLOT_STAGED;
 
 /// Bytes that one receive takes at most: enough for many requests, small enough to stay in a core's cache.
@@ -50,6 +52,15 @@ pub const MAX_COPY_BYTES: u32 = 1 << 20;
 /// Requests of a file that take several steps (compare, verify, copy) and are under way on one queue; each has a buffer
 /// of [`MAX_TRANSFER_BYTES`], that is memory once it is used.
 pub const FILE_QUEUE_STEPPED: usize = 4;
+/// Requests that one queue of a device with faults has in flight.
+pub const FAULT_QUEUE_DEPTH: usize = 256;
+/// Torn writes that are under way on such a queue; each has a buffer of the largest transfer.
+pub const FAULT_TORN: usize = 4;
+/// How often a reactor that could sleep looks whether the device below has room again.
+pub const FAULT_RETRY: Duration = Duration::from_millis(1);
+/// What a torn write writes as a whole: the smallest block that media have.
+pub const SECTOR_BYTES: usize = 512;
+
 /// Requests that one queue of a file has in flight.
 pub const FILE_QUEUE_DEPTH: usize = 256;
 /// Granule that files and block devices like best for writes and deallocation: the usual page and file system block.

@@ -6,6 +6,7 @@
 //! file:ram:odd,,name.img,size=1GiB  ... with an odd name: `file:` takes the rest as a path, `,,` is a comma in it
 //! ram:1GiB,bs=4096                  memory; gone when the program ends
 //! null:1TiB                         reads give zeros, writes vanish
+//! fault:ram:1GiB,rule=...           any of these, with faults: see [`crate::layers::fault`]
 //! ```
 //!
 //! | option | long | means |
@@ -14,16 +15,19 @@
 //! | `ro` | `read-only` | refuse everything that changes the device |
 //! | `uuid=U` | | the identity, instead of the stored or a new one |
 //! | `size=N` | | size of a file that is to be created |
+//! | `rule=R` | | of `fault:`, any number of times: what is to go wrong |
+//! | `seed=N` | | of `fault:`: what its choices follow from |
 //!
 //! A new kind of device gets a [`Target`], a word in `Target::parse` and an arm in [`Spec::open`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::file::{FileDevice, FileOptions};
+use crate::layers::fault::{BadRule, FaultDevice, Faults};
 use crate::limits::BLOCK_BYTES;
 use crate::null::NullDevice;
 use crate::ram::RamDevice;
@@ -59,6 +63,13 @@ pub enum Target {
         /// Where.
         path: PathBuf,
     },
+    /// Another device, with faults.
+    Fault {
+        /// The other device.
+        inner: Box<Target>,
+        /// What goes wrong.
+        faults: Faults,
+    },
 }
 
 /// The options behind the name. What is not given is for [`Defaults`] and the device to say.
@@ -91,10 +102,13 @@ impl FromStr for Spec {
     fn from_str(text: &str) -> Result<Self, OpenError> {
         let mut parts = split(text);
         let name = parts.remove(0);
-        let target = Target::parse(&name)?;
+        let mut target = Target::parse(&name)?;
         let mut options = Options::default();
         let mut given = Vec::new();
         for part in &parts {
+            if target.set_fault(part).map_err(|why| wrong(text, why.0, why.1))? {
+                continue;
+            }
             let key = options.set(part).map_err(|why| wrong(text, why.0, why.1))?;
             if given.contains(&key) {
                 let hint = format!("Give `{key}` once.");
@@ -102,7 +116,7 @@ impl FromStr for Spec {
             }
             given.push(key);
         }
-        if options.size.is_some() && !matches!(target, Target::File { .. }) {
+        if options.size.is_some() && target.path().is_none() {
             let hint = "Memory and null devices have their size behind the colon, for example ram:1GiB.";
             return Err(wrong(text, "`size=` is an option for files".to_owned(), hint.to_owned()));
         }
@@ -116,21 +130,60 @@ impl Spec {
     /// # Errors
     /// What went wrong, and what the user can do about it.
     pub fn open(&self, defaults: &Defaults) -> Result<Arc<dyn Device>, OpenError> {
+        self.open_target(&self.target, defaults)
+    }
+
+    fn open_target(&self, target: &Target, defaults: &Defaults) -> Result<Arc<dyn Device>, OpenError> {
+        let name = &self.name;
         let block_bytes = self.options.block_bytes.or(defaults.block_bytes);
         let read_only = self.options.read_only || defaults.read_only;
         let uuid = self.options.uuid;
-        Ok(match &self.target {
-            Target::Ram { bytes } => Arc::new(RamDevice::new(&self.name, *bytes, block_bytes, read_only, uuid)?),
-            Target::Null { bytes } => Arc::new(NullDevice::new(&self.name, *bytes, block_bytes, read_only, uuid)?),
+        Ok(match target {
+            Target::Ram { bytes } => Arc::new(RamDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
+            Target::Null { bytes } => Arc::new(NullDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size);
                 Arc::new(FileDevice::open(path, &FileOptions { size, block_bytes, read_only, uuid })?)
+            }
+            Target::Fault { inner, faults } => {
+                Arc::new(FaultDevice::new(name, self.open_target(inner, defaults)?, faults.clone()))
             }
         })
     }
 }
 
 impl Target {
+    /// The file that it is, or that faults lie over.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File { path } => Some(path),
+            Self::Fault { inner, .. } => inner.path(),
+            Self::Ram { .. } | Self::Null { .. } => None,
+        }
+    }
+
+    /// Takes an option of `fault:`; false if it is none.
+    fn set_fault(&mut self, part: &str) -> Result<bool, BadOption> {
+        let Some((key @ ("rule" | "seed"), value)) = part.split_once('=') else { return Ok(false) };
+        let Self::Fault { faults, .. } = self else {
+            let hint = "Write fault: before the device.".to_owned();
+            return Err(BadOption(format!("`{key}=` is an option of devices with faults"), hint));
+        };
+        match (key, value.parse(), value.parse()) {
+            ("seed", Ok(seed), _) => faults.seed = seed,
+            ("seed", Err(_), _) => {
+                return Err(BadOption(
+                    format!("`{part}` is no seed"),
+                    "Write a number, for example seed=7.".to_owned(),
+                ));
+            }
+            (_, _, Ok(rule)) => faults.rules.push(rule),
+            (_, _, Err(BadRule { why, hint })) => return Err(BadOption(format!("{part}: {why}"), hint)),
+        }
+        Ok(true)
+    }
+
     /// Reads the part before the options.
     fn parse(name: &str) -> Result<Self, OpenError> {
         if name.is_empty() {
@@ -152,6 +205,13 @@ impl Target {
         match kind {
             "ram" => Ok(Self::Ram { bytes: sized()? }),
             "null" => Ok(Self::Null { bytes: sized()? }),
+            "fault" => match Self::parse(rest)? {
+                Self::Fault { .. } => {
+                    let hint = "Write fault: once; it takes any number of rules.".to_owned();
+                    Err(wrong(name, "faults lie over faults".to_owned(), hint))
+                }
+                inner => Ok(Self::Fault { inner: Box::new(inner), faults: Faults::default() }),
+            },
             "file" if rest.is_empty() => {
                 Err(wrong(name, "the path is missing".to_owned(), "Write file:PATH.".to_owned()))
             }
@@ -235,7 +295,7 @@ fn uuid_value(text: &str) -> Result<Uuid, BadOption> {
 }
 
 fn unknown(key: &str) -> BadOption {
-    let known = ["bs", "block-size", "ro", "read-only", "uuid", "size"];
+    let known = ["bs", "block-size", "ro", "read-only", "uuid", "size", "rule", "seed"];
     let like = nearest(key, &known).map(|name| format!("Did you mean `{name}`? ")).unwrap_or_default();
     let hint = format!(
         "{like}The options are bs=512|4096, ro, uuid=UUID and size=SIZE; a comma of the path itself is written twice."
@@ -313,6 +373,21 @@ mod tests {
     }
 
     #[test]
+    fn faults() {
+        let Spec { name, target, options } = spec("fault:disk.img,bs=4k,seed=7,rule=read:drop,rule=any:latency=1ms");
+        assert_eq!(
+            (name.as_str(), target.path(), options.block_bytes),
+            ("fault:disk.img", Some(Path::new("disk.img")), Some(4096))
+        );
+        let Target::Fault { inner, faults } = target else { panic!("{target:?}") };
+        assert_eq!((*inner, faults.seed, faults.rules.len()), (file("disk.img"), 7, 2));
+        assert_eq!(
+            spec("fault:ram:1GiB").target,
+            Target::Fault { inner: Box::new(Target::Ram { bytes: 1 << 30 }), faults: Faults::default() }
+        );
+    }
+
+    #[test]
     fn options() {
         let uuid = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
         let all = spec(&format!("a,,b,bs=4k,ro,uuid={uuid},size=1G"));
@@ -354,6 +429,13 @@ mod tests {
             ("a,cache=none", "The options are"),
             ("a,", "no option called ``"),
             ("ram:1GiB,size=1GiB", "option for files"),
+            ("fault:ram:1GiB,size=1GiB", "option for files"),
+            ("fault:", "no name"),
+            ("fault:fault:ram:1GiB", "faults lie over faults"),
+            ("ram:1GiB,rule=read:drop", "Write fault: before the device"),
+            ("fault:ram:1GiB,seed=x", "no seed"),
+            ("fault:ram:1GiB,rule=red:drop", "Did you mean `read`?"),
+            ("fault:ram:1GiB,rules=read:drop", "Did you mean `rule`?"),
         ] {
             let error = error(text);
             assert!(error.contains(part), "{text}: {error}");

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use block::spec::{Spec, Target};
-
 use super::{Config, Hosts, Namespace, Subsystem};
 use crate::limits::{HOSTS, LISTENERS, NAMESPACES};
 
@@ -183,7 +181,7 @@ fn namespaces(config: &Config, broken: &mut Vec<Broken>) {
 fn files(config: &Config, broken: &mut Vec<Broken>) {
     let mut seen: BTreeMap<&Path, (String, bool)> = BTreeMap::new();
     for (path, namespace) in all(config) {
-        let Some(file) = file(&namespace.spec) else { continue };
+        let Some(file) = namespace.spec.target.path() else { continue };
         let read_only = namespace.spec.options.read_only;
         let field = format!("{path}.device");
         match seen.get(file) {
@@ -191,13 +189,5 @@ fn files(config: &Config, broken: &mut Vec<Broken>) {
             Some((other, _)) => broken.push(Broken { field, rule: Rule::OneServer(other.clone()) }),
             None => drop(seen.insert(file, (field, read_only))),
         }
-    }
-}
-
-/// The file that a device is made of.
-fn file(spec: &Spec) -> Option<&Path> {
-    match &spec.target {
-        Target::File { path } => Some(path),
-        Target::Ram { .. } | Target::Null { .. } => None,
     }
 }

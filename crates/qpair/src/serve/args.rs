@@ -4,7 +4,6 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use block::size::parse_size;
-use block::spec::Target;
 use control::config::{self, Config, DEFAULT_LISTENER, Hosts, Machine, Namespace, Rule, Source, Subsystem};
 use machine::limits::MAX_REACTORS;
 use machine::ring::RingKind;
@@ -16,8 +15,16 @@ Devices:
   PATH          a file or a block device; with --size, a file that is not there is created (sparse)
   ram:SIZE      memory; what is written is gone when qpair ends
   null:SIZE     reads give zeros, writes vanish: for measuring the way to the disk
+  fault:DEVICE  any of these, with faults on purpose, to rehearse failure (see Faults)
   Options follow a comma: ro (read-only), bs=512|4096 (block size), uuid=UUID, size=SIZE. `file:NAME` takes any name.
   The first device is namespace 1, the second namespace 2, and so on.
+
+Faults:
+  fault:ram:1GiB,seed=7,rule=write:nth=100:error=EIO,rule=read:every=1000:latency=10ms
+  A rule has kinds (read write flush zeroes deallocate compare verify uncorrectable copy, several with +, or any),
+  conditions (nth=N, every=N, after=N, times=N, p=0.01, blocks=A-B), and what is to happen: latency=10ms or
+  latency=1ms-20ms, error=EIO|ENOSPC|..., status=TYPE/CODE in hexadecimal, short[=BLOCKS] and torn for writes, drop,
+  panic. The same seed makes the same choices.
 
 Hosts:
   On loopback any host may connect. On other addresses qpair wants to know who: --allow-host NQN (a Linux host has its
@@ -145,7 +152,7 @@ impl Flags {
     fn namespace(&self, nsid: u32, device: &str) -> Result<Namespace, block::OpenError> {
         let mut namespace = Namespace::new(nsid, device)?;
         let given = namespace.spec.options.clone();
-        let is_file = matches!(namespace.spec.target, Target::File { .. });
+        let is_file = namespace.spec.target.path().is_some();
         if let Some(bytes) = self.size.filter(|_| is_file && given.size.is_none()) {
             namespace = namespace.with(&format!("size={bytes}"))?;
         }

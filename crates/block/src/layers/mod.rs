@@ -1,0 +1,3 @@
+//! Devices over devices. A layer's queue owns the queues below it.
+
+pub mod fault;

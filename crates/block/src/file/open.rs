@@ -42,7 +42,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
         Ok(direct) => (direct, true),
         Err(why) => {
             tracing::info!("{}: through the page cache, because {why}", path.display());
-            (base.try_clone().map_err(|error| cannot_ask(path, error))?, false)
+            (open_again(path, &base, options, false).map_err(|error| cannot_ask(path, error))?, false)
         }
     };
     let read_only = options.read_only;
@@ -209,13 +209,7 @@ fn open_direct(path: &Path, base: &File, options: &FileOptions, block_bytes: u32
     if alignment.memory > PREFERRED_BYTES {
         return Err(format!("direct I/O here needs buffers aligned to {} bytes", alignment.memory));
     }
-    // Not claimed once more: the claim of `base` is the one that counts.
-    let mode = OpenMode { read_only: options.read_only, direct: true, ..OpenMode::default() };
-    let mut file = os::open_data(path, mode).map_err(says)?;
-    let same = os::file_key(base).and_then(|key| Ok(key == os::file_key(&file)?));
-    if !same.map_err(says)? {
-        return Err("the file was replaced while it was opened".to_owned());
-    }
+    let mut file = open_again(path, base, options, true).map_err(says)?;
     // Some file systems take the flag and fail later: better to know it now.
     let pool = Pool::anonymous(PREFERRED_BYTES as usize, 1).map_err(says)?;
     let mut buf = pool.take().expect("a new pool has its buffer");
@@ -224,6 +218,19 @@ fn open_direct(path: &Path, base: &File, options: &FileOptions, block_bytes: u32
         Err(error) if error.kind() == ErrorKind::InvalidInput => Err(says(error)),
         // Whatever else is wrong, buffered reads would meet it as well.
         _ => Ok(file),
+    }
+}
+
+/// Opens the file that `base` is once more, for the requests. They never use `base` itself: a kernel's ring lets go of
+/// its files a little after it is closed, and the lock must not last that long.
+fn open_again(path: &Path, base: &File, options: &FileOptions, direct: bool) -> io::Result<File> {
+    // Not claimed once more: the claim of `base` is the one that counts.
+    let mode = OpenMode { read_only: options.read_only, direct, ..OpenMode::default() };
+    let file = os::open_data(path, mode)?;
+    if os::file_key(base)? == os::file_key(&file)? {
+        Ok(file)
+    } else {
+        Err(io::Error::other("the file was replaced while it was opened"))
     }
 }
 

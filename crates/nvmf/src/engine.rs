@@ -328,10 +328,13 @@ impl Engine {
 
     /// Sends what was submitted on its way and collects what is finished.
     pub(crate) fn poll(&mut self, ring: &mut Ring, out: &mut Completions) {
+        // All kicked before one is polled: the first file polled gives the kernel the requests of all.
         for namespace in self.namespaces.iter_mut().flatten() {
             if std::mem::take(&mut namespace.submitted) {
                 namespace.queue.kick(ring);
             }
+        }
+        for namespace in self.namespaces.iter_mut().flatten() {
             if namespace.queue.in_flight() > 0 {
                 namespace.queue.poll(ring, out);
             }

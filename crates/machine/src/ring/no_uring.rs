@@ -9,11 +9,12 @@ use crate::region::Pool;
 
 pub(super) enum Uring {}
 
-pub(super) enum Entry {}
+pub(super) struct Entry;
 
 #[derive(Clone, Copy)]
-pub(super) enum Stage {}
+pub(super) struct Stage;
 
+#[allow(dead_code, reason = "what nobody says here")]
 pub(super) enum Next {
     Go(Stage),
     Workers,
@@ -79,10 +80,10 @@ impl Stage {
     }
 
     pub(super) fn entry(self, _task: &mut FileTask, _ring: u32) -> Entry {
-        match self {}
+        unreachable!("only asked where there is a Uring")
     }
 
     pub(super) fn next(self, _op: &FileOp, _len: usize, _result: i32, _cancelled: bool) -> Next {
-        match self {}
+        unreachable!("only asked where there is a Uring")
     }
 }

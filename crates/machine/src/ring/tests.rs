@@ -86,6 +86,13 @@ fn wait_readable(ring: &mut Ring, owner: Owner) {
 }
 
 fn a_sleeping_ring_is_woken_by_every_answer(kind: RingKind) {
+    let mut ring = Ring::of(kind).expect("a ring");
+    let owner = ring.owner();
+    ask_and_sleep(&mut ring, owner);
+}
+
+/// Sleeps after each of many requests until its answer comes.
+fn ask_and_sleep(ring: &mut Ring, owner: Owner) {
     const ROUNDS: u32 = 3000;
     let (near, mut far) = pair();
     let echo = thread::spawn(move || {
@@ -94,8 +101,6 @@ fn a_sleeping_ring_is_woken_by_every_answer(kind: RingKind) {
             far.write_all(&word).expect("the other end is there");
         }
     });
-    let mut ring = Ring::of(kind).expect("a ring");
-    let owner = ring.owner();
     let socket = ring.socket(near, owner, 7).expect("registered");
     assert_eq!((socket.key(), ring.arm(&socket)), (7, Arm::Busy), "never received from: nobody knows");
     assert_eq!(recv(&socket, 16).expect("fine"), None);
@@ -395,17 +400,83 @@ fn every_cancelled_task_ends_once(kind: RingKind) {
     assert!(run(&mut ring, owner, task(&pool, &file, 0, read, 0)).result.is_ok(), "no cancellation is left over");
 }
 
-/// A read of a pipe that nobody writes to waits until it is cancelled.
+/// A ring that waits in `io_uring` because of a task that does not end: a read of a pipe that nobody writes to.
+#[cfg(target_os = "linux")]
+struct Waiting {
+    ring: Ring,
+    owner: Owner,
+    pool: Pool,
+    file: RingFile,
+    pipe: RingFile,
+    _writer: io::PipeWriter,
+}
+
+#[cfg(target_os = "linux")]
+impl Waiting {
+    /// None, and a word about it, where there is no `io_uring`.
+    fn new() -> Option<Self> {
+        if let Err(reason) = uring_here() {
+            eprintln!("SKIPPED: {reason}");
+            return None;
+        }
+        let (mut ring, owner, pool, file) = files(RingKind::Uring);
+        let (reader, _writer) = io::pipe().expect("a pipe");
+        let pipe = ring.file(Arc::new(File::from(std::os::fd::OwnedFd::from(reader))));
+        let mut waiting = Self { ring, owner, pool, file, pipe, _writer };
+        waiting.read_pipe(1);
+        Some(waiting)
+    }
+
+    fn read_pipe(&mut self, tag: u64) {
+        let read = task(&self.pool, &self.pipe, tag, FileOp::Read { offset: 0 }, 0);
+        assert!(self.ring.submit_file(self.owner, read).is_ok());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn sockets_wakers_files_and_workers_wake_a_ring_that_waits_in_io_uring() {
+    let Some(mut waiting) = Waiting::new() else { return };
+    let Waiting { ring, pool, file, .. } = &mut waiting;
+    let owner = ring.owner();
+    ask_and_sleep(ring, owner);
+    assert!(ring.files.busy_uring().is_some(), "it slept there");
+    for round in 0..300 {
+        let waker = ring.waker();
+        let wake = move || waker.wake();
+        if round % 2 == 0 {
+            ring.announce_sleep();
+            let (start, other) = (Instant::now(), thread::spawn(wake));
+            ring.wait(Some(LOST)).expect("own descriptors");
+            assert!(start.elapsed() < LOST, "slept through a signal");
+            ring.cancel_sleep();
+            other.join().expect("no panic");
+        } else {
+            let other = thread::spawn(wake);
+            assert!(run(ring, owner, task(pool, file, round, FileOp::Read { offset: 0 }, 0)).result.is_ok());
+            other.join().expect("no panic");
+        }
+    }
+    // What is left of the signals ends the first wait at most; then it sleeps.
+    ring.enter(Wait::For(Duration::from_millis(1))).expect("own descriptors");
+    let start = Instant::now();
+    ring.enter(Wait::For(Duration::from_millis(20))).expect("own descriptors");
+    assert!(start.elapsed() >= Duration::from_millis(20), "it does not sleep");
+    // Which has no `fallocate`: io_uring says so, and the workers know that it does not matter.
+    let full = ring.file(Arc::new(File::options().write(true).open("/dev/full").expect("Linux has it")));
+    for tag in 0..300 {
+        let free = FileOp::Deallocate { offset: 0, len: 4096 };
+        assert!(run(ring, owner, task(pool, &full, tag, free, 0)).result.is_ok());
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn io_uring_gives_up_what_waits() {
-    let Ok(RingChoice { .. }) = uring_here() else { return eprintln!("SKIPPED: no io_uring") };
-    let (mut ring, owner, pool, file) = files(RingKind::Uring);
-    let (reader, _writer) = io::pipe().expect("a pipe");
-    let pipe = ring.file(Arc::new(File::from(std::os::fd::OwnedFd::from(reader))));
-    let read = FileOp::Read { offset: 0 };
-    assert!(ring.submit_file(owner, task(&pool, &pipe, 1, read, 0)).is_ok());
-    assert!(run(&mut ring, owner, task(&pool, &file, 2, read, 0)).result.is_ok(), "the other one waits");
+    let Some(mut waiting) = Waiting::new() else { return };
+    let Waiting { ring, owner, pool, file, .. } = &mut waiting;
+    let owner = *owner;
+    assert!(run(ring, owner, task(pool, file, 2, FileOp::Read { offset: 0 }, 0)).result.is_ok(), "the other one waits");
     ring.cancel_file(owner, 1);
     let (mut done, start) = (Vec::new(), Instant::now());
     while done.is_empty() {
@@ -414,9 +485,11 @@ fn io_uring_gives_up_what_waits() {
         assert!(start.elapsed() < LOST, "not cancelled");
     }
     assert!(done[0].tag == 1 && done[0].is_cancelled());
+    drop(done);
     // And when the ring goes.
-    assert!(ring.submit_file(owner, task(&pool, &pipe, 3, read, 0)).is_ok());
-    ring.enter(Wait::No).expect("own descriptors");
-    drop((ring, done));
+    waiting.read_pipe(3);
+    waiting.ring.enter(Wait::No).expect("own descriptors");
+    let Waiting { ring, pool, pipe, .. } = waiting;
+    drop(ring);
     assert_eq!((pool.free(), Arc::strong_count(pipe.file())), (256, 1));
 }

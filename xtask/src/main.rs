@@ -13,6 +13,7 @@
 mod fuzz;
 mod lab;
 mod report;
+mod sanitize;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ usage: cargo xtask VERB
 
   test [--full] [--only NAME]   run every test; NAME picks the steps whose name contains it
                                 (fmt, clippy, test, loom, build, program, lab controller, lab data, lab kill, fuzz);
-                                --full adds long campaigns: 20 kills, larger fio runs, fuzzing
+                                --full adds long campaigns: 20 kills, larger fio runs, fuzzing, and the
+                                steps asan, tsan, miri
   lab [-- COMMAND...]           the tests against a real Linux kernel; or a command under it (lab/README.md)
   fuzz [TARGET [SECONDS]]       run a fuzz target (60 s unless told otherwise); by itself: list them
   bench [OPTIONS...]            measure against the limit of the wire: bench/run --help

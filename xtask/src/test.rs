@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::report::{Report, Tests, cargo_tests};
-use crate::{cargo, fuzz, lab, succeeds, target_dir};
+use crate::{cargo, fuzz, lab, sanitize, succeeds, target_dir};
 
 /// What to run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,9 @@ pub(crate) fn run(selection: &Selection) -> bool {
             report.skip("lab", "qpair did not build");
         }
     }
+    if selection.full {
+        sanitize::run(&mut report, selection);
+    }
     if selection.full && selection.wants("fuzz") {
         fuzz::campaign(&mut report);
     }
@@ -113,7 +116,7 @@ fn loom() -> Command {
 }
 
 /// Runs a `cargo test` and counts, without showing the lines of tests that pass.
-fn counted(command: &mut Command) -> (Result<(), String>, Option<Tests>) {
+pub(crate) fn counted(command: &mut Command) -> (Result<(), String>, Option<Tests>) {
     let mut tests = Tests::default();
     let result = stream_tests(command, &mut tests);
     (result, Some(tests))

@@ -466,6 +466,7 @@ impl Connection {
                 true
             }
             (Stage::Ready, Work::Ranges { .. }) => return self.drive_ranges(pass, slot),
+            (Stage::Ready, Work::Copy { to, sources, fua }) => return self.drive_copy(pass, slot, to, sources, fua),
             // It was answered or abandoned while it waited.
             _ => false,
         };
@@ -501,6 +502,18 @@ impl Connection {
             self.finish(pass, slot);
         } else {
             self.step(slot, Stage::AtDevice, pass);
+        }
+    }
+
+    /// Submits a copy, whose sources have come.
+    fn drive_copy(&mut self, pass: &mut Pass<'_>, slot: Slot, to: u64, count: u32, fua: bool) {
+        let (tag, owner) = (self.tag(slot), self.owner(slot));
+        let command = &self.commands[slot.index()];
+        let Payload::Buf(list) = &command.payload else { unreachable!("its sources are in a buffer") };
+        match pass.engine.copy_blocks(pass.ring, command.namespace, tag, (list, count), to, fua) {
+            Ok(true) => self.submitted(pass, slot),
+            Ok(false) => pass.engine.waiting.push_back(owner),
+            Err(status) => self.respond(pass, slot, status, 0),
         }
     }
 
@@ -572,15 +585,16 @@ impl Connection {
     /// Answers a command that has no data for the host.
     fn finish(&mut self, pass: &mut Pass<'_>, slot: Slot) {
         let command = &mut self.commands[slot.index()];
-        let write = !matches!(command.work, Work::Block(Op::Read(_)));
-        let status = command.failure.map_or(Status::SUCCESS, |failure| status::of(failure, write));
+        let reads = matches!(command.work, Work::Block(Op::Read(_) | Op::Compare(_) | Op::Verify(_)));
+        let status = command.failure.map_or(Status::SUCCESS, |failure| status::of(failure, !reads));
         if let (None, Work::Block(Op::Write { .. })) = (command.failure, command.work) {
             pass.engine.usage.writes += 1;
             pass.engine.usage.written_bytes += u64::from(command.bytes);
         }
         if status.is_success() {
-            // The ranges of a Dataset Management command are no data.
-            let bytes = if matches!(command.work, Work::Ranges { .. }) { 0 } else { command.bytes };
+            // Ranges are no data.
+            let ranges = matches!(command.work, Work::Ranges { .. } | Work::Copy { .. });
+            let bytes = if ranges { 0 } else { command.bytes };
             self.succeeded(pass, slot, bytes);
         }
         self.respond(pass, slot, status, 0);
@@ -679,7 +693,13 @@ impl Connection {
     /// The connection is over: its commands end, its claim on the controller goes back. The socket is given back for a
     /// last word.
     pub(crate) fn end(mut self, pass: &mut Pass<'_>, end: &End) -> Pump {
-        for command in &mut self.commands {
+        for index in 0..self.commands.len() {
+            let tag = self.tag(Slot(index as u16));
+            let command = &mut self.commands[index];
+            if command.stage() == Stage::AtDevice {
+                // Nobody waits for it any more. Its place is free when it is back all the same.
+                pass.engine.cancel(pass.ring, command.namespace, tag);
+            }
             command.abandon(&mut pass.engine.stages);
         }
         self.session.end(end);

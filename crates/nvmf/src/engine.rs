@@ -5,12 +5,15 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use block::{Completions, Data, Device, Info, Op, Queue, Refused, Request, Tag};
+use block::limits::MAX_COPY_SOURCES;
+use block::{Completions, Data, Device, Info, Op, Queue, Range, Refused, Request, Tag};
 use machine::clock::Coarse;
 use machine::region::{Buf, Pool};
 use machine::ring::Ring;
+use wire::nvme::Status;
 
 use crate::command::{Payload, Stages};
+use crate::copy;
 use crate::limits::{LANDING_BYTES, LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
 use crate::order::Unopened;
 use crate::plan::{Plan, Served};
@@ -87,6 +90,8 @@ pub(crate) struct Engine {
     pub(crate) usage: Usage,
     /// What was done for whom.
     pub(crate) stats: Recorder,
+    /// The sources of a copy that is being submitted; kept for its room.
+    sources: Vec<Range>,
     small: Pool,
     large: Pool,
 }
@@ -124,6 +129,7 @@ impl Engine {
             stages: Stages::default(),
             usage: Usage::default(),
             stats,
+            sources: Vec::with_capacity(MAX_COPY_SOURCES),
             small,
             large: Pool::anonymous(LARGE_BUFFER.0, LARGE_BUFFER.1)?,
         })
@@ -235,7 +241,8 @@ impl Engine {
     /// A place for the data of a write that the host is asked for: the device's own memory if the write is large and
     /// the device lends, else a buffer. None if there is no room.
     pub(crate) fn place(&mut self, at: usize, op: Option<Op>, bytes: u32) -> Payload {
-        let range = op.and_then(|op| op.range()).filter(|_| bytes >= LANDING_BYTES);
+        let write = op.filter(|op| bytes >= LANDING_BYTES && matches!(op, Op::Write { .. }));
+        let range = write.and_then(|op| op.range());
         match range.and_then(|range| self.at_mut(at).queue.land(range)) {
             Some(landing) => Payload::Landing(landing),
             None => self.buffer(bytes as usize).map_or(Payload::None, Payload::Buf),
@@ -317,6 +324,34 @@ impl Engine {
             }
             Err(Refused(Request { data, .. })) => Err(Wait::Queue(Payload::of_refused(data))),
         }
+    }
+
+    /// Submits a copy to the blocks from `to` on; its sources are the first so many of a list. Whether there was room.
+    ///
+    /// # Errors
+    /// The status to answer with: the sources are too long.
+    pub(crate) fn copy_blocks(
+        &mut self,
+        ring: &mut Ring,
+        at: usize,
+        tag: Tag,
+        (list, count): (&[u8], u32),
+        to: u64,
+        fua: bool,
+    ) -> Result<bool, Status> {
+        let mut sources = std::mem::take(&mut self.sources);
+        let range = copy::sources(list, count, to, &self.at(at).info, &mut sources);
+        let submitted = range.map(|range| {
+            let request = Request { tag, op: Op::Copy { range, fua }, data: Data::Sources(&sources) };
+            self.submit(ring, at, request).is_ok()
+        });
+        self.sources = sources;
+        submitted
+    }
+
+    /// Asks for the end of a request of which nobody will read the answer.
+    pub(crate) fn cancel(&mut self, ring: &mut Ring, at: usize, tag: Tag) {
+        self.at_mut(at).queue.cancel(ring, tag);
     }
 
     /// A buffer with a copy of `bytes`.

@@ -14,6 +14,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::answer::Answer;
 use crate::controller::{Controller, VERSION};
+use crate::copy;
 use crate::limits::{ASYNC_EVENTS, ERROR_LOG_ENTRIES, KAS, LAST_NSID, MDTS, QUEUE_ENTRIES};
 use crate::plan::Served;
 use crate::session::Session;
@@ -139,6 +140,10 @@ fn controller(controller: &Controller, served: Option<&Arc<Served>>) -> Identify
     id
 }
 
+/// The optional commands: those that [`crate::io`] knows.
+const ONCS: u16 =
+    oncs::COMPARE | oncs::WRITE_UNCORRECTABLE | oncs::DSM | oncs::WRITE_ZEROES | oncs::VERIFY | oncs::COPY;
+
 /// What only an I/O controller has.
 fn identify_io(controller: &Controller, served: &Served, id: &mut IdentifyController) {
     id.cntrltype = cntrltype::IO;
@@ -151,7 +156,9 @@ fn identify_io(controller: &Controller, served: &Served, id: &mut IdentifyContro
     // Namespaces come and go below these.
     id.nn = LAST_NSID.into();
     id.mnan = LAST_NSID.into();
-    id.oncs = (oncs::DSM | oncs::WRITE_ZEROES).into();
+    // Of every controller, whatever its namespaces are: one whose device cannot do it says so command by command.
+    id.oncs = ONCS.into();
+    id.ocfs = copy::OCFS.into();
     // Hosts read this once, and a namespace with a volatile cache may come later.
     id.vwc = vwc::FLUSH_ALL_UNSUPPORTED | vwc::PRESENT;
     id.ofcs = ofcs::DISCONNECT.into();
@@ -173,9 +180,25 @@ fn namespace(info: &Info, blocks: u64, used: u64) -> IdentifyNamespace {
     let preferred = (info.preferred_blocks - 1) as u16;
     (id.npwg, id.npwa, id.npdg, id.npda, id.nows) =
         (preferred.into(), preferred.into(), preferred.into(), preferred.into(), preferred.into());
+    atomics(info, &mut id);
+    if info.features.copy {
+        let most = copy::max_blocks(info);
+        (id.mssrl, id.mcl, id.msrc) = ((most as u16).into(), most.into(), copy::MSRC);
+    }
     id.nsattr = if info.features.read_only { nsattr::WRITE_PROTECTED } else { 0 };
     id.nguid = info.identity.nguid;
     id
+}
+
+/// What is written as a whole or not at all. The controller's own values (AWUN, AWUPF) are a single block, as they hold
+/// for every namespace.
+fn atomics(info: &Info, id: &mut IdentifyNamespace) {
+    if info.atomic_blocks > 1 {
+        // 0's based. What a loss of power leaves of a larger write is not promised: NAWUPF is a single block.
+        let blocks = (info.atomic_blocks - 1) as u16;
+        id.nsfeat |= nsfeat::ATOMICS;
+        (id.nawun, id.nabsn) = (blocks.into(), blocks.into());
+    }
 }
 
 /// CNS 08h.

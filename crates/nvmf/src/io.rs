@@ -1,8 +1,9 @@
 //! I/O commands: from a submission queue entry to what a device is asked.
 
 use block::{Info, Op, Range};
-use wire::nvme::{DsmRange, Sqe, Status, io as opcode};
+use wire::nvme::{CopySource, DsmRange, Sqe, Status, io as opcode};
 
+use crate::copy;
 use crate::limits::TRANSFER_BYTES;
 
 /// What a command asks for.
@@ -14,6 +15,8 @@ pub(crate) enum Work {
     Block(Op),
     /// One deallocation for each range of a Dataset Management command; `next` is the first not yet submitted.
     Ranges { count: u32, next: u32 },
+    /// One copy to the blocks from `to` on; the sources are in the data.
+    Copy { to: u64, sources: u32, fua: bool },
 }
 
 impl Work {
@@ -21,7 +24,7 @@ impl Work {
     pub(crate) fn op(self) -> Option<Op> {
         match self {
             Self::Block(op) => Some(op),
-            Self::Nothing | Self::Ranges { .. } => None,
+            Self::Nothing | Self::Ranges { .. } | Self::Copy { .. } => None,
         }
     }
 }
@@ -42,6 +45,7 @@ pub(crate) struct Decoded {
 /// The status to answer with; with DNR where the same command can never succeed.
 pub(crate) fn decode(sqe: &Sqe, info: &Info, blocks: u64) -> Result<Decoded, Status> {
     sqe.check_flags()?;
+    let features = &info.features;
     match sqe.opcode {
         opcode::READ => {
             let (range, bytes) = transfer(sqe, info, blocks)?;
@@ -68,8 +72,37 @@ pub(crate) fn decode(sqe: &Sqe, info: &Info, blocks: u64) -> Result<Decoded, Sta
             let count = if sqe.dsm_deallocate() { count } else { 0 };
             Ok(Decoded { work: Work::Ranges { count, next: 0 }, from_host: bytes, to_host: 0 })
         }
+        opcode::COMPARE if features.compare => {
+            let (range, bytes) = transfer(sqe, info, blocks)?;
+            Ok(Decoded { work: Work::Block(Op::Compare(range)), from_host: bytes, to_host: 0 })
+        }
+        opcode::VERIFY if features.verify => {
+            let work = Work::Block(Op::Verify(range(sqe, blocks)?));
+            Ok(Decoded { work, from_host: 0, to_host: 0 })
+        }
+        opcode::WRITE_UNCORRECTABLE if features.write_uncorrectable => {
+            let range = range(sqe, blocks)?;
+            writable(info)?;
+            Ok(Decoded { work: Work::Block(Op::WriteUncorrectable(range)), from_host: 0, to_host: 0 })
+        }
+        opcode::COPY if features.copy => copy(sqe, info),
+        // What a device cannot do is not there for its namespace.
         _ => Err(Status::INVALID_OPCODE.with_dnr()),
     }
+}
+
+/// Copy: its sources are checked when they are here.
+fn copy(sqe: &Sqe, info: &Info) -> Result<Decoded, Status> {
+    writable(info)?;
+    if sqe.copy_format() != copy::FORMAT {
+        return Err(Status::INVALID_FIELD.with_dnr());
+    }
+    let sources = sqe.copy_sources();
+    if sources > u32::from(copy::MSRC) + 1 {
+        return Err(Status::COMMAND_SIZE_LIMIT.with_dnr());
+    }
+    let work = Work::Copy { to: sqe.slba(), sources, fua: sqe.fua() };
+    Ok(Decoded { work, from_host: sources * size_of::<CopySource>() as u32, to_host: 0 })
 }
 
 /// The blocks of a command, all on the namespace.

@@ -19,6 +19,7 @@ mod changes;
 mod command;
 mod connection;
 mod controller;
+mod copy;
 mod discovery;
 mod end;
 mod engine;

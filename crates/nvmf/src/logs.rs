@@ -89,9 +89,17 @@ fn command_effects() -> CommandEffects {
     ] {
         log.acs[usize::from(opcode)] = effects::SUPPORTED.into();
     }
-    for (opcode, changes) in
-        [(io::FLUSH, false), (io::READ, false), (io::WRITE, true), (io::WRITE_ZEROES, true), (io::DSM, true)]
-    {
+    for (opcode, changes) in [
+        (io::FLUSH, false),
+        (io::READ, false),
+        (io::WRITE, true),
+        (io::WRITE_ZEROES, true),
+        (io::DSM, true),
+        (io::COMPARE, false),
+        (io::VERIFY, false),
+        (io::WRITE_UNCORRECTABLE, true),
+        (io::COPY, true),
+    ] {
         let change = if changes { effects::CONTENT_CHANGE } else { 0 };
         log.iocs[usize::from(opcode)] = (effects::SUPPORTED | change).into();
     }

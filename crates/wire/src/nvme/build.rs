@@ -6,6 +6,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 
 use super::command::{DEAC, DSM_AD, FUA, PSDT_SGL};
+use super::copy::CopySource;
 use super::dsm::DsmRange;
 use super::fabrics::{ConnectCommand, ConnectData, PropertyCommand};
 use super::opcode::{FABRICS, admin, fabrics, io};
@@ -101,6 +102,36 @@ impl Sqe {
     pub const fn write_zeroes(nsid: u32, slba: u64, nlb: u32, deac: bool, fua: bool) -> Self {
         let control = if deac { DEAC } else { 0 } | if fua { FUA } else { 0 };
         Self::on_blocks(io::WRITE_ZEROES, nsid, slba, nlb, control)
+    }
+
+    /// Compare `nlb` blocks (1 to 65,536) from `slba` with the data. Set its length afterwards, in bytes.
+    #[must_use]
+    pub const fn compare(nsid: u32, slba: u64, nlb: u32) -> Self {
+        Self::on_blocks(io::COMPARE, nsid, slba, nlb, 0)
+    }
+
+    /// Verify `nlb` blocks (1 to 65,536) from `slba`.
+    #[must_use]
+    pub const fn verify(nsid: u32, slba: u64, nlb: u32) -> Self {
+        Self::on_blocks(io::VERIFY, nsid, slba, nlb, 0)
+    }
+
+    /// Write Uncorrectable to `nlb` blocks (1 to 65,536) from `slba`.
+    #[must_use]
+    pub const fn write_uncorrectable(nsid: u32, slba: u64, nlb: u32) -> Self {
+        Self::on_blocks(io::WRITE_UNCORRECTABLE, nsid, slba, nlb, 0)
+    }
+
+    /// Copy to the blocks from `slba` on, with `sources` (1 to 256) of [`CopySource`] as data.
+    #[must_use]
+    pub const fn copy(nsid: u32, slba: u64, sources: u32, fua: bool) -> Self {
+        assert!(sources >= 1 && sources <= 256, "Copy has 1 to 256 source ranges");
+        Self {
+            cdw10: U32::new(slba as u32),
+            cdw11: U32::new((slba >> 32) as u32),
+            cdw12: U32::new((sources - 1) | if fua { FUA } else { 0 }),
+            ..Self::with_data(io::COPY, nsid, sources * size_of::<CopySource>() as u32)
+        }
     }
 
     /// Flush the namespace.
@@ -258,6 +289,14 @@ mod tests {
         assert_eq!(parts(write), ([1, 0x40, 0, 0, 2, 0, 0, 0], (0x01, 512), [5, 0, 0x4000_ffff, 0, 0, 0]));
         let zeroes = Sqe::write_zeroes(1, 0, 1, true, false);
         assert_eq!(parts(zeroes), ([8, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 0), [0, 0, 1 << 25, 0, 0, 0]));
+        let compare = Sqe::compare(1, 0x1_0000_0002, 8).with_data_in_capsule(4096);
+        assert_eq!(parts(compare), ([5, 0x40, 0, 0, 1, 0, 0, 0], (0x01, 4096), [2, 1, 7, 0, 0, 0]));
+        assert_eq!(parts(Sqe::verify(1, 2, 3)), ([0x0c, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 0), [2, 0, 2, 0, 0, 0]));
+        let bad = Sqe::write_uncorrectable(1, 2, 3);
+        assert_eq!(parts(bad), ([4, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 0), [2, 0, 2, 0, 0, 0]));
+        let copy = Sqe::copy(1, 0x1_0000_0002, 3, true);
+        assert_eq!(parts(copy), ([0x19, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 96), [2, 1, 0x4000_0002, 0, 0, 0]));
+        assert_eq!((copy.copy_sources(), copy.copy_format(), copy.fua(), copy.slba()), (3, 0, true, 0x1_0000_0002));
         assert_eq!(parts(Sqe::flush(1)), ([0, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 0), [0; 6]));
         assert_eq!(parts(Sqe::dsm(1, 3, true)), ([9, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 48), [2, 4, 0, 0, 0, 0]));
     }

@@ -29,6 +29,7 @@ macro_rules! offsets {
 pub mod build;
 pub mod command;
 pub mod completion;
+pub mod copy;
 pub mod discovery;
 pub mod dsm;
 pub mod fabrics;
@@ -47,6 +48,7 @@ pub mod status;
 pub use build::LogRequest;
 pub use command::{NSID_ALL, Sqe};
 pub use completion::{Cqe, SQHD_NO_FLOW_CONTROL};
+pub use copy::CopySource;
 pub use discovery::{DiscoveryLogEntry, DiscoveryLogHeader};
 pub use dsm::DsmRange;
 pub use fabrics::{ConnectCommand, ConnectData, ConnectResult, InvalidParameter};

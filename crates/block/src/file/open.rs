@@ -93,7 +93,7 @@ fn may_create(path: &Path, options: &FileOptions, error: io::Error) -> Result<bo
         return Err(missing("Check the name; a file that is read-only is not created."));
     }
     let Some(size) = options.size else {
-        return Err(missing("Check the name, or add --size 1GiB to create it."));
+        return Err(missing("Check the name; to create it, give it a size: size=1GiB behind a comma, or --size 1GiB."));
     };
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
@@ -267,7 +267,7 @@ pub(super) fn bad_size(path: &Path, bytes: u64, block_bytes: u32, is_block: bool
     let hint = if is_block {
         "Leave bs= out; a drive that is empty may have no medium in it.".to_owned()
     } else if bytes == 0 {
-        format!("Give it a size: --size 1GiB, or truncate -s 1G {}", path.display())
+        format!("Give it a size: size=1GiB behind a comma, --size 1GiB, or truncate -s 1G {}", path.display())
     } else {
         let whole = bytes.next_multiple_of(u64::from(block_bytes));
         format!("Round it up: truncate -s {whole} {}", path.display())

@@ -7,8 +7,74 @@ use serde::Serialize;
 
 use crate::limits::{MISTAKES, QUOTED_CHARS};
 
+/// What is wrong with a field, wherever the field comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The field, such as `subsystem[0].namespace[1].size`.
+    pub field: String,
+    /// What is wrong.
+    pub why: String,
+    /// What to do about it: complete sentences.
+    pub hint: String,
+}
+
+impl Problem {
+    /// `why` is wrong with `field`; `hint` tells what to do.
+    pub fn new(field: impl Into<String>, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { field: field.into(), why: why.into(), hint: hint.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  {}", self.why, self.hint)
+    }
+}
+
+/// Where the fields of a configuration stand in its file.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    text: String,
+    offsets: BTreeMap<String, usize>,
+}
+
+impl Places {
+    /// A problem with a field as a mistake in the file.
+    #[must_use]
+    pub fn mistake(&self, problem: Problem) -> Mistake {
+        let at = nearest(&self.offsets, &problem.field).unwrap_or(0);
+        Found { at, problem }.into_mistake(&self.text)
+    }
+}
+
+/// A problem and where it stands: lines and columns are counted only for those that are told.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    at: usize,
+    problem: Problem,
+}
+
+impl Found {
+    fn into_mistake(self, text: &str) -> Mistake {
+        let (line, column) = position(text, self.at);
+        let Problem { field, why, hint } = self.problem;
+        Mistake { line, column, field, why, hint }
+    }
+}
+
+/// What is known of a field, or of the table that it would be in.
+fn nearest(offsets: &BTreeMap<String, usize>, mut field: &str) -> Option<usize> {
+    loop {
+        match (offsets.get(field), field.rfind(['.', '['])) {
+            (Some(at), _) => return Some(*at),
+            (None, Some(end)) => field = &field[..end],
+            (None, None) => return None,
+        }
+    }
+}
+
 /// One mistake in a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mistake {
     /// Line, counted from 1.
     pub line: usize,
@@ -36,40 +102,38 @@ impl fmt::Display for Mistake {
 /// Collects mistakes while a text is read, and remembers where its fields stand.
 pub(super) struct Log<'t> {
     text: &'t str,
-    found: Vec<Mistake>,
+    found: Vec<Found>,
     /// Where each field stands that was found, as an offset into the text.
-    places: BTreeMap<String, usize>,
+    offsets: BTreeMap<String, usize>,
 }
 
 impl<'t> Log<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, found: Vec::new(), places: BTreeMap::new() }
+        Self { text, found: Vec::new(), offsets: BTreeMap::new() }
     }
 
     /// A mistake at an offset.
     pub(super) fn add(&mut self, at: usize, field: &str, why: impl Into<String>, hint: impl Into<String>) {
-        let (line, column) = position(self.text, at);
-        self.found.push(Mistake { line, column, field: field.to_owned(), why: why.into(), hint: hint.into() });
+        self.found.push(Found { at, problem: Problem::new(field, why, hint) });
     }
 
     /// Notes where a field stands.
     pub(super) fn place(&mut self, field: &str, at: usize) {
-        self.places.insert(field.to_owned(), at);
+        self.offsets.insert(field.to_owned(), at);
     }
 
     /// Where a field stands; what is not there stands where its table begins.
-    pub(super) fn find(&self, mut field: &str) -> usize {
-        loop {
-            match (self.places.get(field), field.rfind(['.', '['])) {
-                (Some(at), _) => return *at,
-                (None, Some(end)) => field = &field[..end],
-                (None, None) => return 0,
-            }
-        }
+    pub(super) fn find(&self, field: &str) -> usize {
+        nearest(&self.offsets, field).unwrap_or(0)
     }
 
     pub(super) fn is_clean(&self) -> bool {
         self.found.is_empty()
+    }
+
+    /// Where all fields stand.
+    pub(super) fn places(self) -> Places {
+        Places { text: self.text.to_owned(), offsets: self.offsets }
     }
 
     /// The mistakes in the order of the text, the first [`MISTAKES`] of them.
@@ -77,7 +141,7 @@ impl<'t> Log<'t> {
         self.found.sort();
         self.found.dedup();
         self.found.truncate(MISTAKES);
-        self.found
+        self.found.into_iter().map(|found| found.into_mistake(self.text)).collect()
     }
 }
 

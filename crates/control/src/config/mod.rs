@@ -43,10 +43,10 @@ use std::path::{Path, PathBuf};
 use block::OpenError;
 use block::spec::Spec;
 use machine::ring::RingKind;
-use nvmf::limits::{IN_CAPSULE_DEFAULT_BYTES, IN_CAPSULE_MAX_BYTES};
+use nvmf::limits::IN_CAPSULE_MAX_BYTES;
 use wire::nvme::Nqn;
 
-pub use self::mistake::Mistake;
+pub use self::mistake::{Mistake, Places, Problem};
 pub use self::rules::{Broken, Rule, Source};
 use crate::limits::FILE_BYTES;
 
@@ -64,11 +64,13 @@ pub struct Config {
     pub subsystems: Vec<Subsystem>,
     /// Other discovery services that hosts are told of.
     pub referrals: Vec<SocketAddr>,
+    /// Most bytes of in-capsule data on an I/O queue; a change holds for controllers that are made later.
+    pub in_capsule_bytes: u32,
     /// Where metrics are served, if they are.
     pub metrics: Option<SocketAddr>,
 }
 
-/// The threads that serve, and what is laid down when they start.
+/// The threads that serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// Number of reactors.
@@ -79,8 +81,6 @@ pub struct Machine {
     pub dedicated: bool,
     /// What serves files.
     pub ring: RingKind,
-    /// Most bytes of in-capsule data on an I/O queue.
-    pub in_capsule_bytes: u32,
 }
 
 /// Namespaces under one name, and who may use them.
@@ -119,7 +119,7 @@ pub struct Namespace {
 impl Default for Machine {
     fn default() -> Self {
         let (cpus, ring) = (Vec::new(), RingKind::Auto);
-        Self { reactors: 1, cpus, dedicated: false, ring, in_capsule_bytes: IN_CAPSULE_DEFAULT_BYTES }
+        Self { reactors: 1, cpus, dedicated: false, ring }
     }
 }
 
@@ -148,14 +148,14 @@ impl Config {
     /// # Errors
     /// All mistakes that can be found at once, in the order of the text.
     pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
-        parse::parse(text)
+        parse::parse(text).map(|(config, _)| config)
     }
 
-    /// Reads a configuration file.
+    /// Reads a configuration file; where its fields stand is for mistakes that show only when they are put into practice.
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(path: &Path) -> Result<Self, LoadError> {
+    pub fn load(path: &Path) -> Result<(Self, Places), LoadError> {
         let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(unreadable)?;
@@ -164,7 +164,7 @@ impl Config {
     }
 
     /// The bytes of a file, that may be too many or not text at all.
-    fn parse_bytes(bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
+    fn parse_bytes(bytes: &[u8]) -> Result<(Self, Places), Vec<Mistake>> {
         let alone = |text: &str, at, why: String, hint: &str| {
             let mut log = mistake::Log::new(text);
             log.add(at, "", why, hint);
@@ -174,7 +174,7 @@ impl Config {
             return alone("", 0, format!("the file has more than {FILE_BYTES} bytes"), "Is it a configuration file?");
         }
         match str::from_utf8(bytes) {
-            Ok(text) => Self::parse(text),
+            Ok(text) => parse::parse(text),
             Err(error) => {
                 let good = error.valid_up_to();
                 let text = str::from_utf8(&bytes[..good]).unwrap_or_default();

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 
 use block::limits::BLOCK_BYTES;
 use machine::limits::MAX_REACTORS;
+use nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
 use toml::de::DeTable;
 use uuid::Uuid;
 use wire::nvme::Nqn;
 
 use super::mistake::{Log, quoted};
 use super::read::Fields;
-use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Mistake, Namespace, Source, Subsystem, in_capsule};
+use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Mistake, Namespace, Places, Source, Subsystem, in_capsule};
 use crate::limits::{LISTENERS, NAMESPACES, NSID, REFERRALS, SUBSYSTEMS};
 use crate::metrics;
 
@@ -27,7 +28,7 @@ const NQN_HINT: &str = "An NQN looks like nqn.2026-01.org.example:disk1.";
 const METRICS_HINT: &str = "Write a port on loopback, metrics = 9420, or an address, metrics = \"192.168.1.10:9420\".";
 const ADDRESS_HINT: &str = "Write an IP address and a port, for example address = \"192.168.1.10:4420\".";
 
-pub(super) fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+pub(super) fn parse(text: &str) -> Result<(Config, Places), Vec<Mistake>> {
     let mut log = Log::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -44,6 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
         listeners: listeners(&mut log, &top),
         subsystems: subsystems(&mut log, &top),
         referrals: referrals(&mut log, &top),
+        in_capsule_bytes: in_capsule_bytes(&mut log, &top),
         metrics: top.port_or_text(&mut log, "metrics", metrics::address, METRICS_HINT),
     };
     // Rules between fields make sense once the fields do.
@@ -53,22 +55,25 @@ pub(super) fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
             log.add(log.find(&broken.field), &broken.field, why, hint);
         }
     }
-    if log.is_clean() { Ok(config) } else { Err(log.finish()) }
+    if log.is_clean() { Ok((config, log.places())) } else { Err(log.finish()) }
 }
 
 fn machine(log: &mut Log<'_>, top: &Fields<'_, '_>) -> Machine {
     let default = Machine::default();
-    let in_capsule_bytes = top.size(log, "in-capsule").and_then(|bytes| {
-        let hint = "Write for example in-capsule = \"16KiB\".";
-        in_capsule(bytes).map_err(|why| top.wrong(log, "in-capsule", format!("it has to be {why}"), hint)).ok()
-    });
     Machine {
         reactors: top.number(log, "reactors", 1..=MAX_REACTORS as u64).map_or(default.reactors, |n| n as usize),
         cpus: top.numbers(log, "cpus", 0..=CPU).unwrap_or_default().into_iter().map(|cpu| cpu as usize).collect(),
         dedicated: top.flag(log, "dedicated").unwrap_or(default.dedicated),
         ring: top.text(log, "ring", str::parse, "Write for example ring = \"auto\".").unwrap_or(default.ring),
-        in_capsule_bytes: in_capsule_bytes.unwrap_or(default.in_capsule_bytes),
     }
+}
+
+fn in_capsule_bytes(log: &mut Log<'_>, top: &Fields<'_, '_>) -> u32 {
+    let bytes = top.size(log, "in-capsule").and_then(|bytes| {
+        let hint = "Write for example in-capsule = \"16KiB\".";
+        in_capsule(bytes).map_err(|why| top.wrong(log, "in-capsule", format!("it has to be {why}"), hint)).ok()
+    });
+    bytes.unwrap_or(IN_CAPSULE_DEFAULT_BYTES)
 }
 
 fn listeners(log: &mut Log<'_>, top: &Fields<'_, '_>) -> Vec<SocketAddr> {

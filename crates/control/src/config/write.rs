@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
+
 use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Subsystem};
 
 pub(super) fn toml(config: &Config) -> String {
@@ -13,6 +15,9 @@ pub(super) fn toml(config: &Config) -> String {
 
 fn config_to(out: &mut String, config: &Config) -> std::fmt::Result {
     machine(out, &config.machine)?;
+    if config.in_capsule_bytes != IN_CAPSULE_DEFAULT_BYTES {
+        writeln!(out, "in-capsule = {}", config.in_capsule_bytes)?;
+    }
     if let Some(address) = &config.metrics {
         writeln!(out, "metrics = \"{address}\"")?;
     }
@@ -41,9 +46,6 @@ fn machine(out: &mut String, machine: &Machine) -> std::fmt::Result {
     }
     if machine.ring != default.ring {
         writeln!(out, "ring = \"{}\"", machine.ring)?;
-    }
-    if machine.in_capsule_bytes != default.in_capsule_bytes {
-        writeln!(out, "in-capsule = {}", machine.in_capsule_bytes)?;
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
         writeln!(out)?;
     } else {
         match &loaded {
-            Ok(config) => writeln!(
+            Ok((config, _)) => writeln!(
                 out,
                 "{}: fine: {}, {}, {}",
                 file.display(),

@@ -135,11 +135,11 @@ impl Flags {
                 cpus: self.cpus.clone(),
                 dedicated: self.dedicated,
                 ring: self.ring,
-                in_capsule_bytes: self.in_capsule,
             },
             listeners: self.listen.clone(),
             subsystems: vec![Subsystem { nqn: self.nqn, hosts, namespaces: namespaces? }],
             referrals: Vec::new(),
+            in_capsule_bytes: self.in_capsule,
             metrics: self.metrics,
         };
         match config.broken_rules().first() {

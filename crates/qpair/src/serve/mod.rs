@@ -91,7 +91,7 @@ fn layout(config: &Config) -> Result<Layout, block::OpenError> {
         Hosts::Unsaid | Hosts::Any => nvmf::Hosts::Any,
         Hosts::Listed(list) => nvmf::Hosts::Listed(list.iter().map(|nqn| nqn.as_str().to_owned()).collect()),
     };
-    let in_capsule_bytes = config.machine.in_capsule_bytes;
+    let in_capsule_bytes = config.in_capsule_bytes;
     let subsystem = nvmf::Subsystem { hosts, in_capsule_bytes, ..nvmf::Subsystem::new(nqn, devices) };
     Ok(Layout { subsystems: vec![subsystem], listen: config.listeners.clone(), referrals: Vec::new() })
 }

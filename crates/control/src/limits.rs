@@ -1,4 +1,4 @@
-//! Every limit of this floor, in one place. Reaching one is a clear error.
+//! Every limit of this floor, in one place. Reaching one is a clear error. How much a target serves: `nvmf::limits`.
 
 use std::time::Duration;
 
@@ -8,18 +8,14 @@ pub const FILE_BYTES: usize = 1 << 20;
 pub const MISTAKES: usize = 32;
 /// Characters of the file that a message repeats.
 pub const QUOTED_CHARS: usize = 80;
-/// Subsystems of one configuration.
-pub const SUBSYSTEMS: usize = nvmf::limits::SUBSYSTEMS;
-/// Namespaces of one configuration, all subsystems together: each has an owner in every reactor's ring.
-pub const NAMESPACES: usize = nvmf::limits::NAMESPACES;
-/// Highest namespace ID.
-pub const NSID: u32 = nvmf::limits::LAST_NSID;
 /// Hosts on the list of one subsystem.
 pub const HOSTS: usize = 1024;
-/// Addresses to listen on.
-pub const LISTENERS: usize = nvmf::limits::LISTENERS;
-/// Addresses of other discovery services.
-pub const REFERRALS: usize = nvmf::limits::REFERRALS;
+/// How long a dedicated reactor spins without work before it sleeps after all.
+pub const DEDICATED_SPIN: Duration = Duration::from_millis(20);
+/// Size of the file in which a server tells how its reloads went, in bytes.
+pub const STATUS_BYTES: u64 = 4 << 20;
+/// How often `qpair reload` looks whether the server is done.
+pub const STATUS_INTERVAL: Duration = Duration::from_millis(10);
 /// Scrapes at the same time.
 pub const HTTP_CONNECTIONS: usize = 8;
 /// Bytes of a request, without its body.

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, config, serve};
+use crate::{bench, config, reload, serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Serve(Box<serve::Args>),
     Bench(Box<bench::Args>),
     Config(config::Args),
+    Reload(reload::Args),
 }
 
 /// Sends log lines to standard error, from warnings up unless more is wanted.
@@ -54,7 +55,7 @@ mod tests {
 
     #[test]
     fn short_help_fits_a_screen() {
-        for name in ["serve", "bench", "config"] {
+        for name in ["serve", "bench", "config", "reload"] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");
             let lines = command.render_help().to_string().lines().count();

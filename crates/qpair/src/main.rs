@@ -4,6 +4,7 @@
 mod bench;
 mod cli;
 mod config;
+mod reload;
 mod serve;
 mod signals;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     cli::start_log(cli.verbose);
     let result = match cli.command {
         cli::Command::Serve(args) => serve::run(&args),
+        cli::Command::Reload(args) => reload::run(&args),
         cli::Command::Config(args) => config::run(&args),
         cli::Command::Bench(args) => bench::run(*args),
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{MISTAKES, QUOTED_CHARS};
 
@@ -74,7 +74,7 @@ fn nearest(offsets: &BTreeMap<String, usize>, mut field: &str) -> Option<usize> 
 }
 
 /// One mistake in a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mistake {
     /// Line, counted from 1.
     pub line: usize,

@@ -151,7 +151,7 @@ impl Config {
         parse::parse(text).map(|(config, _)| config)
     }
 
-    /// Reads a configuration file; where its fields stand is for mistakes that show only when they are put into practice.
+    /// Reads a configuration file. Where its fields stand is for mistakes that show when they are put into practice.
     ///
     /// # Errors
     /// See [`LoadError`].

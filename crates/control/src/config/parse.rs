@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use block::limits::BLOCK_BYTES;
 use machine::limits::MAX_REACTORS;
-use nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
+use nvmf::limits::{IN_CAPSULE_DEFAULT_BYTES, LAST_NSID, LISTENERS, NAMESPACES, REFERRALS, SUBSYSTEMS};
 use toml::de::DeTable;
 use uuid::Uuid;
 use wire::nvme::Nqn;
@@ -13,7 +13,6 @@ use wire::nvme::Nqn;
 use super::mistake::{Log, quoted};
 use super::read::Fields;
 use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Mistake, Namespace, Places, Source, Subsystem, in_capsule};
-use crate::limits::{LISTENERS, NAMESPACES, NSID, REFERRALS, SUBSYSTEMS};
 use crate::metrics;
 
 const TOP: [&str; 9] =
@@ -137,7 +136,7 @@ fn namespaces(log: &mut Log<'_>, subsystem: &Fields<'_, '_>) -> Vec<Namespace> {
     let mut namespaces = Vec::new();
     let mut unnumbered = Vec::new();
     for table in subsystem.tables(log, "namespace", NAMESPACES, &NAMESPACE) {
-        let nsid = table.number(log, "nsid", 1..=u64::from(NSID)).map(|nsid| nsid as u32);
+        let nsid = table.number(log, "nsid", 1..=u64::from(LAST_NSID)).map(|nsid| nsid as u32);
         let Some(namespace) = namespace(log, &table, nsid.unwrap_or(0)) else { continue };
         if nsid.is_none() {
             unnumbered.push(namespaces.len());

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::{Config, Hosts, Namespace, Subsystem};
-use crate::limits::{HOSTS, LISTENERS, NAMESPACES};
+use crate::limits::HOSTS;
+use nvmf::limits::{LISTENERS, NAMESPACES};
 
 /// A rule that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

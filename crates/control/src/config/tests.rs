@@ -5,7 +5,8 @@ use std::io::Write;
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{FILE_BYTES, HOSTS, LISTENERS, MISTAKES, NAMESPACES, SUBSYSTEMS};
+use crate::limits::{FILE_BYTES, HOSTS, MISTAKES};
+use nvmf::limits::{LISTENERS, NAMESPACES, SUBSYSTEMS};
 
 /// A file with nothing wrong, to which one line is added or changed.
 const GOOD: &str = r#"reactors = 2
@@ -338,7 +339,7 @@ prop_compose! {
     fn any_subsystem(index: usize)(
         name in "[ -~äö]{1,40}",
         hosts in any_hosts(),
-        devices in prop::collection::btree_map(1..=crate::limits::NSID, any_device(), 0..4),
+        devices in prop::collection::btree_map(1..=nvmf::limits::LAST_NSID, any_device(), 0..4),
     ) -> Subsystem {
         let namespaces = devices.into_iter().map(|(nsid, device)| {
             Namespace::new(nsid, device.replace('#', &format!("{index}.{nsid}"))).expect("a device")

@@ -70,6 +70,14 @@ pub fn started() -> io::Result<std::time::Duration> {
     unsupported("the time of the start")
 }
 
+/// A directory for files of running programs: not known yet.
+///
+/// # Errors
+/// Not supported yet.
+pub fn runtime_dir(_name: &str) -> io::Result<std::path::PathBuf> {
+    unsupported("a directory for running programs")
+}
+
 /// Calls `handler` for every wish from now on, on a thread of its own. For the whole process: call it once.
 ///
 /// # Errors

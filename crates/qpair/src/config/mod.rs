@@ -39,7 +39,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print the configuration file that says what these flags of `qpair serve` say
+    /// Print the configuration file that says what these flags of `qpair serve` say, or what another file says
     Show(Box<serve::Flags>),
 }
 
@@ -50,7 +50,7 @@ enum Command {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     match &args.command {
         Command::Check { file, json } => Ok(check(file, *json)?),
-        Command::Show(flags) => show(&flags.config()?),
+        Command::Show(flags) => show(&flags.wanted()?.config),
     }
 }
 

@@ -2,14 +2,17 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 
-use block::Info;
 use block::size::format_size;
-use control::metrics::Metrics;
+use control::live::Live;
+use control::status::Outcome;
 use machine::reactor::Snapshot;
 use machine::ring::{NoUring, RingKind};
-use nvmf::{Options, Server, Target};
+use nvmf::{Served, Server, Target};
 use serde::Serialize;
+
+use crate::reload::Lines;
 
 /// Version of the JSON objects. Fields may be added; one that changes or goes makes a new version.
 const SCHEMA: u32 = 1;
@@ -19,6 +22,8 @@ struct Listening<'a> {
     schema: u32,
     event: &'static str,
     listen: &'a [SocketAddr],
+    subsystems: Vec<Subsystem<'a>>,
+    /// The first subsystem, as it was before there were several.
     nqn: &'a str,
     namespaces: Vec<Namespace<'a>>,
     reactors: usize,
@@ -30,6 +35,21 @@ struct Listening<'a> {
 }
 
 #[derive(Serialize)]
+struct Subsystem<'a> {
+    nqn: &'a str,
+    namespaces: Vec<Namespace<'a>>,
+}
+
+#[derive(Serialize)]
+struct Reloaded<'a> {
+    schema: u32,
+    event: &'static str,
+    config: &'a Path,
+    #[serde(flatten)]
+    outcome: &'a Outcome,
+}
+
+#[derive(Clone, Serialize)]
 struct Namespace<'a> {
     nsid: u32,
     name: &'a str,
@@ -67,48 +87,60 @@ struct ReactorShares {
 }
 
 /// Hosts can connect: what is served, and how to reach it.
-pub(super) fn listening(server: &Server, options: &Options, metrics: Option<&Metrics>, json: bool) -> io::Result<()> {
-    let plan = server.target().plan();
-    let (listeners, subsystem) = (plan.listeners(), &plan.subsystems()[0]);
+pub(super) fn listening(live: &Live, json: bool) -> io::Result<()> {
+    let plan = live.server().target().plan();
+    let (server, listeners) = (live.server(), plan.listeners());
     let mut out = io::stdout().lock();
     if json {
+        let subsystems: Vec<_> = plan.subsystems().iter().map(|served| subsystem(served)).collect();
         let line = Listening {
             schema: SCHEMA,
             event: "listening",
             listen: &listeners,
-            nqn: subsystem.nqn(),
-            namespaces: subsystem.namespaces().iter().map(|(nsid, it)| namespace(*nsid, it.device.info())).collect(),
-            reactors: options.reactors,
+            nqn: subsystems[0].nqn,
+            namespaces: subsystems[0].namespaces.clone(),
+            subsystems,
+            reactors: live.config().machine.reactors,
             ring: ring_kind(server).name(),
             ring_reason: no_uring(server).map(|reason| reason.why.as_str()),
-            metrics: metrics.map(Metrics::address),
+            metrics: live.metrics(),
         };
         serde_json::to_writer(&mut out, &line)?;
         writeln!(out)?;
         return out.flush();
     }
-    writeln!(out, "serving {}", subsystem.nqn())?;
-    for (nsid, namespace) in subsystem.namespaces() {
-        let info = namespace.device.info();
-        let access = if info.features.read_only { ", read-only" } else { "" };
-        let (size, block) = (format_size(info.bytes()), info.block_bytes);
-        writeln!(
-            out,
-            "  namespace {nsid}  {}  {size}, {block}-byte blocks{access}, uuid {}",
-            info.name, info.identity.uuid
-        )?;
+    for served in plan.subsystems() {
+        writeln!(out, "serving {}", served.nqn())?;
+        for Namespace { nsid, name, bytes, block_bytes, read_only, uuid, .. } in subsystem(served).namespaces {
+            let (access, size) = (if read_only { ", read-only" } else { "" }, format_size(bytes));
+            writeln!(out, "  namespace {nsid}  {name}  {size}, {block_bytes}-byte blocks{access}, uuid {uuid}")?;
+        }
     }
     if let Some(reason) = no_uring(server) {
         writeln!(out, "without io_uring: {}\n  {}", reason.why, reason.hint)?;
     }
-    if let Some(metrics) = metrics {
-        writeln!(out, "metrics at http://{}/metrics", metrics.address())?;
+    if let Some(metrics) = live.metrics() {
+        writeln!(out, "metrics at http://{metrics}/metrics")?;
     }
     for address in &listeners {
         let (ip, port) = (reachable(address), address.port());
         writeln!(out, "on {address}; from Linux:")?;
         writeln!(out, "  nvme discover -t tcp -a {ip} -s {port}")?;
-        writeln!(out, "  nvme connect -t tcp -a {ip} -s {port} -n {}", subsystem.nqn())?;
+        for served in plan.subsystems() {
+            writeln!(out, "  nvme connect -t tcp -a {ip} -s {port} -n {}", served.nqn())?;
+        }
+    }
+    out.flush()
+}
+
+/// The configuration file was read again: how that went.
+pub(super) fn reloaded(path: &Path, outcome: &Outcome, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, &Reloaded { schema: SCHEMA, event: "reloaded", config: path, outcome })?;
+        writeln!(out)?;
+    } else if outcome.ok {
+        write!(out, "{}", Lines(path, outcome))?;
     }
     out.flush()
 }
@@ -128,16 +160,20 @@ fn reachable(address: &SocketAddr) -> String {
     if address.ip().is_unspecified() { "ADDRESS-OF-THIS-MACHINE".to_owned() } else { address.ip().to_string() }
 }
 
-fn namespace(nsid: u32, info: &Info) -> Namespace<'_> {
-    Namespace {
-        nsid,
-        name: &info.name,
-        kind: info.kind,
-        bytes: info.bytes(),
-        block_bytes: info.block_bytes,
-        read_only: info.features.read_only,
-        uuid: info.identity.uuid.to_string(),
-    }
+fn subsystem(served: &Served) -> Subsystem<'_> {
+    let namespaces = served.namespaces().iter().map(|(&nsid, namespace)| {
+        let info = namespace.device.info();
+        Namespace {
+            nsid,
+            name: &info.name,
+            kind: info.kind,
+            bytes: namespace.blocks * u64::from(info.block_bytes),
+            block_bytes: info.block_bytes,
+            read_only: info.features.read_only,
+            uuid: info.identity.uuid.to_string(),
+        }
+    });
+    Subsystem { nqn: served.nqn(), namespaces: namespaces.collect() }
 }
 
 /// It has stopped: what was done.

@@ -2,9 +2,12 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use block::size::parse_size;
-use control::config::{self, Config, DEFAULT_LISTENER, Hosts, Machine, Namespace, Rule, Source, Subsystem};
+use control::config::{
+    self, Config, DEFAULT_LISTENER, Hosts, LoadError, Machine, Namespace, Places, Problem, Rule, Source, Subsystem,
+};
 use machine::limits::MAX_REACTORS;
 use machine::ring::RingKind;
 use nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
@@ -30,6 +33,11 @@ Hosts:
   On loopback any host may connect. On other addresses qpair wants to know who: --allow-host NQN (a Linux host has its
   NQN in /etc/nvme/hostnqn), or --allow-any-host.
 
+Configuration file:
+  --config FILE serves several subsystems and follows the file: after `qpair reload` (or SIGHUP) what is different in
+  it is in force, and what is not keeps its I/O running. It goes with --json, --supervise and -v only.
+  `qpair config show` makes such a file from flags, `qpair config check` looks for mistakes.
+
 Sleeping:
   A reactor sleeps when there is nothing to do. Before that it spins for 50 us if a core is left for it alone; with
   --dedicated it spins for much longer, which gives the shortest latencies and keeps the core busy under load.
@@ -38,7 +46,8 @@ Examples:
   qpair serve --size 1GiB disk.img
   qpair serve disk.img,ro ram:4GiB,bs=4096
   qpair serve /dev/nvme1n1 --listen 192.168.1.10:4420 --allow-host nqn.2014-08.org.nvmexpress:uuid:5f1c0d5e-...
-  qpair serve ram:1GiB --dedicated --reactors 2 --cpus 2,3";
+  qpair serve ram:1GiB --dedicated --reactors 2 --cpus 2,3
+  qpair serve --config /etc/qpair.toml";
 
 /// Serve devices as NVMe/TCP disks
 #[derive(clap::Args, Clone, Debug)]
@@ -56,12 +65,19 @@ pub(crate) struct Args {
     pub(super) supervise: bool,
 }
 
-/// What is to be served: everything that a configuration file can say about one subsystem.
+/// What is to be served: everything that a configuration file can say about one subsystem, or such a file.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Flags {
     /// PATH, ram:SIZE or null:SIZE, each with options behind commas
-    #[arg(required = true, value_name = "DEVICE")]
+    #[arg(required_unless_present = "config", value_name = "DEVICE")]
     devices: Vec<String>,
+
+    /// Serve what this file says, instead of flags; `qpair reload` reads it again
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "devices", "size", "block_size", "read_only", "listen", "nqn", "allow_host", "allow_any_host", "reactors",
+        "cpus", "dedicated", "ring", "in_capsule", "metrics",
+    ])]
+    config: Option<PathBuf>,
 
     /// Create files that are not there with this size
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -116,12 +132,35 @@ pub(crate) struct Flags {
     metrics: Option<SocketAddr>,
 }
 
+/// A configuration, and the file that it comes from if it does not come from flags.
+pub(crate) struct Wanted {
+    pub(crate) config: Config,
+    pub(crate) file: Option<(PathBuf, Places)>,
+}
+
+impl Wanted {
+    /// In whose words to speak of it.
+    pub(super) fn source(&self) -> Source {
+        if self.file.is_some() { Source::File } else { Source::Flags }
+    }
+}
+
 impl Flags {
-    /// The configuration that the flags amount to.
+    /// The configuration that the flags, or the file that they name, amount to.
     ///
     /// # Errors
-    /// A device that cannot be, or flags that do not go together.
-    pub(crate) fn config(&self) -> Result<Config, Box<dyn Error>> {
+    /// A device that cannot be, or flags that do not go together; the mistakes in the file.
+    pub(crate) fn wanted(&self) -> Result<Wanted, Box<dyn Error>> {
+        match &self.config {
+            Some(path) => {
+                let (config, places) = Config::load(path)?;
+                Ok(Wanted { config, file: Some((path.clone(), places)) })
+            }
+            None => Ok(Wanted { config: self.config()?, file: None }),
+        }
+    }
+
+    fn config(&self) -> Result<Config, Box<dyn Error>> {
         let hosts = match (self.allow_any_host, &self.allow_host[..]) {
             (true, _) => Hosts::Any,
             (false, []) => Hosts::Unsaid,
@@ -166,6 +205,19 @@ impl Flags {
     }
 }
 
+/// What keeps a configuration from being served: with its line in the file, or with the flag that it is about.
+pub(super) fn explain(file: Option<(PathBuf, Places)>, problems: Vec<Problem>) -> Box<dyn Error> {
+    if let Some((path, places)) = file {
+        let mistakes = problems.into_iter().map(|problem| places.mistake(problem)).collect();
+        return LoadError::Mistakes { path, mistakes }.into();
+    }
+    let lines = problems.iter().map(|problem| {
+        let flag = ["cpus", "ring", "reactors"].into_iter().find(|flag| problem.field.starts_with(flag));
+        flag.map_or(problem.to_string(), |flag| format!("--{flag}: {problem}"))
+    });
+    lines.collect::<Vec<_>>().join("\nqpair: ").into()
+}
+
 /// A broken rule in the words of the command line.
 fn flag_error(rule: &Rule) -> String {
     let (why, hint) = rule.explain(Source::Flags);
@@ -202,7 +254,7 @@ mod tests {
 
     fn config(line: &str) -> Result<Config, String> {
         let line = Line::try_parse_from(["x"].into_iter().chain(line.split_whitespace())).expect(line);
-        line.flags.config().map_err(|error| error.to_string())
+        line.flags.wanted().map(|wanted| wanted.config).map_err(|error| error.to_string())
     }
 
     #[test]

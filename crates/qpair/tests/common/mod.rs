@@ -30,7 +30,12 @@ pub struct Serve {
 impl Serve {
     /// Starts `qpair serve --json` with more arguments.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = qpair(&["serve", "--json"]).args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+        Self::spawn(qpair(&["serve", "--json"]).args(arguments))
+    }
+
+    /// Starts a command that is such a server.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("it was asked for"));
         let listening = line(&mut stdout);
         assert_eq!(listening["event"], "listening");
@@ -65,10 +70,18 @@ impl Serve {
         assert!(status.success() && last.contains("\"stopped\""), "{status}: {last:?}");
     }
 
+    /// The next thing that it says.
+    pub fn says(&mut self) -> Value {
+        line(&mut self.stdout)
+    }
+
     /// Ends it as a service manager does; what it said at the end.
     pub fn stop(mut self) -> Value {
         self.signal("TERM");
-        let stopped = line(&mut self.stdout);
+        let mut stopped = self.says();
+        while stopped["event"] == "reloaded" {
+            stopped = self.says();
+        }
         assert_eq!(stopped["event"], "stopped");
         assert!(self.child.wait().expect("it ends").success());
         stopped

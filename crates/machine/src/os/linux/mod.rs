@@ -2,6 +2,7 @@
 
 mod file;
 mod range;
+mod runtime;
 mod signal;
 mod thread;
 mod ward;
@@ -11,6 +12,7 @@ pub use file::{
     punches_holes, set_xattr,
 };
 pub(crate) use range::{deallocate, read_exact_at, write_all_at, zero};
+pub use runtime::runtime_dir;
 pub use signal::{ask_to_reload, on_signal};
 pub use thread::{
     allowed_cpus, available_memory, files, pin_to, rss_bytes, started, thread_usage, total_memory, usage,

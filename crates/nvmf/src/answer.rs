@@ -13,6 +13,8 @@ pub(crate) enum Answer {
     Connected { result: u64, queue: QueueShape },
     /// No answer yet: an asynchronous event request.
     Held,
+    /// No answer yet: a Connect that is tried again at each look at the time-outs.
+    Later,
     /// Answer the asynchronous event request in `slot` as aborted, then the Abort.
     Aborted { slot: Slot },
     /// The controller was reset: answer what was held, then the Property Set.

@@ -26,9 +26,9 @@ use crate::engine::{Owner, Pass, Wait};
 use crate::io::{Work, decode};
 use crate::limits::{
     H2C_BYTES, HANDSHAKE, IN_CAPSULE_MAX_BYTES, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS,
-    STALLED, STALLED_WHILE_SHORT, TRANSFER_BYTES,
+    SETTLING, STALLED, STALLED_WHILE_SHORT, TRANSFER_BYTES,
 };
-use crate::session::{Role, Session};
+use crate::session::{Claim, Role, Session};
 use crate::stats::CellId;
 use crate::status;
 use crate::target::Counters;
@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     asked: u32,
     asked_since: Coarse,
     heard: bool,
+    /// A Connect that cannot be answered yet: its slot, the command and its data.
+    waiting: Option<Box<(Slot, Sqe, Vec<u8>)>>,
     /// Passes in a row that brought nothing.
     pub(crate) quiet: u32,
     /// Whether it is among those that are asked in every pass.
@@ -91,6 +93,7 @@ impl Connection {
             asked: 0,
             asked_since: pass.now,
             heard: false,
+            waiting: None,
             quiet: 0,
             hot: true,
             dirty: false,
@@ -240,6 +243,10 @@ impl Connection {
 
     /// A command has arrived.
     fn command(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, data: &[u8]) -> Result<(), End> {
+        if self.waiting.is_some() {
+            self.respond(pass, slot, Status::COMMAND_SEQUENCE_ERROR.with_dnr(), 0);
+            return Ok(());
+        }
         if let (false, Role::Io(queue)) = (sqe.is_fabrics(), self.session.role()) {
             if queue.is_over() {
                 return Err(End::Association);
@@ -253,7 +260,25 @@ impl Connection {
             return Ok(());
         }
         let answer = self.session.execute(pass, slot, sqe, data);
+        if let Answer::Later = answer {
+            self.waiting = Some(Box::new((slot, *sqe, data.to_vec())));
+        }
         self.answer(pass, slot, sqe, answer)
+    }
+
+    /// Tries a Connect again that waits; with enough patience lost, the host is to do so itself.
+    fn connect_again(&mut self, pass: &mut Pass<'_>) -> Result<(), End> {
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        let (slot, sqe, data) = &*waiting;
+        let mut answer = self.session.execute(pass, *slot, sqe, data);
+        if let Answer::Later = answer {
+            if pass.now.since(self.opened) < SETTLING {
+                self.waiting = Some(waiting);
+                return Ok(());
+            }
+            answer = Status::CONNECT_CONTROLLER_BUSY.into();
+        }
+        self.answer(pass, *slot, sqe, answer)
     }
 
     /// Carries out what the session decided about an admin or fabrics command.
@@ -266,7 +291,7 @@ impl Connection {
                 self.commands.resize_with(usize::from(queue.depth), Command::free);
                 self.respond(pass, slot, Status::SUCCESS, result);
             }
-            Answer::Held => self.step(slot, Stage::Held, pass),
+            Answer::Held | Answer::Later => self.step(slot, Stage::Held, pass),
             Answer::Aborted { slot: aborted } => {
                 self.respond(pass, aborted, Status::ABORT_REQUESTED, 0);
                 self.respond(pass, slot, Status::SUCCESS, 0);
@@ -669,6 +694,7 @@ impl Connection {
             self.session.touch(now);
         }
         self.session.check(now)?;
+        self.connect_again(pass)?;
         if matches!(self.session.role(), Role::New) && now.since(self.opened) >= HANDSHAKE {
             return Err(End::Handshake);
         }
@@ -690,9 +716,9 @@ impl Connection {
         Ok(())
     }
 
-    /// The connection is over: its commands end, its claim on the controller goes back. The socket is given back for a
-    /// last word.
-    pub(crate) fn end(mut self, pass: &mut Pass<'_>, end: &End) -> Pump {
+    /// The connection is over: its commands end, devices are asked to give back what they have of them. The socket is
+    /// given back for a last word, and the claim on an I/O queue.
+    pub(crate) fn end(mut self, pass: &mut Pass<'_>, end: &End) -> (Pump, Option<Claim>) {
         for index in 0..self.commands.len() {
             let tag = self.tag(Slot(index as u16));
             let command = &mut self.commands[index];
@@ -702,8 +728,7 @@ impl Connection {
             }
             command.abandon(&mut pass.engine.stages);
         }
-        self.session.end(end);
-        self.pump
+        (self.pump, self.session.end(end))
     }
 }
 

@@ -52,6 +52,8 @@ struct Registers {
     cc: u32,
     state: State,
     io_queues: BTreeSet<u16>,
+    /// Queues from before a reset of which connections or requests are left.
+    stale_queues: usize,
     granted: Option<u16>,
     async_events: u32,
 }
@@ -116,6 +118,7 @@ impl Controller {
                 cc: 0,
                 state: State::Disabled,
                 io_queues: BTreeSet::new(),
+                stale_queues: 0,
                 granted: None,
                 async_events: 0,
             }),
@@ -130,6 +133,11 @@ impl Controller {
 
     fn registers(&self) -> MutexGuard<'_, Registers> {
         self.registers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is of the same host and for the same subsystem as a new one.
+    pub(crate) fn is_of(&self, new: &NewController) -> bool {
+        (self.subsystem, &self.host_nqn, self.host_id) == (new.subsystem, &new.host_nqn, new.host_id)
     }
 
     /// Where it is in its life.
@@ -210,7 +218,7 @@ impl Controller {
     /// Claims an I/O queue ID for a connection; `Err` if the controller is not ready, the ID is taken or not granted.
     pub(crate) fn claim_queue(&self, qid: u16) -> Result<u32, ClaimError> {
         let mut registers = self.registers();
-        if registers.state != State::Ready {
+        if !registers.is_ready() {
             return Err(ClaimError::NotReady);
         }
         if qid == 0 || qid > registers.granted.unwrap_or(IO_QUEUES) || !registers.io_queues.insert(qid) {
@@ -224,12 +232,22 @@ impl Controller {
         !self.registers().io_queues.is_empty()
     }
 
-    /// The connection of an I/O queue has closed. `resets` is what [`Controller::claim_queue`] gave.
+    /// The connection of an I/O queue has closed, and no device has a request of it. `resets` is what
+    /// [`Controller::claim_queue`] gave.
     pub(crate) fn release_queue(&self, qid: u16, resets: u32) {
         let mut registers = self.registers();
         if resets == self.resets() {
             registers.io_queues.remove(&qid);
+        } else {
+            registers.stale_queues -= 1;
+            self.ready.store(registers.is_ready() && !self.has_ended(), Ordering::Release);
         }
+    }
+
+    /// Whether no device has a request of its I/O queues, nor will get one from a connection that is there.
+    pub(crate) fn is_settled(&self) -> bool {
+        let registers = self.registers();
+        registers.io_queues.is_empty() && registers.stale_queues == 0
     }
 
     /// Notes a command that failed (Base 2.0, Error Information log).
@@ -266,13 +284,16 @@ impl Controller {
             property::CAP => capabilities().0,
             property::VS => u64::from(VERSION.0),
             property::CC => u64::from(registers.cc),
-            property::CSTS => u64::from(status(registers.state).0),
+            property::CSTS => u64::from(registers.status().0),
             property::CRTO => u64::from(Crto::new(READY_HALF_SECONDS.into(), 0).0),
             _ => return None,
         })
     }
 
-    /// Writes CC. An enable, a reset and a shutdown take effect at once. Whether it was a reset.
+    /// Writes CC. Whether it was a reset.
+    ///
+    /// A shutdown takes effect at once. A reset has taken effect, and an enable after it can, when nothing is left of
+    /// the I/O queues from before: a write that a device still has must not hit what the host writes next.
     pub(crate) fn set_configuration(&self, value: u32) -> bool {
         let mut registers = self.registers();
         let (old, new) = (Cc(registers.cc), Cc(value));
@@ -280,7 +301,7 @@ impl Controller {
         let reset = old.en() && !new.en();
         if reset {
             registers.state = State::Disabled;
-            registers.io_queues.clear();
+            registers.stale_queues += std::mem::take(&mut registers.io_queues).len();
             self.resets.fetch_add(1, Ordering::AcqRel);
         } else if !old.en() && new.en() {
             registers.state = if self.supports(new) { State::Ready } else { State::Failed };
@@ -288,7 +309,7 @@ impl Controller {
         if new.shn() != Shutdown::None && registers.state == State::Ready {
             registers.state = State::ShutDown;
         }
-        self.ready.store(registers.state == State::Ready, Ordering::Release);
+        self.ready.store(registers.is_ready(), Ordering::Release);
         reset
     }
 
@@ -296,6 +317,24 @@ impl Controller {
     fn supports(&self, cc: Cc) -> bool {
         let entries = self.kind == Kind::Discovery || (cc.iosqes() == 6 && cc.iocqes() == 4);
         entries && cc.mps() == 0 && cc.css() == 0 && cc.ams() == 0
+    }
+}
+
+impl Registers {
+    /// Whether the controller is enabled and nothing from before is in its way.
+    fn is_ready(&self) -> bool {
+        self.state == State::Ready && self.stale_queues == 0
+    }
+
+    /// CSTS. After a reset, RDY stays 1 until nothing is left of the queues; after an enable that came too early, 0.
+    fn status(&self) -> Csts {
+        let csts = Csts::default();
+        match self.state {
+            State::Disabled => csts.with_rdy(self.stale_queues > 0),
+            State::Ready => csts.with_rdy(self.stale_queues == 0),
+            State::ShutDown => csts.with_rdy(true).with_shst(Csts::SHST_COMPLETE),
+            State::Failed => csts.with_cfs(true),
+        }
     }
 }
 
@@ -315,18 +354,9 @@ fn capabilities() -> Cap {
         .with_crms(Cap::CRMS_WITH_MEDIA)
 }
 
-/// CAP.TO and CRTO.CRWMT: ready, with its media, within so many times 500 ms.
-const READY_HALF_SECONDS: u8 = 1;
-
-fn status(state: State) -> Csts {
-    let csts = Csts::default();
-    match state {
-        State::Disabled => csts,
-        State::Ready => csts.with_rdy(true),
-        State::ShutDown => csts.with_rdy(true).with_shst(Csts::SHST_COMPLETE),
-        State::Failed => csts.with_cfs(true),
-    }
-}
+/// CAP.TO and CRTO.CRWMT: RDY follows EN within so many times 500 ms. At once, unless a device is slow to give back
+/// what it has of the I/O queues.
+const READY_HALF_SECONDS: u8 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -352,10 +382,15 @@ mod tests {
         assert_eq!(c.grant_queues(4), Err(Status::COMMAND_SEQUENCE_ERROR), "queues are in use");
         assert!(c.set_configuration(Cc::enable().with_en(false).0), "a reset");
         assert_ne!(c.resets(), resets);
+        let rdy = |c: &Controller| Csts(c.property(property::CSTS).unwrap() as u32).rdy();
+        assert!(rdy(&c) && !c.is_ready() && !c.is_settled(), "a device may have requests of queue 1");
         c.set_configuration(Cc::enable().0);
-        let again = c.claim_queue(1).unwrap();
+        assert!(!rdy(&c) && !c.is_ready(), "not before they are back");
+        assert_eq!(c.claim_queue(1), Err(ClaimError::NotReady));
         c.release_queue(1, resets);
-        assert_eq!(c.claim_queue(1), Err(ClaimError::BadQueue), "a connection from before the reset frees nothing");
+        assert!(rdy(&c) && c.is_ready() && c.is_settled());
+        let again = c.claim_queue(1).unwrap();
+        assert_eq!(c.claim_queue(1), Err(ClaimError::BadQueue));
         c.release_queue(1, again);
         assert!(c.claim_queue(1).is_ok());
     }

@@ -19,6 +19,9 @@ pub(crate) fn execute(session: &mut Session, pass: &mut Pass<'_>, sqe: &Sqe, dat
     use opcode::fabrics::{CONNECT, DISCONNECT, PROPERTY_GET, PROPERTY_SET};
     match (sqe.fctype(), session.role()) {
         (CONNECT, Role::New) => connect(session, pass, sqe, data).unwrap_or_else(|refused| {
+            if refused.settling {
+                return Answer::Later;
+            }
             Counters::bump(&session.target.counters.refused_connects);
             tracing::debug!(status = %refused.status, why = refused.why, "a Connect was refused");
             Answer::Done { status: refused.status, result: refused.result }
@@ -43,16 +46,22 @@ struct Refused {
     status: Status,
     result: u64,
     why: &'static str,
+    /// It will not be refused once devices have given back what they have of the host's last association.
+    settling: bool,
 }
 
 impl Refused {
     /// The same Connect will be refused again.
     fn new(status: Status, why: &'static str) -> Self {
-        Self { status: status.with_dnr(), result: 0, why }
+        Self { status: status.with_dnr(), result: 0, why, settling: false }
     }
 
     fn parameter(parameter: InvalidParameter, why: &'static str) -> Self {
         Self { result: parameter.to_result(), ..Self::new(Status::CONNECT_INVALID_PARAMETERS, why) }
+    }
+
+    fn settling() -> Self {
+        Self { settling: true, ..Self::busy() }
     }
 
     fn no_subsystem() -> Self {
@@ -70,7 +79,12 @@ impl Refused {
 
     /// A controller may be free later: the host is to try again.
     fn busy() -> Self {
-        Self { status: Status::CONNECT_CONTROLLER_BUSY, result: 0, why: "there are too many controllers" }
+        Self {
+            status: Status::CONNECT_CONTROLLER_BUSY,
+            result: 0,
+            why: "there are too many controllers",
+            settling: false,
+        }
     }
 }
 
@@ -140,6 +154,7 @@ fn connect_admin(session: &mut Session, data: &ConnectData, new: NewController) 
     let controller = session.target.create_controller(new).map_err(|denied| match denied {
         Denied::NoSubsystem => Refused::no_subsystem(),
         Denied::Host => Refused::host(&host),
+        Denied::Settling => Refused::settling(),
         Denied::TooMany => Refused::busy(),
     })?;
     session.become_admin(controller.clone());
@@ -188,5 +203,10 @@ fn property_set(session: &mut Session, controller: &Controller, sqe: &Sqe) -> An
     if command.ofst.get() != property::CC || command.bytes() != Some(4) {
         return Status::INVALID_FIELD.with_dnr().into();
     }
-    if controller.set_configuration(command.value.get() as u32) { session.reset() } else { Answer::ok() }
+    if controller.set_configuration(command.value.get() as u32) {
+        session.target.alert();
+        session.reset()
+    } else {
+        Answer::ok()
+    }
 }

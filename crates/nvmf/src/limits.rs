@@ -53,6 +53,9 @@ pub const RECEIVES_PER_PASS: usize = 4;
 pub const COLD_PASSES: u32 = 64;
 /// A connection must have finished ICReq and Connect by then.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A Connect waits so long for devices to give back what they have of the host's last association; then the host is
+/// asked to try again.
+pub const SETTLING: Duration = Duration::from_secs(5);
 /// A peer that has not read its answers for so long has lent bytes copied out and the loans returned.
 pub const LOAN: Duration = Duration::from_millis(200);
 /// A peer that has not read its answers, or not sent the data it was asked for, for so long is disconnected.
@@ -62,6 +65,8 @@ pub const STALLED: Duration = Duration::from_secs(30);
 pub const STALLED_WHILE_SHORT: Duration = Duration::from_secs(1);
 /// How often time-outs are looked at.
 pub const TICK: Duration = Duration::from_millis(100);
+/// How often at most all connections look at their controllers because one of those has changed.
+pub const ALERT_PAUSE: Duration = Duration::from_millis(2);
 /// How often a reactor with connections logs what its commands are doing (at the debug level).
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// After a failed accept (no file descriptors left) the listener pauses so long.
@@ -99,6 +104,7 @@ pub const REGISTRANTS: usize = 256;
 /// Pages of the reservation notification log that a controller holds; a host reads how many in 8 bits.
 pub const RESERVATION_PAGES: usize = 64;
 
+const _: () = assert!(SETTLING.as_millis() < HANDSHAKE.as_millis());
 const _: () = assert!(LOAN.as_millis() < STALLED_WHILE_SHORT.as_millis());
 const _: () = assert!(KEEP_ALIVE_SLACK.as_millis() == 2 * TICK.as_millis());
 const _: () = assert!(IN_CAPSULE_MAX_BYTES as usize + 80 <= block::limits::TAIL_BYTES);

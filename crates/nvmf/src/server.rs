@@ -83,6 +83,7 @@ impl Server {
         reactors.insert(0, reactor);
         orders.insert(0, reach.orders);
         let listen = reach.listen.expect("the first one accepts");
+        target.set_wakers(reactors.iter().map(Handle::waker).collect());
         let server = Self { target, reactors, orders, listen, left_over: Mutex::default(), stats };
         match server.apply(layout) {
             Ok(_) => Ok(server),

@@ -32,13 +32,32 @@ pub(crate) enum Role {
     Io(IoQueue),
 }
 
-/// A claim on an I/O queue of a controller.
+/// An I/O queue of a controller.
 pub(crate) struct IoQueue {
     pub(crate) controller: Arc<Controller>,
     /// The namespaces that it reaches.
     pub(crate) view: Rc<View>,
     qid: u16,
     resets: u32,
+    claim: Claim,
+}
+
+/// The claim on an I/O queue: kept until no device has a request of the queue, also beyond its connection.
+pub(crate) struct Claim {
+    target: Arc<Target>,
+    controller: Arc<Controller>,
+    qid: u16,
+    resets: u32,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.controller.release_queue(self.qid, self.resets);
+        if self.controller.has_ended() || self.controller.resets() != self.resets {
+            // The host may wait for that, on another reactor.
+            self.target.alert();
+        }
+    }
 }
 
 impl IoQueue {
@@ -80,7 +99,8 @@ impl Session {
 
     /// The connection has become an I/O queue, claimed when `controller` had seen `resets` resets.
     pub(crate) fn become_io(&mut self, controller: Arc<Controller>, view: Rc<View>, qid: u16, resets: u32) {
-        self.role = Role::Io(IoQueue { controller, view, qid, resets });
+        let claim = Claim { target: self.target.clone(), controller: controller.clone(), qid, resets };
+        self.role = Role::Io(IoQueue { controller, view, qid, resets, claim });
     }
 
     /// Decides about any command but an I/O command of an I/O queue.
@@ -183,8 +203,9 @@ impl Session {
         matches!(&self.role, Role::Admin(controller) if controller.has_queues())
     }
 
-    /// The connection is over: with the admin queue the association ends, with an I/O queue only its claim.
-    pub(crate) fn end(&self, end: &End) {
+    /// The connection is over: with the admin queue the association ends. The claim on an I/O queue is given back when
+    /// devices have nothing of it any more.
+    pub(crate) fn end(self, end: &End) -> Option<Claim> {
         let counters = &self.target.counters;
         match end {
             End::Protocol(_) => Counters::bump(&counters.protocol_errors),
@@ -193,10 +214,13 @@ impl Session {
             End::Stalled => Counters::bump(&counters.stalled),
             End::Closed | End::Socket(_) | End::Association | End::Disconnect | End::Stopped => {}
         }
-        match &self.role {
-            Role::New => {}
-            Role::Admin(controller) => self.target.remove_controller(controller.id),
-            Role::Io(queue) => queue.controller.release_queue(queue.qid, queue.resets),
+        match self.role {
+            Role::New => None,
+            Role::Admin(controller) => {
+                self.target.remove_controller(controller.id);
+                None
+            }
+            Role::Io(queue) => Some(queue.claim),
         }
     }
 }

@@ -23,11 +23,13 @@ use crate::connection::{Connection, discard};
 use crate::end::End;
 use crate::engine::{Engine, Owner, Pass};
 use crate::limits::{
-    COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, RETRIES_PER_PASS, STATUS_INTERVAL, TICK, WAITING_POLL,
+    ALERT_PAUSE, COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, RETRIES_PER_PASS, STATUS_INTERVAL, TICK,
+    WAITING_POLL,
 };
 use crate::log_limit::LogLimit;
 use crate::order::{Order, Unopened};
 use crate::plan::Plan;
+use crate::session::Claim;
 use crate::stats::{ReactorStats, Recorder};
 use crate::target::{Counters, Target};
 
@@ -44,6 +46,8 @@ enum Place {
     /// The connection is gone, but devices still have requests of it: the place is not given away before they are back.
     Leaving {
         in_flight: u32,
+        /// On the I/O queue that it was.
+        claim: Option<Claim>,
     },
 }
 
@@ -70,6 +74,8 @@ pub(crate) struct Shard {
     completions: Completions,
     ready: Vec<Ready>,
     ticked: Coarse,
+    /// The last alert of the target that was seen.
+    alerts: u64,
     reported: Coarse,
     log: LogLimit,
 }
@@ -102,6 +108,7 @@ impl Shard {
             completions: Completions::default(),
             ready: Vec::new(),
             ticked: Coarse::from_millis(0),
+            alerts: 0,
             reported: Coarse::from_millis(0),
             log: LogLimit::default(),
         })
@@ -279,11 +286,12 @@ impl Shard {
                     connection.complete(&mut pass, completion, lent);
                     mark(&mut connection.dirty, &mut self.dirty, owner.connection);
                 }
-                Place::Leaving { in_flight } => {
+                Place::Leaving { in_flight, claim } => {
                     *in_flight -= 1;
                     let left = *in_flight;
                     discard(completion.data, lent);
                     if left == 0 {
+                        drop(claim.take());
                         entry.place = Place::Free;
                         self.free.push(owner.connection);
                     }
@@ -342,12 +350,18 @@ impl Shard {
     /// Looks at time-outs, and at those who say their last word.
     fn tick(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.coarse();
-        if now.since(self.ticked) < TICK {
+        let alerts = self.engine.target.alerts();
+        if now.since(self.ticked) < if alerts == self.alerts { TICK } else { ALERT_PAUSE } {
             return;
         }
+        self.alerts = alerts;
         self.ticked = now;
         for index in 0..self.entries.len() as u32 {
-            self.with(cx, index, |connection, pass, _| connection.tick(pass));
+            self.with(cx, index, |connection, pass, _| {
+                connection.tick(pass)?;
+                // A Connect that waited may have been answered.
+                if connection.has_output() { connection.flush(pass.now) } else { Ok(()) }
+            });
         }
         let scratch = &mut self.scratch;
         self.lingering.retain_mut(|lingering| now < lingering.until && is_open(&mut lingering.pump, scratch));
@@ -397,10 +411,6 @@ impl Shard {
     fn end(&mut self, cx: &mut Context<'_>, index: u32, end: &End) {
         let entry = &mut self.entries[index as usize];
         let Place::Open(connection) = std::mem::replace(&mut entry.place, Place::Free) else { return };
-        match connection.in_flight() {
-            0 => self.free.push(index),
-            in_flight => entry.place = Place::Leaving { in_flight },
-        }
         // A host that leaves or a target that stops is no news; anything else is.
         let routine = matches!(end, End::Closed | End::Disconnect | End::Association | End::Stopped);
         let now = cx.now.coarse();
@@ -410,7 +420,16 @@ impl Shard {
             tracing::warn!(peer = %connection.peer(), "connection ended: {end}");
         }
         let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now };
-        let mut pump = connection.end(&mut pass, end);
+        let in_flight = connection.in_flight();
+        let (mut pump, claim) = connection.end(&mut pass, end);
+        match in_flight {
+            0 => {
+                // Before the last word: the host may take the queue again at once.
+                drop(claim);
+                self.free.push(index);
+            }
+            in_flight => self.entries[index as usize].place = Place::Leaving { in_flight, claim },
+        }
         let last_word = matches!(end, End::Protocol(_) | End::Disconnect);
         if last_word && self.lingering.len() < LINGERING && matches!(pump.flush(), Ok(Sent::All)) {
             pump.socket().finish_sending();
@@ -461,6 +480,9 @@ impl Poller for Shard {
             connection.hot
         });
         self.hot = hot;
+        if self.engine.target.alerts() != self.alerts {
+            all = all.and(Arm::PollEvery(ALERT_PAUSE));
+        }
         if !self.engine.waiting.is_empty() {
             all = all.and(Arm::PollEvery(WAITING_POLL));
         }

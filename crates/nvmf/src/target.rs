@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use machine::clock::{Coarse, Fine};
+use machine::ring::Waker;
 
 use crate::controller::{Controller, NewController};
 use crate::limits::CONTROLLERS;
@@ -20,6 +21,10 @@ use crate::usage::TotalUsage;
 /// A running target.
 pub struct Target {
     state: Mutex<State>,
+    /// Counts what connections have to look at without waiting for their next tick.
+    alerts: AtomicU64,
+    /// What wakes the reactors.
+    wakers: OnceLock<Vec<Waker>>,
     started: Coarse,
     /// What peers did, for operators.
     pub counters: Counters,
@@ -31,6 +36,8 @@ pub struct Target {
 struct State {
     plan: Arc<Plan>,
     controllers: Table,
+    /// Associations that are over, while devices may still have requests of them.
+    ending: Vec<Arc<Controller>>,
 }
 
 /// Controllers by their ID.
@@ -76,6 +83,8 @@ pub(crate) enum Denied {
     NoSubsystem,
     /// The host is not allowed to use it.
     Host,
+    /// Devices may still have requests of the host's last association: writes of it could hit those of the next one.
+    Settling,
     /// There are as many controllers as there can be.
     TooMany,
 }
@@ -85,6 +94,8 @@ impl Target {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
+            alerts: AtomicU64::new(0),
+            wakers: OnceLock::new(),
             started: Fine::now().coarse(),
             counters: Counters::default(),
             usage: TotalUsage::default(),
@@ -120,6 +131,8 @@ impl Target {
         let lost: Vec<_> = state.controllers.by_id.values().filter(lost).cloned().collect();
         lost.iter().for_each(|controller| controller.end());
         state.plan = plan;
+        drop(state);
+        self.alert();
         lost.len()
     }
 
@@ -131,6 +144,13 @@ impl Target {
             if !subsystem.hosts().allow(&new.host_nqn) {
                 return Err(Denied::Host);
             }
+        }
+        let state = &mut *state;
+        state.ending.retain(|controller| !controller.is_settled());
+        let ended = state.controllers.by_id.values().filter(|controller| controller.has_ended());
+        let mut old = ended.chain(&state.ending);
+        if old.any(|old| old.is_of(&new) && !old.is_settled()) {
+            return Err(Denied::Settling);
         }
         let table = &mut state.controllers;
         if table.by_id.len() >= CONTROLLERS {
@@ -156,9 +176,30 @@ impl Target {
 
     /// Forgets a controller whose association has ended.
     pub(crate) fn remove_controller(&self, id: u16) {
-        if let Some(controller) = self.state().controllers.by_id.remove(&id) {
-            controller.end();
+        let mut state = self.state();
+        let Some(controller) = state.controllers.by_id.remove(&id) else { return };
+        controller.end();
+        if !controller.is_settled() {
+            state.ending.push(controller);
+            drop(state);
+            self.alert();
         }
+    }
+
+    /// The reactors that look after alerts.
+    pub(crate) fn set_wakers(&self, wakers: Vec<Waker>) {
+        assert!(self.wakers.set(wakers).is_ok(), "the reactors are started once");
+    }
+
+    /// Has all connections look at their controllers now: one has ended, was reset, or has nothing left at devices.
+    pub(crate) fn alert(&self) {
+        self.alerts.fetch_add(1, Ordering::Release);
+        self.wakers.get().into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Another number after each [`Target::alert`].
+    pub(crate) fn alerts(&self) -> u64 {
+        self.alerts.load(Ordering::Acquire)
     }
 
     /// Controllers that hosts have now.

@@ -218,7 +218,7 @@ impl Association {
     /// What a kernel does: CC.EN = 1, then CSTS.RDY = 1.
     pub fn enable(&mut self) {
         self.set_cc(Cc::enable());
-        assert!(self.csts() & 1 != 0, "RDY");
+        eventually("RDY", || self.csts() & 1 != 0);
     }
 
     pub fn set_cc(&mut self, cc: Cc) {

@@ -2,27 +2,36 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use block::{Completion, Completions, Data, Device, Features, Identity, Info, Queue, Refused, Request, Returned};
 use machine::reactor::{Arm, Mode};
 use machine::ring::Ring;
 use qpair_nvmf::Subsystem;
-use wire::nvme::{Sqe, Status};
+use wire::nvme::{Cc, Sqe, Status};
 
 use crate::common::{self, Association, NQN, Raw, Rig, pdu};
 
 const DELAY: Duration = Duration::from_millis(300);
 
-pub(crate) struct Slow(Info);
+/// What it is, and how many requests its queues have.
+pub(crate) struct Slow(Info, Arc<AtomicUsize>);
 
 impl Slow {
     pub(crate) fn device() -> Arc<dyn Device> {
         Arc::new(Self::named("slow"))
     }
 
+    /// The device, and how many requests it has.
+    fn counted() -> (Arc<dyn Device>, Arc<AtomicUsize>) {
+        let slow = Self::named("slow");
+        let count = slow.1.clone();
+        (Arc::new(slow), count)
+    }
+
     fn named(name: &str) -> Self {
-        Self(Info {
+        let info = Info {
             name: name.to_owned(),
             kind: "slow",
             block_bytes: 512,
@@ -32,7 +41,8 @@ impl Slow {
             max_transfer_bytes: 128 << 10,
             features: Features::default(),
             identity: Identity::from_uuid("6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a UUID")),
-        })
+        };
+        Self(info, Arc::default())
     }
 }
 
@@ -42,7 +52,7 @@ impl Device for Slow {
     }
 
     fn open_queue(&self, _ring: &mut Ring) -> std::io::Result<Box<dyn Queue>> {
-        Ok(Box::new(SlowQueue(VecDeque::new())))
+        Ok(Box::new(SlowQueue(VecDeque::new(), self.1.clone())))
     }
 }
 
@@ -66,7 +76,7 @@ impl Device for Broken {
 }
 
 /// What waits, and until when.
-struct SlowQueue(VecDeque<(Instant, Completion)>);
+struct SlowQueue(VecDeque<(Instant, Completion)>, Arc<AtomicUsize>);
 
 impl Queue for SlowQueue {
     fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
@@ -74,12 +84,14 @@ impl Queue for SlowQueue {
             Data::Carried(buf) => Returned::Carried(buf),
             Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_) => Returned::None,
         };
+        self.1.fetch_add(1, Ordering::SeqCst);
         self.0.push_back((Instant::now() + DELAY, Completion { tag: request.tag, outcome: Ok(()), data }));
         Ok(())
     }
 
     fn poll(&mut self, _ring: &mut Ring, out: &mut Completions) {
         while self.0.front().is_some_and(|entry| entry.0 <= Instant::now()) {
+            self.1.fetch_sub(1, Ordering::SeqCst);
             out.list.extend(self.0.pop_front().map(|entry| entry.1));
         }
     }
@@ -145,4 +157,47 @@ fn late_completions_hit_nobody() {
     rig.await_controllers(0);
     std::thread::sleep(DELAY);
     assert_eq!(common::bystander::large_buffers(&rig), before);
+}
+
+/// A write that the device still has would hit what the host writes after the reset.
+#[test]
+fn a_reset_has_taken_effect_when_the_device_has_nothing_left() {
+    let (device, requests) = Slow::counted();
+    let rig = Rig::with(Subsystem::new(NQN, vec![device]), 2, Mode::Shared);
+    let mut association = Association::new(&rig);
+    for round in 0..3 {
+        let old = [submitted(&association, 1), submitted(&association, 2)];
+        assert_eq!(requests.load(Ordering::SeqCst), 18);
+        association.set_cc(Cc::enable().with_en(false));
+        assert_ne!(association.csts() & 1, 0, "RDY");
+        common::eventually("RDY is 0", || association.csts() & 1 == 0);
+        assert_eq!(requests.load(Ordering::SeqCst), 0, "round {round}");
+        association.enable();
+        drop(old);
+    }
+    // Who does not wait for RDY to be 0 waits for it to be 1 again.
+    let _old = submitted(&association, 1);
+    association.set_cc(Cc::enable().with_en(false));
+    association.enable();
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
+    let mut io = association.io(1);
+    assert_eq!(io.run(Sqe::flush(1), common::Data::None).status(), Status::SUCCESS);
+}
+
+/// The same for a host that comes again after its connections broke.
+#[test]
+fn a_new_association_waits_for_what_devices_have_of_the_last_one() {
+    let (device, requests) = Slow::counted();
+    let rig = Rig::with(Subsystem::new(NQN, vec![device]), 2, Mode::Shared);
+    for round in 0..3 {
+        let association = Association::new(&rig);
+        let old = [submitted(&association, 1), submitted(&association, 2)];
+        drop(association);
+        rig.await_controllers(0);
+        assert_eq!(requests.load(Ordering::SeqCst), 18);
+        let next = Association::connected(&rig, NQN, common::NO_DIGESTS, 0);
+        assert_eq!(requests.load(Ordering::SeqCst), 0, "round {round}");
+        drop((next, old));
+        rig.await_controllers(0);
+    }
 }

@@ -61,13 +61,17 @@ pub(crate) fn run(selection: &Selection) -> bool {
         report.counted("loom", || counted(&mut loom()));
     }
     let labs = lab::scenarios(selection);
-    if selection.wants("build") || selection.wants("program") || !labs.is_empty() {
+    let alone = selection.wants("program") || selection.wants("host-kill");
+    if selection.wants("build") || alone || !labs.is_empty() {
         let built =
             report.step("build", || passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair"])));
         let program = target_dir().join("release/qpair");
         if built {
             if selection.wants("program") {
                 lab::program(&mut report, &program);
+            }
+            if selection.wants("host-kill") {
+                lab::host_kill(&mut report, &program, selection.full);
             }
             lab::run(&mut report, &labs, &program, selection.full);
         } else {

@@ -9,18 +9,9 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Serve, eventually, qpair, signal};
-
-/// A port that is free now, below those that the system gives to clients; another one for each test of this process.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + (std::process::id() % 1_000) as u16 * 10;
-    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
-    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
-}
+use common::{PATIENCE, Serve, eventually, free_port, qpair, signal};
 
 /// Starts a supervised server on a port of its own; with more arguments.
 fn supervised(arguments: &[&str]) -> Serve {

@@ -11,6 +11,7 @@
 //! A scenario is one boot. To add one: a script beside lab/tests/data.sh and a line in [`SCENARIOS`].
 
 mod guest;
+mod host_kill;
 mod program;
 mod scratch;
 mod target;
@@ -25,6 +26,7 @@ use crate::report::{Outcome, Report};
 use crate::succeeds;
 use crate::test::Selection;
 
+pub(crate) use self::host_kill::host_kill;
 pub(crate) use self::program::program;
 
 const NQN: &str = "nqn.2026-01.io.qpair:lab";

@@ -3,14 +3,23 @@
 #![allow(dead_code, unreachable_pub, reason = "every test program has this folder of its own and uses a part of it")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// Longest wait for anything that should come soon.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A port that is free now, below those that the system gives to clients; another one for each test of this process.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 1_000) as u16 * 10;
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
 
 /// `qpair` with these arguments.
 pub fn qpair(arguments: &[&str]) -> Command {

@@ -199,7 +199,8 @@ impl Keeper {
             }
             match self.establish(left.min(ADMIN_TIMEOUT)) {
                 Ok(()) => {
-                    warn!(target = self.path.name(), "connected again after {:?}", begun.elapsed());
+                    let gap_ms = begun.elapsed().as_millis() as u64;
+                    warn!(target = self.path.name(), gap_ms, "connected again");
                     return Ok(());
                 }
                 Err(failed) if failed.is_final() => return Err(GivenUp::Lost(failed.why())),

@@ -274,6 +274,11 @@ fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, AdminError>
     let mut last = AdminError::protocol(STEP_RESOLVE, format!("{host} has no address"));
     for address in addresses {
         match TcpStream::connect_timeout(&address, limit) {
+            // Trying a local port that nobody listens on, again and again, one meets oneself in the end: TCP connects
+            // a socket that has been given this very port with itself.
+            Ok(stream) if stream.local_addr().ok() == Some(address) => {
+                last = AdminError::Io { step: STEP_TCP, source: io::ErrorKind::ConnectionRefused.into() };
+            }
             Ok(stream) => {
                 stream.set_nodelay(true).map_err(io(STEP_TCP))?;
                 return Ok(stream);

@@ -12,6 +12,8 @@ use crate::engine::Pass;
 use crate::session::Session;
 use crate::{features, identify, logs};
 
+mod reservation;
+
 /// Decides about an admin command of an admin queue (asynchronous event requests and aborts are the session's).
 ///
 /// # Errors
@@ -26,6 +28,9 @@ pub(crate) fn execute(
     match (sqe.opcode, controller.kind) {
         (IDENTIFY, _) => identify::answer(session, controller, sqe),
         (GET_LOG_PAGE, _) => logs::answer(session, controller, pass.now, sqe),
+        (GET_FEATURES | SET_FEATURES, Kind::Io) if reservation::is_feature(sqe.fid()) => {
+            reservation::feature(session, controller, sqe)
+        }
         (GET_FEATURES, Kind::Io) => features::get(controller, sqe),
         (SET_FEATURES, Kind::Io) => features::set(controller, sqe),
         (GET_FEATURES | SET_FEATURES, Kind::Discovery) => features::of_discovery(controller, sqe),

@@ -15,6 +15,8 @@ pub(crate) enum Answer {
     Held,
     /// No answer yet: a Connect that is tried again at each look at the time-outs.
     Later,
+    /// The keeper of reservations is asked, and answers: Set Features 83h, for these namespaces of the plan.
+    Persist { persist: bool, namespaces: Vec<u32> },
     /// Answer the asynchronous event request in `slot` as aborted, then the Abort.
     Aborted { slot: Slot },
     /// The controller was reset: answer what was held, then the Property Set.

@@ -19,6 +19,7 @@ use crate::layout::{Layout, LayoutError};
 use crate::limits::DRAIN;
 use crate::order::{Installing, Listen, Order};
 use crate::plan::{Listening, Plan};
+use crate::reservation::StoreError;
 use crate::server::Server;
 
 /// How often a thread that waits for reactors looks whether they are still there.
@@ -36,6 +37,9 @@ pub enum ApplyError {
     /// A device cannot be used.
     #[error("cannot use {0}: {1}")]
     Device(String, #[source] io::Error),
+    /// Reservations that were kept cannot be read.
+    #[error(transparent)]
+    Reservations(#[from] StoreError),
     /// A reactor has ended; the target cannot go on.
     #[error("a reactor has ended")]
     Ended,
@@ -57,7 +61,9 @@ impl Server {
         new.listeners = self.bind(layout)?;
         new.count_change(&old);
         let new = Arc::new(new);
-        if let Err(error) = self.prepare(&new) {
+        let reservations = &self.target().reservations;
+        if let Err(error) = reservations.open(&new).map_err(ApplyError::from).and_then(|()| self.prepare(&new)) {
+            reservations.retire(&old);
             self.order(|| Order::Forget);
             self.listen(Listen::Forget);
             return Err(error);
@@ -70,6 +76,7 @@ impl Server {
         let (reply, accepting) = mpsc::channel();
         self.listen(Listen::Install(reply));
         self.wait(&accepting)?;
+        reservations.retire(&new);
         let went = devices(&old).filter(|device| !devices(&new).any(|stays| Arc::ptr_eq(device, stays))).cloned();
         if self.drain(&drained)? {
             changes.close_errors = close(went);

@@ -4,7 +4,7 @@
 //!            ┌──────────────────────────── in-capsule data, no data ───────────────────────────┐
 //!   Free ──▶ NeedsBuffer ──R2T──▶ Receiving ──all data is in──▶ Ready ──▶ AtDevice ──▶ Free (answered)
 //!    │            └───────────── read into a buffer ──────────────────────────▲
-//!    └──▶ Held (asynchronous event request) ──▶ Free
+//!    └──▶ Held (asynchronous event request) ──▶ Free           Ready ──▶ Held (the keeper of reservations has it)
 //! ```
 //!
 //! Each stage has a live count per reactor ([`Stages`]). A step that is not in the picture is a bug and asserts.
@@ -33,7 +33,8 @@ pub enum Stage {
     Ready,
     /// The device has it.
     AtDevice,
-    /// An asynchronous event request: answered when there is an event.
+    /// An asynchronous event request, answered when there is an event, or a change that the keeper of reservations
+    /// decides about.
     Held,
 }
 
@@ -61,7 +62,7 @@ impl Stage {
             Free => matches!(next, NeedsBuffer | Ready | AtDevice | Held),
             NeedsBuffer => matches!(next, Receiving | AtDevice | Free),
             Receiving => matches!(next, Ready | AtDevice | Free),
-            Ready => matches!(next, AtDevice | Free),
+            Ready => matches!(next, AtDevice | Held | Free),
             AtDevice => matches!(next, Ready | Free),
             Held => next == Free,
         }

@@ -3,6 +3,8 @@
 //! The pump receives, the wire's state machine finds commands in the bytes, and each command goes the way of
 //! [`crate::command`]. What it answers is collected in the outbox and leaves in one send at the end of the pass.
 
+mod reservation;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use machine::clock::Coarse;
 use machine::region::Lent;
 use machine::ring::{Ring, Socket};
 use wire::nvme::dsm::MAX_RANGES;
-use wire::nvme::{DsmRange, Sgl, Sqe, Status};
+use wire::nvme::{DsmRange, Sgl, Sqe, Status, opcode};
 use wire::tcp::Slot;
 use wire::tcp::controller::{Controller as Wire, Event, Limits as WireLimits};
 use wire::tcp::digest::Crc32c;
@@ -28,6 +30,7 @@ use crate::limits::{
     H2C_BYTES, HANDSHAKE, IN_CAPSULE_MAX_BYTES, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS,
     SETTLING, STALLED, STALLED_WHILE_SHORT, TRANSFER_BYTES,
 };
+use crate::reservation::desk::What;
 use crate::session::{Claim, Role, Session};
 use crate::stats::CellId;
 use crate::status;
@@ -291,7 +294,14 @@ impl Connection {
                 self.commands.resize_with(usize::from(queue.depth), Command::free);
                 self.respond(pass, slot, Status::SUCCESS, result);
             }
-            Answer::Held | Answer::Later => self.step(slot, Stage::Held, pass),
+            Answer::Held | Answer::Later => {
+                self.commands[slot.index()].work = Work::Nothing;
+                self.step(slot, Stage::Held, pass);
+            }
+            Answer::Persist { persist, mut namespaces } => {
+                let first = namespaces.remove(0);
+                self.ask(pass, slot, first, What::Persist(persist, namespaces));
+            }
             Answer::Aborted { slot: aborted } => {
                 self.respond(pass, aborted, Status::ABORT_REQUESTED, 0);
                 self.respond(pass, slot, Status::SUCCESS, 0);
@@ -335,8 +345,15 @@ impl Connection {
         let namespace = queue.view.find(sqe.nsid.get()).ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
         let cell = self.cell(pass, sqe.nsid.get());
         self.commands[slot.index()].cell = Some(cell);
+        if sqe.opcode == opcode::io::RESERVATION_REPORT {
+            return self.report(pass, slot, sqe, namespace);
+        }
+        let Role::Io(queue) = self.session.role() else { unreachable!("only I/O queues have I/O commands") };
         let at = pass.engine.at(namespace);
         let decoded = decode(sqe, &at.info, at.device.blocks())?;
+        if decoded.work.group().is_some_and(|group| !at.access.allows(&queue.controller.host_id, group)) {
+            return Err(Status::RESERVATION_CONFLICT.with_dnr());
+        }
         let command = &mut self.commands[slot.index()];
         command.work = decoded.work;
         command.namespace = namespace;
@@ -420,6 +437,11 @@ impl Connection {
     /// What is served has changed: its host is told if it wants to be.
     pub(crate) fn notice(&mut self, pass: &mut Pass<'_>, changes: &Changes) {
         self.session.notice(changes);
+        self.send_events(pass);
+    }
+
+    /// Sends the events that the host has requests for.
+    fn send_events(&mut self, pass: &mut Pass<'_>) {
         while let Some((slot, event)) = self.session.events.next() {
             self.respond(pass, slot, Status::SUCCESS, event.to_result());
         }
@@ -492,6 +514,7 @@ impl Connection {
             }
             (Stage::Ready, Work::Ranges { .. }) => return self.drive_ranges(pass, slot),
             (Stage::Ready, Work::Copy { to, sources, fua }) => return self.drive_copy(pass, slot, to, sources, fua),
+            (Stage::Ready, Work::Reserve(change)) => return self.reserve(pass, slot, change),
             // It was answered or abandoned while it waited.
             _ => false,
         };
@@ -695,6 +718,7 @@ impl Connection {
         }
         self.session.check(now)?;
         self.connect_again(pass)?;
+        self.announce(pass);
         if matches!(self.session.role(), Role::New) && now.since(self.opened) >= HANDSHAKE {
             return Err(End::Handshake);
         }

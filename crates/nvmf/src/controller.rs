@@ -18,8 +18,10 @@ use std::time::Duration;
 use machine::clock::Coarse;
 
 use crate::limits::{ERROR_LOG_ENTRIES, IO_QUEUES, KAS, KEEP_ALIVE_SLACK, QUEUE_ENTRIES};
+use crate::reservation::Notifications;
 use wire::nvme::identify::KAS_UNIT_MS;
 use wire::nvme::property::{self, Shutdown};
+use wire::nvme::reservation::Notification;
 use wire::nvme::{Cap, Cc, Crto, Csts, ErrorEntry, Status, Vs};
 use zerocopy::FromZeros;
 
@@ -98,6 +100,9 @@ pub struct Controller {
     pub host_id: [u8; 16],
     registers: Mutex<Registers>,
     errors: Mutex<Errors>,
+    notifications: Mutex<Notifications>,
+    /// Whether the host is to be told that there are some.
+    news: AtomicBool,
     ready: AtomicBool,
     ended: AtomicBool,
     resets: AtomicU32,
@@ -123,6 +128,8 @@ impl Controller {
                 async_events: 0,
             }),
             errors: Mutex::default(),
+            notifications: Mutex::default(),
+            news: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             resets: AtomicU32::new(0),
@@ -275,6 +282,24 @@ impl Controller {
 
     fn lock_errors(&self) -> MutexGuard<'_, Errors> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something happened to the reservation of a namespace.
+    pub(crate) fn notify(&self, nsid: u32, what: Notification) {
+        self.notifications(|list| list.push(nsid, what));
+    }
+
+    /// Works with the reservation notifications.
+    pub(crate) fn notifications<T>(&self, work: impl FnOnce(&mut Notifications) -> T) -> T {
+        let mut list = self.notifications.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = work(&mut list);
+        self.news.store(list.is_news(), Ordering::Relaxed);
+        outcome
+    }
+
+    /// Whether the host is to be told that there are notifications. One load: it is asked once a tick.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.load(Ordering::Relaxed)
     }
 
     /// The value of the property at `offset` (Fabrics, Property Get); `None` if there is none.

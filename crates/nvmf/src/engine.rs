@@ -17,6 +17,8 @@ use crate::copy;
 use crate::limits::{LANDING_BYTES, LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
 use crate::order::Unopened;
 use crate::plan::{Plan, Served};
+use crate::reservation::Access;
+use crate::reservation::desk::Fence;
 use crate::stats::Recorder;
 use crate::target::Target;
 use crate::usage::Usage;
@@ -45,13 +47,15 @@ impl Owner {
 /// A namespace as this reactor reaches it.
 pub(crate) struct Namespace {
     /// The number of the plan's namespace.
-    id: u32,
+    pub(crate) id: u32,
     /// Whether it has gone: what devices have of it is still answered, and then it is closed.
     leaving: bool,
     pub(crate) device: Arc<dyn Device>,
     pub(crate) info: Info,
     queue: Box<dyn Queue>,
     submitted: bool,
+    /// Who may do what: a snapshot of its reservations.
+    pub(crate) access: Access,
 }
 
 /// The namespaces of a subsystem as this reactor reaches them. Shared by the connections to it.
@@ -78,6 +82,8 @@ impl View {
 /// See the module.
 pub(crate) struct Engine {
     pub(crate) target: Arc<Target>,
+    /// The number of this reactor.
+    pub(crate) reactor: usize,
     /// By index; the holes are free. Commands remember the index.
     namespaces: Vec<Option<Namespace>>,
     plan: Arc<Plan>,
@@ -116,12 +122,13 @@ impl Engine {
     ///
     /// # Errors
     /// There is no memory for the buffers.
-    pub(crate) fn new(target: Arc<Target>, ring: &mut Ring, stats: Recorder) -> std::io::Result<Self> {
+    pub(crate) fn new(target: Arc<Target>, reactor: usize, ring: &mut Ring, stats: Recorder) -> std::io::Result<Self> {
         let small = Pool::anonymous(SMALL_BUFFER.0, SMALL_BUFFER.1)?;
         // The small ones only: registered memory is resident, and of a limited amount.
         ring.register_pool(&small);
         Ok(Self {
             target,
+            reactor,
             namespaces: Vec::new(),
             plan: Arc::default(),
             views: Vec::new(),
@@ -146,7 +153,9 @@ impl Engine {
             let queue =
                 device.open_queue(ring).map_err(|error| Unopened { device: device.info().name.clone(), error })?;
             let info = device.info().clone();
-            let opened = Some(Namespace { id: namespace.id, leaving: false, device, info, queue, submitted: false });
+            let access = self.target.reservations.state(namespace.id).map_or_else(Access::open, |state| state.access());
+            let opened =
+                Some(Namespace { id: namespace.id, leaving: false, device, info, queue, submitted: false, access });
             match self.namespaces.iter().position(Option::is_none) {
                 Some(free) => self.namespaces[free] = opened,
                 None => self.namespaces.push(opened),
@@ -198,7 +207,14 @@ impl Engine {
         }
     }
 
-    fn index_of(&self, id: u32) -> Option<usize> {
+    /// Goes by the access of `fence` from now on. The index of its namespace, if that is served here.
+    pub(crate) fn set_access(&mut self, fence: &Fence) -> Option<usize> {
+        let at = self.index_of(fence.namespace)?;
+        self.at_mut(at).access = fence.access.clone();
+        Some(at)
+    }
+
+    pub(crate) fn index_of(&self, id: u32) -> Option<usize> {
         self.namespaces.iter().position(|place| place.as_ref().is_some_and(|namespace| namespace.id == id))
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use block::Info;
 use wire::nvme::identify::{ascii, cntrltype, csi, ctratt, entry_size, frmw, lpa, oaes, ofcs, oncs, sgls, vwc};
 use wire::nvme::namespace::{dlfeat, nmic, nsattr, nsfeat, nstat};
+use wire::nvme::reservation::rescap;
 use wire::nvme::{
     ActiveNamespaces, IDENTIFY_BYTES, IdDescriptor, IdDescriptorList, IdentifyController, IdentifyNamespace,
     IoCommandSetIndependentNamespace, LbaFormat, NSID_ALL, Nqn, NvmIdentifyController, NvmIdentifyNamespace, Sqe,
@@ -39,7 +40,11 @@ pub(crate) fn answer(session: &Session, controller: &Controller, sqe: &Sqe) -> R
     let bytes = match sqe.cns() {
         cns::CONTROLLER => self::controller(controller, Some(served)).as_bytes().to_vec(),
         cns::NAMESPACE => match active(served, nsid)? {
-            Some(device) => namespace(device.info(), device.blocks(), device.used_blocks()).as_bytes().to_vec(),
+            Some(device) => {
+                let mut id = namespace(device.info(), device.blocks(), device.used_blocks());
+                id.rescap = capabilities(session, served, nsid);
+                id.as_bytes().to_vec()
+            }
             None => inactive(),
         },
         cns::ACTIVE_NAMESPACES => active_namespaces(served, nsid)?,
@@ -57,12 +62,24 @@ pub(crate) fn answer(session: &Session, controller: &Controller, sqe: &Sqe) -> R
             NvmIdentifyController::new_zeroed().as_bytes().to_vec()
         }
         cns::INDEPENDENT_NAMESPACE => match active(served, nsid)? {
-            Some(device) => independent(device.info()).as_bytes().to_vec(),
+            Some(device) => {
+                let mut id = independent(device.info());
+                id.rescap = capabilities(session, served, nsid);
+                id.as_bytes().to_vec()
+            }
             None => inactive(),
         },
         _ => return Err(Status::INVALID_FIELD.with_dnr()),
     };
     Ok(Answer::data(bytes))
+}
+
+/// RESCAP: all types, and persistence where there is a place for it.
+fn capabilities(session: &Session, served: &Served, nsid: u32) -> u8 {
+    let namespace = served.namespaces().get(&nsid);
+    let state = namespace.and_then(|namespace| session.target.reservations.state(namespace.id));
+    let persists = state.is_some_and(|state| state.can_persist());
+    rescap::ALL_TYPES | rescap::IEKEY_1_3 | if persists { rescap::PTPL } else { 0 }
 }
 
 /// All zeros: what an inactive namespace has.
@@ -141,8 +158,13 @@ fn controller(controller: &Controller, served: Option<&Arc<Served>>) -> Identify
 }
 
 /// The optional commands: those that [`crate::io`] knows.
-const ONCS: u16 =
-    oncs::COMPARE | oncs::WRITE_UNCORRECTABLE | oncs::DSM | oncs::WRITE_ZEROES | oncs::VERIFY | oncs::COPY;
+const ONCS: u16 = oncs::COMPARE
+    | oncs::WRITE_UNCORRECTABLE
+    | oncs::DSM
+    | oncs::WRITE_ZEROES
+    | oncs::RESERVATIONS
+    | oncs::VERIFY
+    | oncs::COPY;
 
 /// What only an I/O controller has.
 fn identify_io(controller: &Controller, served: &Served, id: &mut IdentifyController) {

@@ -1,10 +1,12 @@
 //! I/O commands: from a submission queue entry to what a device is asked.
 
 use block::{Info, Op, Range};
+use wire::nvme::reservation::Change;
 use wire::nvme::{CopySource, DsmRange, Sqe, Status, io as opcode};
 
 use crate::copy;
 use crate::limits::TRANSFER_BYTES;
+use crate::reservation::Group;
 
 /// What a command asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub(crate) enum Work {
     Ranges { count: u32, next: u32 },
     /// One copy to the blocks from `to` on; the sources are in the data.
     Copy { to: u64, sources: u32, fua: bool },
+    /// A change of the reservation, with its keys as data.
+    Reserve(Change),
+    /// The keeper of reservations has it.
+    Asked,
 }
 
 impl Work {
@@ -24,7 +30,16 @@ impl Work {
     pub(crate) fn op(self) -> Option<Op> {
         match self {
             Self::Block(op) => Some(op),
-            Self::Nothing | Self::Ranges { .. } | Self::Copy { .. } => None,
+            _ => None,
+        }
+    }
+
+    /// What it does to the blocks, for reservations; `None`: nothing.
+    pub(crate) fn group(self) -> Option<Group> {
+        match self {
+            Self::Block(Op::Read(_) | Op::Compare(_) | Op::Verify(_)) => Some(Group::Read),
+            Self::Block(_) | Self::Ranges { .. } | Self::Copy { .. } => Some(Group::Write),
+            Self::Nothing | Self::Reserve(_) | Self::Asked => None,
         }
     }
 }
@@ -86,6 +101,10 @@ pub(crate) fn decode(sqe: &Sqe, info: &Info, blocks: u64) -> Result<Decoded, Sta
             Ok(Decoded { work: Work::Block(Op::WriteUncorrectable(range)), from_host: 0, to_host: 0 })
         }
         opcode::COPY if features.copy => copy(sqe, info),
+        opcode::RESERVATION_REGISTER | opcode::RESERVATION_ACQUIRE | opcode::RESERVATION_RELEASE => {
+            let change = Change::of(sqe)?;
+            Ok(Decoded { work: Work::Reserve(change), from_host: change.data_bytes(), to_host: 0 })
+        }
         // What a device cannot do is not there for its namespace.
         _ => Err(Status::INVALID_OPCODE.with_dnr()),
     }

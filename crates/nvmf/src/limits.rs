@@ -19,6 +19,8 @@ pub const LISTENERS: usize = 64;
 pub const REFERRALS: usize = 64;
 /// Orders from the control thread on their way to one reactor: a layout is applied in a few steps, one after the other.
 pub const ORDERS: usize = 16;
+/// What the keeper of reservations has decided, on its way to one reactor; further rulings wait with the keeper.
+pub const RULINGS: usize = 256;
 /// How long a change waits for the requests that devices still have for namespaces that go. It is in force before.
 pub const DRAIN: Duration = Duration::from_secs(10);
 /// Controllers of one target, discovery controllers included.

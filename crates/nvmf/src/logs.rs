@@ -1,4 +1,5 @@
-//! Log pages: 00h 01h 02h 03h 04h 05h 12h of an I/O controller, 00h and 70h of a discovery controller (Base 2.0, 5.16).
+//! Log pages: 00h 01h 02h 03h 04h 05h 12h 80h of an I/O controller, 00h and 70h of a discovery controller (Base 2.0,
+//! 5.16).
 
 use machine::clock::Coarse;
 use wire::nvme::feature::fid;
@@ -13,11 +14,12 @@ use crate::answer::Answer;
 use crate::controller::{Controller, Kind};
 use crate::discovery;
 use crate::limits::TRANSFER_BYTES;
+use crate::reservation::Notifications;
 use crate::session::Session;
 use crate::target::Target;
 
 /// The logs of each kind of controller.
-const IO_LOGS: [u8; 7] = [
+const IO_LOGS: [u8; 8] = [
     lid::SUPPORTED_LOG_PAGES,
     lid::ERROR,
     lid::SMART,
@@ -25,6 +27,7 @@ const IO_LOGS: [u8; 7] = [
     lid::CHANGED_NAMESPACES,
     lid::COMMAND_EFFECTS,
     lid::FID_EFFECTS,
+    lid::RESERVATION_NOTIFICATION,
 ];
 const DISCOVERY_LOGS: [u8; 2] = [lid::SUPPORTED_LOG_PAGES, lid::DISCOVERY];
 
@@ -47,6 +50,11 @@ pub(crate) fn answer(session: &mut Session, controller: &Controller, now: Coarse
         (lid::CHANGED_NAMESPACES, Kind::Io) => session.events.changed_namespaces(),
         (lid::COMMAND_EFFECTS, Kind::Io) => command_effects().as_bytes().to_vec(),
         (lid::FID_EFFECTS, Kind::Io) => feature_effects().as_bytes().to_vec(),
+        // The host that has read the beginning of a page has read it, unless it says that the event is to stay.
+        (lid::RESERVATION_NOTIFICATION, Kind::Io) if sqe.rae() || sqe.log_offset() > 0 => {
+            controller.notifications(|list| list.peek()).as_bytes().to_vec()
+        }
+        (lid::RESERVATION_NOTIFICATION, Kind::Io) => controller.notifications(Notifications::take).as_bytes().to_vec(),
         (lid::DISCOVERY, Kind::Discovery) => {
             discovery::log(&session.target.plan(), &controller.host_nqn, session.local)
         }
@@ -99,6 +107,10 @@ fn command_effects() -> CommandEffects {
         (io::VERIFY, false),
         (io::WRITE_UNCORRECTABLE, true),
         (io::COPY, true),
+        (io::RESERVATION_REGISTER, false),
+        (io::RESERVATION_REPORT, false),
+        (io::RESERVATION_ACQUIRE, false),
+        (io::RESERVATION_RELEASE, false),
     ] {
         let change = if changes { effects::CONTENT_CHANGE } else { 0 };
         log.iocs[usize::from(opcode)] = (effects::SUPPORTED | change).into();
@@ -120,6 +132,9 @@ fn feature_effects() -> FidEffects {
         fid::KATO,
     ] {
         log.fids[usize::from(id)] = (effects::SUPPORTED | effects::SCOPE_CONTROLLER).into();
+    }
+    for id in [fid::RESERVATION_NOTIFICATION, fid::RESERVATION_PERSISTENCE] {
+        log.fids[usize::from(id)] = (effects::SUPPORTED | effects::SCOPE_NAMESPACE).into();
     }
     log
 }

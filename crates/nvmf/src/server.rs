@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
 
 use block::Device;
 use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Sender, Snapshot, Watcher, mailbox};
@@ -11,9 +12,11 @@ use machine::ring::{RingChoice, RingKind};
 use crate::acceptor::Acceptor;
 use crate::apply::{ApplyError, close, devices};
 use crate::layout::Layout;
-use crate::limits::{HANDED_OVER, ORDERS};
+use crate::limits::{HANDED_OVER, ORDERS, RULINGS};
 use crate::order::{Listen, Order};
-use crate::shard::Shard;
+use crate::reservation::desk::Ruling;
+use crate::reservation::keeper::Keeper;
+use crate::shard::{Inlets, Shard};
 use crate::stats::ReactorStats;
 use crate::target::Target;
 
@@ -52,12 +55,15 @@ pub struct Server {
     /// Devices of namespaces that went while the devices still had requests. Locked while a layout is applied.
     left_over: Mutex<Vec<Arc<dyn Device>>>,
     stats: Vec<Arc<ReactorStats>>,
+    /// The keeper of reservations.
+    keeper: JoinHandle<()>,
 }
 
 /// The ways to one reactor.
 struct Reach {
     streams: Sender<TcpStream>,
     orders: Sender<Order>,
+    rulings: Sender<Ruling>,
     /// Of the one that accepts.
     listen: Option<Sender<Listen>>,
 }
@@ -69,22 +75,27 @@ impl Server {
     /// See [`StartError`].
     pub fn start(layout: &Layout, options: &Options) -> Result<Self, StartError> {
         assert!(options.reactors > 0, "a target runs on at least one reactor");
-        let target = Target::new();
+        let (target, events) = Target::new();
         let stats: Vec<Arc<ReactorStats>> = (0..options.reactors).map(|_| Arc::default()).collect();
-        let (mut reactors, mut orders, mut streams) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut reactors, mut orders, mut streams, mut rulings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for number in 1..options.reactors {
             let (reactor, reach) = spawn(number, &target, options, &stats, None)?;
             reactors.push(reactor);
             orders.push(reach.orders);
             streams.push(reach.streams);
+            rulings.push(reach.rulings);
         }
         // The first one accepts for all.
         let (reactor, reach) = spawn(0, &target, options, &stats, Some(streams))?;
         reactors.insert(0, reactor);
         orders.insert(0, reach.orders);
+        rulings.insert(0, reach.rulings);
         let listen = reach.listen.expect("the first one accepts");
         target.set_wakers(reactors.iter().map(Handle::waker).collect());
-        let server = Self { target, reactors, orders, listen, left_over: Mutex::default(), stats };
+        let keeper = Keeper::new(target.clone(), events, rulings);
+        let named = std::thread::Builder::new().name("reservations".to_owned());
+        let keeper = named.spawn(move || keeper.run()).map_err(StartError::Reactor)?;
+        let server = Self { target, reactors, orders, listen, left_over: Mutex::default(), stats, keeper };
         match server.apply(layout) {
             Ok(_) => Ok(server),
             Err(error) => {
@@ -142,7 +153,10 @@ impl Server {
     fn join(self) -> Vec<String> {
         self.reactors.iter().for_each(Handle::stop);
         let ends = self.reactors.into_iter().map(Handle::join);
-        ends.filter_map(|end| Some(end.err()?.to_string())).collect()
+        let errors = ends.filter_map(|end| Some(end.err()?.to_string())).collect();
+        self.target.stop();
+        self.keeper.join().expect("the keeper of reservations does not panic");
+        errors
     }
 
     pub(crate) fn lock_left_over(&self) -> MutexGuard<'_, Vec<Arc<dyn Device>>> {
@@ -197,6 +211,7 @@ fn spawn(
     let handle = Reactor::spawn(config, move |ring| {
         let (streams, inbox) = mailbox(HANDED_OVER, ring.waker());
         let (orders, shard_orders) = mailbox(ORDERS, ring.waker());
+        let (rulings, shard_rulings) = mailbox(RULINGS, ring.waker());
         let mut pollers: Vec<Box<dyn Poller>> = Vec::new();
         let listen = others.map(|mut shards| {
             shards.insert(0, streams.clone());
@@ -204,8 +219,9 @@ fn spawn(
             pollers.push(Box::new(Acceptor::new(ring, shards, acceptor_orders)));
             listen
         });
-        pollers.push(Box::new(Shard::new(target, ring, inbox, shard_orders, stats)?));
-        let _ = report.send(Reach { streams, orders, listen });
+        let inlets = Inlets { reactor: number, streams: inbox, orders: shard_orders, rulings: shard_rulings };
+        pollers.push(Box::new(Shard::new(target, ring, inlets, stats)?));
+        let _ = report.send(Reach { streams, orders, rulings, listen });
         Ok(pollers)
     });
     let handle = handle.map_err(StartError::Reactor)?;

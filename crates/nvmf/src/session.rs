@@ -19,6 +19,7 @@ use crate::controller::Controller;
 use crate::end::End;
 use crate::engine::{Pass, View};
 use crate::events::Events;
+use crate::reservation::Notifications;
 use crate::target::{Counters, Target};
 use crate::{admin, fabrics};
 
@@ -120,6 +121,16 @@ impl Session {
             opcode::admin::ASYNC_EVENT_REQUEST => self.events.request(slot, sqe.cid.get()),
             opcode::admin::ABORT => self.abort(sqe),
             _ => admin::execute(self, &controller, pass, sqe).unwrap_or_else(Answer::from),
+        }
+    }
+
+    /// Reservation notifications that the host was not told of become an event.
+    pub(crate) fn announce(&mut self) {
+        if let Role::Admin(controller) = &self.role
+            && controller.has_news()
+            && controller.notifications(Notifications::announce)
+        {
+            self.events.raise(Event::RESERVATION_LOG);
         }
     }
 

@@ -29,6 +29,8 @@ use crate::limits::{
 use crate::log_limit::LogLimit;
 use crate::order::{Order, Unopened};
 use crate::plan::Plan;
+use crate::reservation::HostId;
+use crate::reservation::desk::{Event, Fence, Ruling};
 use crate::session::Claim;
 use crate::stats::{ReactorStats, Recorder};
 use crate::target::{Counters, Target};
@@ -48,6 +50,8 @@ enum Place {
         in_flight: u32,
         /// On the I/O queue that it was.
         claim: Option<Claim>,
+        /// Whose they are.
+        host: Option<HostId>,
     },
 }
 
@@ -57,11 +61,26 @@ struct Lingering {
     until: Coarse,
 }
 
+/// What comes to a shard from other threads.
+pub(crate) struct Inlets {
+    /// The number of its reactor.
+    pub(crate) reactor: usize,
+    /// Accepted connections.
+    pub(crate) streams: Mailbox<TcpStream>,
+    /// What to serve.
+    pub(crate) orders: Mailbox<Order>,
+    /// What the keeper of reservations has decided.
+    pub(crate) rulings: Mailbox<Ruling>,
+}
+
 /// See the module.
 pub(crate) struct Shard {
     engine: Engine,
     inbox: Mailbox<TcpStream>,
     orders: Mailbox<Order>,
+    rulings: Mailbox<Ruling>,
+    /// Accesses that are gone by, while devices still have something of those who lost theirs.
+    fences: Vec<Arc<Fence>>,
     /// Who waits for the namespaces to be gone that are leaving.
     drained: Vec<Sender<()>>,
     owner: RingOwner,
@@ -81,22 +100,22 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// The part of `target` on the reactor that owns `ring`; accepted connections come through
-    /// `inbox`, what to serve through `orders`.
+    /// The part of `target` on the reactor that owns `ring`.
     ///
     /// # Errors
     /// There is no memory for the buffers.
     pub(crate) fn new(
         target: Arc<Target>,
         ring: &mut Ring,
-        inbox: Mailbox<TcpStream>,
-        orders: Mailbox<Order>,
+        inlets: Inlets,
         stats: Arc<ReactorStats>,
     ) -> std::io::Result<Self> {
         Ok(Self {
-            engine: Engine::new(target, ring, Recorder::new(stats))?,
-            inbox,
-            orders,
+            engine: Engine::new(target, inlets.reactor, ring, Recorder::new(stats))?,
+            inbox: inlets.streams,
+            orders: inlets.orders,
+            rulings: inlets.rulings,
+            fences: Vec::new(),
             drained: Vec::new(),
             owner: ring.owner(),
             entries: Vec::new(),
@@ -153,12 +172,60 @@ impl Shard {
         units
     }
 
+    /// Does what the keeper of reservations has decided.
+    fn follow(&mut self, cx: &mut Context<'_>) -> usize {
+        let mut units = 0;
+        while let Some(ruling) = self.rulings.take() {
+            units += 1;
+            match ruling {
+                Ruling::Access(fence) => {
+                    if let Some(at) = self.engine.set_access(&fence) {
+                        self.each(cx, |connection, pass| connection.obey(pass, at, &fence));
+                    }
+                    self.fences.push(fence);
+                }
+                Ruling::Answer(owner, status) => {
+                    let Some(entry) = self.entries.get_mut(owner.connection as usize) else { continue };
+                    if let (true, Place::Open(connection)) = (entry.generation == owner.generation, &mut entry.place) {
+                        let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
+                        connection.ruled(&mut pass, Slot(owner.slot), status);
+                        mark(&mut connection.dirty, &mut self.dirty, owner.connection);
+                    }
+                }
+            }
+        }
+        units
+    }
+
+    /// Tells the keeper of fences behind which nothing is left.
+    fn lower_fences(&mut self) {
+        let (engine, entries) = (&self.engine, &self.entries);
+        self.fences.retain(|fence| {
+            let at = engine.index_of(fence.namespace);
+            let has_drained = |entry: &Entry| match (&entry.place, at) {
+                (Place::Open(connection), Some(at)) => connection.has_drained(at, fence),
+                (Place::Leaving { host: Some(host), .. }, Some(_)) => !fence.hits(host),
+                _ => true,
+            };
+            let over = entries.iter().all(has_drained);
+            if over {
+                engine.target.reservations.send(Event::Drained { change: fence.change });
+            }
+            !over
+        });
+    }
+
     /// Tells the hosts whose admin queues are here what has changed.
     fn notify(&mut self, cx: &mut Context<'_>, changes: &Changes) {
+        self.each(cx, |connection, pass| connection.notice(pass, changes));
+    }
+
+    /// Works on every connection.
+    fn each(&mut self, cx: &mut Context<'_>, mut work: impl FnMut(&mut Connection, &mut Pass<'_>)) {
         for (index, entry) in (0..).zip(&mut self.entries) {
             let Place::Open(connection) = &mut entry.place else { continue };
             let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
-            connection.notice(&mut pass, changes);
+            work(connection, &mut pass);
             mark(&mut connection.dirty, &mut self.dirty, index);
         }
     }
@@ -166,12 +233,7 @@ impl Shard {
     /// Ends what waits for namespaces that are leaving.
     fn withdraw(&mut self, cx: &mut Context<'_>) {
         let leaving: Vec<usize> = self.engine.leaving().collect();
-        for (index, entry) in (0..).zip(&mut self.entries) {
-            let Place::Open(connection) = &mut entry.place else { continue };
-            let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
-            leaving.iter().for_each(|&at| connection.withdraw(&mut pass, at));
-            mark(&mut connection.dirty, &mut self.dirty, index);
-        }
+        self.each(cx, |connection, pass| leaving.iter().for_each(|&at| connection.withdraw(pass, at)));
     }
 
     /// Closes the namespaces that are leaving and that no command needs any more; tells when none is left.
@@ -286,7 +348,7 @@ impl Shard {
                     connection.complete(&mut pass, completion, lent);
                     mark(&mut connection.dirty, &mut self.dirty, owner.connection);
                 }
-                Place::Leaving { in_flight, claim } => {
+                Place::Leaving { in_flight, claim, .. } => {
                     *in_flight -= 1;
                     let left = *in_flight;
                     discard(completion.data, lent);
@@ -359,7 +421,7 @@ impl Shard {
         for index in 0..self.entries.len() as u32 {
             self.with(cx, index, |connection, pass, _| {
                 connection.tick(pass)?;
-                // A Connect that waited may have been answered.
+                // A Connect that waited may have been answered, an event sent.
                 if connection.has_output() { connection.flush(pass.now) } else { Ok(()) }
             });
         }
@@ -411,6 +473,7 @@ impl Shard {
     fn end(&mut self, cx: &mut Context<'_>, index: u32, end: &End) {
         let entry = &mut self.entries[index as usize];
         let Place::Open(connection) = std::mem::replace(&mut entry.place, Place::Free) else { return };
+        let host = connection.host_id();
         // A host that leaves or a target that stops is no news; anything else is.
         let routine = matches!(end, End::Closed | End::Disconnect | End::Association | End::Stopped);
         let now = cx.now.coarse();
@@ -428,7 +491,7 @@ impl Shard {
                 drop(claim);
                 self.free.push(index);
             }
-            in_flight => self.entries[index as usize].place = Place::Leaving { in_flight, claim },
+            in_flight => self.entries[index as usize].place = Place::Leaving { in_flight, claim, host },
         }
         let last_word = matches!(end, End::Protocol(_) | End::Disconnect);
         if last_word && self.lingering.len() < LINGERING && matches!(pump.flush(), Ok(Sent::All)) {
@@ -446,6 +509,7 @@ impl Poller for Shard {
     fn poll(&mut self, cx: &mut Context<'_>) -> usize {
         self.engine.stats.begin(cx.now);
         let mut units = self.obey(cx);
+        units += self.follow(cx);
         self.engine.begin();
         units += self.accept(cx);
         self.collect_readiness(cx);
@@ -461,6 +525,9 @@ impl Poller for Shard {
         if !self.drained.is_empty() {
             self.drain(cx);
         }
+        if !self.fences.is_empty() {
+            self.lower_fences();
+        }
         self.tick(cx);
         if cx.stopping {
             self.sweep(cx);
@@ -471,7 +538,7 @@ impl Poller for Shard {
 
     fn arm(&mut self, cx: &mut Context<'_>) -> Arm {
         let mut hot = std::mem::take(&mut self.hot);
-        let mut all = self.inbox.arm().and(self.orders.arm()).and(self.engine.arm(cx.ring));
+        let mut all = self.inbox.arm().and(self.orders.arm()).and(self.rulings.arm()).and(self.engine.arm(cx.ring));
         hot.retain(|&index| {
             let Place::Open(connection) = &mut self.entries[index as usize].place else { return false };
             let arm = connection.arm(cx.ring);

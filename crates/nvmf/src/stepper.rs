@@ -11,8 +11,9 @@ use machine::ring::{Ring, Wait};
 
 use crate::command::{Stage, Stages};
 use crate::layout::{Layout, Subsystem};
-use crate::limits::{HANDED_OVER, ORDERS};
-use crate::shard::Shard;
+use crate::limits::{HANDED_OVER, ORDERS, RULINGS};
+use crate::reservation::keeper::Keeper;
+use crate::shard::{Inlets, Shard};
 use crate::target::Target;
 
 /// See the module.
@@ -20,6 +21,7 @@ pub struct Stepper {
     ring: Ring,
     shard: Shard,
     target: Arc<Target>,
+    keeper: Keeper,
     inbox: Sender<TcpStream>,
     listener: TcpListener,
 }
@@ -32,16 +34,20 @@ impl Stepper {
     pub fn new(subsystems: Vec<Subsystem>) -> io::Result<Self> {
         let layout = Layout { subsystems, ..Layout::default() };
         layout.check().map_err(io::Error::other)?;
-        let target = Target::new();
+        let (target, events) = Target::new();
         let plan = Arc::new(target.plan().next(&layout));
         let mut ring = Ring::new()?;
         let (inbox, received) = mailbox(HANDED_OVER, ring.waker());
         let (_, orders) = mailbox(ORDERS, ring.waker());
-        let mut shard = Shard::new(target.clone(), &mut ring, received, orders, Arc::default())?;
+        let (rulings, ruled) = mailbox(RULINGS, ring.waker());
+        target.reservations.open(&plan).map_err(io::Error::other)?;
+        let keeper = Keeper::new(target.clone(), events, vec![rulings]);
+        let inlets = Inlets { reactor: 0, streams: received, orders, rulings: ruled };
+        let mut shard = Shard::new(target.clone(), &mut ring, inlets, Arc::default())?;
         shard.serve(&mut ring, plan.clone()).map_err(|unopened| unopened.error)?;
         target.install(plan);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        Ok(Self { ring, shard, target, inbox, listener })
+        Ok(Self { ring, shard, target, keeper, inbox, listener })
     }
 
     /// The target.
@@ -68,7 +74,9 @@ impl Stepper {
     pub fn step(&mut self, now: Fine) -> io::Result<usize> {
         self.ring.enter(Wait::No)?;
         let mut cx = Context { ring: &mut self.ring, now, stopping: false, spinning: true };
-        Ok(self.shard.poll(&mut cx))
+        let units = self.shard.poll(&mut cx);
+        self.keeper.turn();
+        Ok(units)
     }
 
     /// Connections that are open, or wait for devices.

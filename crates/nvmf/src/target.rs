@@ -7,15 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use machine::clock::{Coarse, Fine};
 use machine::ring::Waker;
+use wire::nvme::reservation::Notification;
 
 use crate::controller::{Controller, NewController};
 use crate::limits::CONTROLLERS;
 use crate::plan::Plan;
+use crate::reservation::HostId;
+use crate::reservation::desk::{Desk, Event};
 use crate::usage::TotalUsage;
 
 /// A running target.
@@ -25,6 +29,9 @@ pub struct Target {
     alerts: AtomicU64,
     /// What wakes the reactors.
     wakers: OnceLock<Vec<Waker>>,
+    /// The reservations of all namespaces.
+    pub reservations: Desk,
+    stopped: AtomicBool,
     started: Coarse,
     /// What peers did, for operators.
     pub counters: Counters,
@@ -91,15 +98,21 @@ pub(crate) enum Denied {
 
 impl Target {
     /// A target that serves nothing yet.
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// With it, what the keeper of its reservations listens to.
+    pub(crate) fn new() -> (Arc<Self>, Receiver<Event>) {
+        let (reservations, events) = Desk::new();
+        let target = Arc::new(Self {
             state: Mutex::default(),
             alerts: AtomicU64::new(0),
             wakers: OnceLock::new(),
+            reservations,
+            stopped: AtomicBool::new(false),
             started: Fine::now().coarse(),
             counters: Counters::default(),
             usage: TotalUsage::default(),
-        })
+        });
+        (target, events)
     }
 
     /// What is served now.
@@ -167,6 +180,28 @@ impl Target {
         let controller = Arc::new(Controller::new(id, new));
         table.by_id.insert(id, controller.clone());
         Ok(controller)
+    }
+
+    /// Notes what has happened to the reservation of a namespace, for all controllers of a host.
+    pub(crate) fn notify(&self, namespace: u32, host: &HostId, what: Notification) {
+        let state = self.state();
+        let found = state.plan.namespaces().find(|(_, _, served)| served.id == namespace);
+        let Some((subsystem, nsid, _)) = found else { return };
+        for controller in state.controllers.by_id.values() {
+            if controller.subsystem == Some(subsystem.id) && controller.host_id == *host {
+                controller.notify(nsid, what);
+            }
+        }
+    }
+
+    /// The reactors have ended.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.reservations.send(Event::Stop);
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// The controller with this ID, if it is there.

@@ -155,6 +155,11 @@ fn refused(config: &Config, error: &ApplyError, source: Source) -> Problem {
         ApplyError::Layout(_) | ApplyError::Device(..) => {
             Problem::new("subsystem", error.to_string(), "The target cannot serve that: change it.")
         }
+        ApplyError::Reservations(_) => Problem::new(
+            "subsystem",
+            error.to_string(),
+            "Hosts may rely on what that file says: restore it, or remove it once no host does.",
+        ),
         ApplyError::Ended => Problem::new("", error.to_string(), "This is a bug; restart qpair and report it."),
     }
 }

@@ -13,9 +13,13 @@
 //! [`store`] the file of them. [`notify`] is what a controller has to tell its host, [`report`] what Reservation
 //! Report answers.
 //!
+//! [`keeper`] is the thread that does all this, [`desk`] the way to it.
+//!
 //! A host is who its host identifier says: 128 bits, brought by Connect. All its controllers share its registration.
 
 pub mod access;
+pub(crate) mod desk;
+pub(crate) mod keeper;
 pub mod notify;
 pub mod record;
 pub mod report;
@@ -23,6 +27,7 @@ pub mod state;
 pub mod store;
 
 pub use access::{Access, Group};
+pub use desk::Desk;
 pub use notify::Notifications;
 pub use state::{Command, HostId, Notice, Refusal, Registrant, Reservations, Step};
 pub use store::{Store, StoreError};

@@ -21,6 +21,8 @@ pub struct Notifications {
     pages: VecDeque<NotificationPage>,
     /// The number of the last page.
     count: u64,
+    /// The host was told that there is something to read, and has not read since.
+    announced: bool,
     /// Feature 82h of each namespace that has bits set.
     masks: BTreeMap<u32, u32>,
 }
@@ -40,10 +42,10 @@ impl Notifications {
         };
     }
 
-    /// Something happened. Whether the host is to be told that there is something to read.
-    pub fn push(&mut self, nsid: u32, what: Notification) -> bool {
+    /// Something happened.
+    pub fn push(&mut self, nsid: u32, what: Notification) {
         if self.mask(nsid) & what.mask() != 0 {
-            return false;
+            return;
         }
         // 0 is the number of an empty page: the count wraps to 1.
         self.count = self.count.checked_add(1).unwrap_or(1);
@@ -57,14 +59,33 @@ impl Notifications {
             ..NotificationPage::new_zeroed()
         };
         self.pages.push_back(page);
-        self.pages.len() == 1
     }
 
-    /// Takes the oldest page (Get Log Page 80h); an empty one if there is none. Whether the host is to be told of
-    /// another one: [`NotificationPage::available`] is not 0.
+    /// Whether there is something to read that the host was not told of. It counts as told from then on.
+    pub fn announce(&mut self) -> bool {
+        !self.pages.is_empty() && !std::mem::replace(&mut self.announced, true)
+    }
+
+    /// Whether [`Notifications::announce`] would say so.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        !self.pages.is_empty() && !self.announced
+    }
+
+    /// The oldest page, which stays; an empty one if there is none.
+    #[must_use]
+    pub fn peek(&self) -> NotificationPage {
+        let page = self.pages.front().copied().unwrap_or_else(NotificationPage::new_zeroed);
+        NotificationPage { available: self.pages.len().saturating_sub(1) as u8, ..page }
+    }
+
+    /// Takes the oldest page (Get Log Page 80h without RAE); an empty one if there is none. The event is over: if
+    /// there are more pages, they are news again.
     pub fn take(&mut self) -> NotificationPage {
-        let page = self.pages.pop_front().unwrap_or_else(NotificationPage::new_zeroed);
-        NotificationPage { available: self.pages.len() as u8, ..page }
+        let page = self.peek();
+        self.pages.pop_front();
+        self.announced = false;
+        page
     }
 }
 
@@ -76,12 +97,20 @@ mod tests {
     #[test]
     fn the_first_page_is_announced_and_an_empty_one_ends_the_list() {
         let mut list = Notifications::default();
-        assert!(list.push(1, RegistrationPreempted) && !list.push(2, ReservationReleased));
-        let (first, second) = (list.take(), list.take());
+        list.push(1, RegistrationPreempted);
+        assert!(list.announce() && !list.announce() && !list.is_news());
+        list.push(2, ReservationReleased);
+        assert!(!list.announce(), "one event until the log is read");
+        assert_eq!(list.peek().count.get(), 1);
+        let first = list.take();
+        assert!(list.is_news(), "there is more");
+        let second = list.take();
         assert_eq!((first.count.get(), first.kind, first.available, first.nsid.get()), (1, 1, 1, 1));
         assert_eq!((second.count.get(), second.kind, second.available, second.nsid.get()), (2, 2, 0, 2));
         assert_eq!(list.take(), NotificationPage::new_zeroed());
-        assert!(list.push(1, RegistrationPreempted), "a new one is announced again");
+        assert!(!list.announce());
+        list.push(1, RegistrationPreempted);
+        assert!(list.announce(), "a new one is announced again");
     }
 
     #[test]
@@ -90,8 +119,10 @@ mod tests {
         list.set_mask(1, u32::MAX);
         assert_eq!((list.mask(1), list.mask(2)), (mask::ALL, 0));
         list.set_mask(2, mask::RESERVATION_RELEASED);
-        assert!(!list.push(1, RegistrationPreempted) && !list.push(2, ReservationReleased));
-        assert!(list.push(2, RegistrationPreempted));
+        list.push(1, RegistrationPreempted);
+        list.push(2, ReservationReleased);
+        assert!(!list.is_news());
+        list.push(2, RegistrationPreempted);
         list.set_mask(1, 0);
         list.push(1, ReservationReleased);
         assert_eq!((list.take().count.get(), list.take().count.get()), (1, 2), "what is masked is not counted");
@@ -100,7 +131,7 @@ mod tests {
     #[test]
     fn a_full_list_loses_the_oldest_and_shows_it() {
         let mut list = Notifications::default();
-        (0..RESERVATION_PAGES + 3).for_each(|_| _ = list.push(1, ReservationReleased));
+        (0..RESERVATION_PAGES + 3).for_each(|_| list.push(1, ReservationReleased));
         let first = list.take();
         assert_eq!((first.count.get(), usize::from(first.available)), (4, RESERVATION_PAGES - 1));
         list.count = u64::MAX;

@@ -101,6 +101,8 @@ fn fixed_and_unknown_features_cannot_be_set() {
         let status = admin.run(set(id, 0), Data::None).status();
         let expected = match id {
             fid::NUMBER_OF_QUEUES | fid::ASYNC_EVENT_CONFIG | fid::KATO => Status::SUCCESS,
+            // They belong to a namespace.
+            0x82 | 0x83 => Status::INVALID_NAMESPACE.with_dnr(),
             0x01 | 0x02 | 0x04 | 0x05 | 0x0a => Status::FEATURE_NOT_CHANGEABLE.with_dnr(),
             _ => Status::INVALID_FIELD.with_dnr(),
         };

@@ -38,8 +38,13 @@ fn the_controller_is_one_that_linux_takes() {
     assert_eq!((id.cntrltype, id.ver.get(), id.msdbd), (cntrltype::IO, 0x2_0000, 1));
     assert_eq!((id.sqes, id.cqes, id.maxcmd.get()), (0x66, 0x44, QUEUE_ENTRIES));
     assert_eq!(id.max_transfer_bytes(0), Some(128 << 10));
-    let optional =
-        oncs::COMPARE | oncs::WRITE_UNCORRECTABLE | oncs::DSM | oncs::WRITE_ZEROES | oncs::VERIFY | oncs::COPY;
+    let optional = oncs::COMPARE
+        | oncs::WRITE_UNCORRECTABLE
+        | oncs::DSM
+        | oncs::WRITE_ZEROES
+        | oncs::RESERVATIONS
+        | oncs::VERIFY
+        | oncs::COPY;
     assert_eq!(id.oncs.get(), optional, "what is claimed is what io.rs tests");
     assert_ne!(id.vwc & vwc::PRESENT, 0, "a namespace with a volatile cache may come");
     assert_eq!(id.cmic & 1 << 3, 0, "no ANA: no ANA log is read");

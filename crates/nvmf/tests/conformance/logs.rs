@@ -10,8 +10,8 @@ use zerocopy::FromBytes;
 use crate::common::{Association, Data, Host, Rig};
 
 /// The logs of an I/O controller, with their sizes.
-const LOGS: [(u8, u32); 7] =
-    [(0x00, 1024), (0x01, 16 * 64), (0x02, 512), (0x03, 512), (0x04, 4096), (0x05, 4096), (0x12, 1024)];
+const LOGS: [(u8, u32); 8] =
+    [(0x00, 1024), (0x01, 16 * 64), (0x02, 512), (0x03, 512), (0x04, 4096), (0x05, 4096), (0x12, 1024), (0x80, 64)];
 
 fn request(lid: u8, offset: u64, bytes: u32) -> Sqe {
     Sqe::get_log(LogRequest { lid, lsp: 0, rae: false, offset, bytes, nsid: NSID_ALL })
@@ -42,7 +42,7 @@ fn pages_are_read_in_parts() {
     let mut admin = Association::new(&rig).admin;
     for (lid, size) in LOGS {
         let whole = log(&mut admin, lid, size);
-        for (offset, bytes) in [(0, 4), (4, 4), (size - 4, 4), (size / 2, size / 2), (8, size - 8), (size / 4, 64)] {
+        for (offset, bytes) in [(0, 4), (4, 4), (size - 4, 4), (size / 2, size / 2), (8, size - 8), (size / 4, 48)] {
             let part = admin.ok(request(lid, offset.into(), bytes), Data::Read(bytes as usize)).data;
             let (from, to) = (offset as usize, (offset + bytes) as usize);
             assert_eq!(part, whole[from..to], "log {lid:02x}h, {bytes} bytes from {offset}");
@@ -186,7 +186,7 @@ fn the_log_of_features_is_what_is_answered() {
     let bytes = log(&mut admin, lid::FID_EFFECTS, 1024);
     let log = FidEffects::ref_from_bytes(&bytes).unwrap();
     for fid in 0..=u8::MAX {
-        let status = admin.run(Sqe::get_features(fid, 0), Data::None).status();
+        let status = admin.run(Sqe::get_features(fid, 1), Data::None).status();
         let supported = log.fids[usize::from(fid)].get() & effects::SUPPORTED != 0;
         let expected = if supported { Status::SUCCESS } else { Status::INVALID_FIELD.with_dnr() };
         assert_eq!(status, expected, "feature {fid:02x}h");

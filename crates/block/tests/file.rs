@@ -131,7 +131,7 @@ fn an_empty_file_is_as_good_as_none() {
 fn images_that_cannot_be_served() {
     let dir = dir();
     let missing = dir.path().join("missing.img");
-    assert!(error(&missing, FileOptions::default()).contains("add --size 1GiB to create it"));
+    assert!(error(&missing, FileOptions::default()).contains("to create it, give it a size"));
     assert!(error(&missing, READ_ONLY).contains("no such file"));
     assert!(error(&missing, sized(1000)).contains("1000 bytes is not a whole number of 512-byte blocks"));
     assert!(error(&missing, sized(0)).contains("is empty"));

@@ -4,6 +4,7 @@
 mod common;
 
 mod access;
+mod gate;
 mod notices;
 mod persistence;
 mod race;
@@ -44,6 +45,8 @@ impl Member {
             connection.queue_is_there(8192, false);
             (connection, ConnectResult::from_result(done.result()).cntlid)
         };
+        // Three connections each: so the I/O queues of hosts one after the other are on two reactors in turns.
+        drop(Host::open(rig.addr, NO_DIGESTS, DEPTH));
         let (mut admin, cntlid) = connect(0, ANY_CONTROLLER);
         admin.ok(Sqe::property_set(property::CC, false, Cc::enable().0.into()), Data::None);
         let io = connect(1, cntlid).0;

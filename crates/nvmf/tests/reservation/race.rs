@@ -21,7 +21,7 @@ fn no_write_lands_behind_an_answered_preempt() {
         let file = path.display().to_string();
         for device in ["ram:1MiB", &file] {
             let rig = Rig::on_two_reactors(&[device]);
-            // Admin and I/O connections are dealt out in turns: the two on each side of the third are apart.
+            // Their I/O queues are on different reactors.
             let mut hosts = [Member::new(&rig, 1), Member::new(&rig, 2)];
             let mut spare = Member::new(&rig, 3);
             for round in 1..=ROUNDS {

@@ -79,6 +79,7 @@ pub(crate) fn run(selection: &Selection) -> bool {
         }
     }
     if selection.full {
+        campaigns(&mut report, selection);
         sanitize::run(&mut report, selection);
     }
     if selection.full && selection.wants("fuzz") {
@@ -105,6 +106,26 @@ fn component(report: &mut Report, step: &str, component: &str, words: &[&str]) {
 
 fn passes(command: &mut Command) -> Result<(), String> {
     if succeeds(command)? { Ok(()) } else { Err("see above".to_owned()) }
+}
+
+/// The modules of `crates/qpair/tests/campaign`.
+const CAMPAIGNS: [&str; 3] = ["storm", "stalled", "soak"];
+
+fn campaigns(report: &mut Report, selection: &Selection) {
+    for name in CAMPAIGNS {
+        let step = format!("campaign: {name}");
+        if selection.wants(&step) {
+            report.counted(&step, || counted(&mut campaign(name)));
+        }
+    }
+}
+
+/// One of them at its full size, alone, from a release build.
+fn campaign(name: &str) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--release", "--package", "qpair", "--test", "campaign", &format!("{name}::")]);
+    command.args(["--", "--nocapture", "--test-threads=1"]).env("QPAIR_CAMPAIGN", "full");
+    command
 }
 
 /// Preemptions in one interleaving of a model: the bugs of such protocols show with two or three.

@@ -2,11 +2,25 @@
 //!
 //! Every test has a [`common::Bystander`] on the same target, on both reactors, whose I/O goes on meanwhile; and
 //! counts controllers and buffers before and after.
+//!
+//! What other targets and hosts had to be repaired for, and the tests that would have found it here (`w` is
+//! `crates/wire/tests`, the rest is in `crates/nvmf/tests`):
+//!
+//! | bug | what it was | tests |
+//! |---|---|---|
+//! | CVE-2023-5178 | a queue torn down twice | [`abandoned`], [`cut`]: an end at every step and every byte |
+//! | CVE-2023-6356, 6535, 6536 | H2CData of wrong tag, offset, length, LAST | [`h2c`], `w/target_rules.rs` |
+//! | CVE-2026-22998 | H2CData for what has no buffer: too early, too late, a read | [`h2c`] |
+//! | CVE-2025-21927 | HLEN, PDO, PLEN that lead outside the PDU | [`malformed`]; for the host `w/malformed.rs` |
+//! | spdk#1546 | data of a Fabrics command that is not in its capsule | `conformance/connect.rs` |
+//! | SPDK fd7af4ca20, e749fa9c27 | log pages and Identify beyond their ends | `conformance/logs.rs`, `identify.rs` |
+//! | CVE-2024-53169, CVE-2025-40343 | keep-alive against the end | [`abandoned`], `conformance/association.rs` |
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod abandoned;
+mod bitflips;
 mod cut;
 mod garbage;
 mod h2c;

@@ -82,7 +82,7 @@ impl Device for NullDevice {
         Ok(Box::new(NullQueue {
             info: self.info.clone(),
             handle: self.zeros.handle(),
-            done: VecDeque::with_capacity(NULL_QUEUE_DEPTH),
+            done: Vec::with_capacity(NULL_QUEUE_DEPTH),
             lent: VecDeque::with_capacity(NULL_QUEUE_DEPTH),
         }))
     }
@@ -106,7 +106,7 @@ struct NullQueue {
     info: Info,
     handle: SlotHandle,
     /// Completions that wait for the poll, and the zeros of those that lend.
-    done: VecDeque<Completion>,
+    done: Vec<Completion>,
     lent: VecDeque<Lent>,
 }
 
@@ -135,12 +135,12 @@ impl Queue for NullQueue {
             (_, Data::Carried(buf)) => Returned::Carried(buf),
             (_, Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_)) => Returned::None,
         };
-        self.done.push_back(Completion { tag, outcome, data });
+        self.done.push(Completion { tag, outcome, data });
         Ok(())
     }
 
     fn poll(&mut self, _ring: &mut Ring, out: &mut Completions) {
-        out.list.extend(self.done.drain(..));
+        out.list.append(&mut self.done);
         out.lent.append(&mut self.lent);
     }
 

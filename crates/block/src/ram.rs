@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use machine::os;
 use machine::reactor::Arm;
-use machine::region::{Full, Landing, Lent, SlotHandle, SlotMap};
+use machine::region::{Buf, Full, Landing, Lent, SlotHandle, SlotMap};
 use machine::ring::Ring;
 use uuid::Uuid;
 
@@ -124,8 +124,10 @@ impl Device for RamDevice {
             info: self.info.clone(),
             handle: self.map.handle(),
             bad: Arc::clone(&self.bad),
-            done: VecDeque::with_capacity(RAM_QUEUE_DEPTH),
+            done: Vec::with_capacity(RAM_QUEUE_DEPTH),
             lent: VecDeque::with_capacity(RAM_QUEUE_PIECES),
+            sources: VecDeque::with_capacity(RAM_QUEUE_PIECES),
+            copies: Vec::with_capacity(RAM_QUEUE_DEPTH),
             heals: Vec::new(),
             reads: Vec::with_capacity(RAM_QUEUE_DEPTH),
             pieces: 0,
@@ -150,10 +152,13 @@ struct RamQueue {
     /// Writes that the poll will commit, while there are bad blocks that they may heal.
     heals: Vec<Range>,
     /// Completions that wait for the poll.
-    done: VecDeque<Completion>,
+    done: Vec<Completion>,
     /// The pieces of those that lend, in their order.
     lent: VecDeque<Lent>,
-    /// Reads that the poll will lend: when many are at hand, finding their slots overlaps.
+    /// What is to be copied in this poll, and the pieces that it is copied from, in the same order.
+    copies: Vec<(Tag, Buf, usize)>,
+    sources: VecDeque<Lent>,
+    /// Reads that the poll will look up: when many are at hand, finding their slots overlaps.
     reads: Vec<Read>,
     /// The most pieces that those can have.
     pieces: usize,
@@ -164,10 +169,11 @@ struct RamQueue {
 /// Pieces of the largest read: its slots, and one more because it may begin inside one.
 const MAX_PIECES: usize = MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES + 1;
 
-/// A read that is to be lent.
+/// A read that is to be lent, or copied into the buffer that it carries.
 struct Read {
     tag: Tag,
     range: Range,
+    carried: Option<Buf>,
 }
 
 /// A request on its way that may cover the whole disk: the blocks still to be done.
@@ -191,44 +197,52 @@ enum What {
 
 impl RamQueue {
     fn finish(&mut self, tag: Tag, outcome: Outcome, data: Returned) {
-        self.done.push_back(Completion { tag, outcome, data });
+        self.done.push(Completion { tag, outcome, data });
     }
 
-    /// Lends the bytes at `offset`; the number of pieces.
-    fn lend(&mut self, offset: u64, len: u64) -> usize {
+    /// Lends the bytes at `offset` into `out`; the number of pieces.
+    fn lend(handle: &mut SlotHandle, offset: u64, len: u64, out: &mut VecDeque<Lent>) -> usize {
         let slot_bytes = RAM_SLOT_BYTES as u64;
         let from = (offset % slot_bytes) as usize;
-        self.handle.lend_run((offset / slot_bytes) as usize, from..from + len as usize, &mut self.lent)
+        handle.lend_run((offset / slot_bytes) as usize, from..from + len as usize, out)
     }
 
-    /// Lends what was asked for since the last poll.
-    fn lend_all(&mut self) {
+    /// Lends or copies what was asked for since the last poll. All slots are looked up, and their beginnings fetched,
+    /// before the first is copied.
+    fn read_all(&mut self) {
         let mut reads = std::mem::take(&mut self.reads);
-        for Read { tag, range } in reads.drain(..) {
+        for Read { tag, range, carried } in reads.drain(..) {
             let outcome = self.readable(range);
-            let data = if outcome.is_ok() {
-                let (offset, len) = bytes_of(&self.info, range);
-                Returned::Lent(self.lend(offset, len))
-            } else {
-                Returned::None
-            };
-            self.finish(tag, outcome, data);
+            let (offset, len) = bytes_of(&self.info, range);
+            match carried {
+                Some(buf) if outcome.is_ok() => {
+                    let pieces = Self::lend(&mut self.handle, offset, len, &mut self.sources);
+                    self.copies.push((tag, buf, pieces));
+                }
+                Some(buf) => self.finish(tag, outcome, Returned::Carried(buf)),
+                None if outcome.is_ok() => {
+                    let pieces = Self::lend(&mut self.handle, offset, len, &mut self.lent);
+                    self.finish(tag, Ok(()), Returned::Lent(pieces));
+                }
+                None => self.finish(tag, outcome, Returned::None),
+            }
         }
         self.reads = reads;
         self.pieces = 0;
+        self.copy_all();
     }
 
-    fn copy_out(&mut self, offset: u64, out: &mut [u8]) {
-        let kept = self.lent.len();
-        self.lend(offset, out.len() as u64);
-        let mut rest = out;
-        for piece in self.lent.range(kept..) {
-            let (front, back) = rest.split_at_mut(piece.len());
-            front.copy_from_slice(piece);
-            rest = back;
+    fn copy_all(&mut self) {
+        for (tag, mut buf, pieces) in self.copies.drain(..) {
+            let mut rest = &mut buf[..];
+            for piece in self.sources.drain(..pieces) {
+                let (front, back) = rest.split_at_mut(piece.len());
+                front.copy_from_slice(&piece);
+                rest = back;
+            }
+            assert!(rest.is_empty(), "the pieces are shorter than the read");
+            self.done.push(Completion { tag, outcome: Ok(()), data: Returned::Carried(buf) });
         }
-        assert!(rest.is_empty(), "the pieces are shorter than the read");
-        self.lent.truncate(kept);
     }
 
     /// Stages a write; its data comes back if there are no slots for it.
@@ -312,7 +326,7 @@ impl RamQueue {
     fn compare(&mut self, range: Range, bytes: &[u8]) -> Outcome {
         self.readable(range)?;
         let kept = self.lent.len();
-        self.lend(bytes_of(&self.info, range).0, bytes.len() as u64);
+        Self::lend(&mut self.handle, bytes_of(&self.info, range).0, bytes.len() as u64, &mut self.lent);
         let mut rest = bytes;
         let same = self.lent.range(kept..).all(|piece| {
             let (here, behind) = rest.split_at(piece.len());
@@ -331,7 +345,7 @@ impl RamQueue {
         let kept = self.lent.len();
         for source in sources {
             let (offset, len) = bytes_of(&self.info, *source);
-            self.lend(offset, len);
+            Self::lend(&mut self.handle, offset, len, &mut self.lent);
         }
         let mut at = bytes_of(&self.info, to).0 as usize;
         let staged = self.lent.range(kept..).try_for_each(|piece| {
@@ -390,17 +404,11 @@ impl Queue for RamQueue {
             return Ok(());
         }
         match (op, data) {
-            (Op::Read(range), Data::Carried(mut buf)) => {
-                let outcome = self.readable(range);
-                if outcome.is_ok() {
-                    self.copy_out(bytes_of(&self.info, range).0, &mut buf);
-                }
-                self.finish(tag, outcome, Returned::Carried(buf));
-            }
-            (Op::Read(range), _) => {
+            (Op::Read(range), data) => {
+                let carried = if let Data::Carried(buf) = data { Some(buf) } else { None };
                 let (offset, len) = bytes_of(&self.info, range);
                 self.handle.prefetch(offset as usize);
-                self.reads.push(Read { tag, range });
+                self.reads.push(Read { tag, range, carried });
                 self.pieces += MAX_PIECES.min(len as usize / RAM_SLOT_BYTES + 2);
             }
             (Op::Write { range, .. }, data) => {
@@ -434,8 +442,8 @@ impl Queue for RamQueue {
             self.bad.heal(range);
         }
         self.sweep_some();
-        self.lend_all();
-        out.list.extend(self.done.drain(..));
+        self.read_all();
+        out.list.append(&mut self.done);
         out.lent.append(&mut self.lent);
     }
 

@@ -10,6 +10,8 @@ pub const MISTAKES: usize = 32;
 pub const QUOTED_CHARS: usize = 80;
 /// Hosts on the list of one subsystem.
 pub const HOSTS: usize = 1024;
+/// Reactors that are started where nobody says how many: more help only under loads that somebody tunes for.
+pub const MOST_USEFUL_REACTORS: usize = 8;
 /// How long a dedicated reactor spins without work before it sleeps after all.
 pub const DEDICATED_SPIN: Duration = Duration::from_millis(20);
 /// Size of the file in which a server tells how its reloads went, in bytes.

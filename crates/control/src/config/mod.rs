@@ -73,8 +73,8 @@ pub struct Config {
 /// The threads that serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// Number of reactors.
-    pub reactors: usize,
+    /// Number of reactors; `None`: as many as are useful on the machine that it runs on.
+    pub reactors: Option<usize>,
     /// The processors to pin them to, one each; empty: the operating system chooses.
     pub cpus: Vec<usize>,
     /// Spin before sleeping.
@@ -119,7 +119,7 @@ pub struct Namespace {
 impl Default for Machine {
     fn default() -> Self {
         let (cpus, ring) = (Vec::new(), RingKind::Auto);
-        Self { reactors: 1, cpus, dedicated: false, ring }
+        Self { reactors: None, cpus, dedicated: false, ring }
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn parse(text: &str) -> Result<(Config, Places), Vec<Mistake>> {
 fn machine(log: &mut Log<'_>, top: &Fields<'_, '_>) -> Machine {
     let default = Machine::default();
     Machine {
-        reactors: top.number(log, "reactors", 1..=MAX_REACTORS as u64).map_or(default.reactors, |n| n as usize),
+        reactors: top.number(log, "reactors", 1..=MAX_REACTORS as u64).map(|n| n as usize),
         cpus: top.numbers(log, "cpus", 0..=CPU).unwrap_or_default().into_iter().map(|cpu| cpu as usize).collect(),
         dedicated: top.flag(log, "dedicated").unwrap_or(default.dedicated),
         ring: top.text(log, "ring", str::parse, "Write for example ring = \"auto\".").unwrap_or(default.ring),

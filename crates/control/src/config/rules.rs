@@ -116,8 +116,11 @@ fn most(field: &str, what: &'static str, count: usize, most: usize, broken: &mut
 }
 
 fn machine(config: &Config, broken: &mut Vec<Broken>) {
-    let (cpus, reactors) = (&config.machine.cpus, config.machine.reactors);
-    if !cpus.is_empty() && cpus.len() < reactors {
+    let cpus = &config.machine.cpus;
+    if let Some(reactors) = config.machine.reactors
+        && !cpus.is_empty()
+        && cpus.len() < reactors
+    {
         broken.push(Broken { field: "cpus".to_owned(), rule: Rule::EnoughCpus(cpus.len(), reactors) });
     }
     unique((0..).zip(cpus).map(|(i, cpu): (usize, _)| (format!("cpus[{i}]"), *cpu)), "processor", broken);

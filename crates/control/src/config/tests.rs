@@ -58,7 +58,7 @@ fn mistake(from: &str, to: &str, line: usize, field: &str, says: &[&str]) {
 fn a_file_that_is_fine() {
     let config = Config::parse(GOOD).expect("it is fine");
     let (cpus, ring) = (vec![0, 1], RingKind::Auto);
-    assert_eq!(config.machine, Machine { reactors: 2, cpus, dedicated: true, ring });
+    assert_eq!(config.machine, Machine { reactors: Some(2), cpus, dedicated: true, ring });
     assert_eq!(config.in_capsule_bytes, 16 << 10);
     let portable = Config::parse(&GOOD.replace("dedicated = true", "ring = \"portable\"")).expect("it is fine");
     assert_eq!(portable.machine.ring, RingKind::Portable);
@@ -352,7 +352,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn what_is_written_is_read_back(
-        reactors in 1..=64_usize,
+        reactors in prop::option::of(1..=64_usize),
         dedicated: bool,
         ring in prop::sample::select(vec![RingKind::Auto, RingKind::Uring, RingKind::Portable]),
         in_capsule in (0..=4096_u32).prop_map(|n| n * 16),
@@ -362,7 +362,7 @@ proptest! {
         let address = |port: &u16| SocketAddr::from(([10, 0, 0, 1], *port));
         let config = Config {
             machine: Machine {
-                reactors, cpus: (0..reactors).collect(), dedicated, ring
+                reactors, cpus: (0..reactors.unwrap_or(3)).collect(), dedicated, ring
             },
             listeners: ports.iter().map(address).collect(),
             subsystems: vec![subsystems.0, subsystems.1],

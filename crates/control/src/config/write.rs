@@ -37,7 +37,9 @@ fn config_to(out: &mut String, config: &Config) -> std::fmt::Result {
 
 fn machine(out: &mut String, machine: &Machine) -> std::fmt::Result {
     let default = Machine::default();
-    writeln!(out, "reactors = {}", machine.reactors)?;
+    if let Some(reactors) = machine.reactors {
+        writeln!(out, "reactors = {reactors}")?;
+    }
     if !machine.cpus.is_empty() {
         writeln!(out, "cpus = {:?}", machine.cpus)?;
     }

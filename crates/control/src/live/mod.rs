@@ -131,8 +131,9 @@ fn metrics(wanted: Option<SocketAddr>, server: &Server, source: Source) -> Resul
 
 /// What was changed that only a new start can change.
 fn unchangeable(old: &Machine, new: &Machine) -> Result<(), Vec<Problem>> {
+    let count = |reactors: Option<usize>| reactors.map_or("as many as are useful".to_owned(), |n| n.to_string());
     let fields = [
-        ("reactors", old.reactors.to_string(), new.reactors.to_string()),
+        ("reactors", count(old.reactors), count(new.reactors)),
         ("cpus", format!("{:?}", old.cpus), format!("{:?}", new.cpus)),
         ("dedicated", old.dedicated.to_string(), new.dedicated.to_string()),
         ("ring", old.ring.to_string(), new.ring.to_string()),

@@ -100,7 +100,7 @@ pub(super) fn listening(live: &Live, json: bool) -> io::Result<()> {
             nqn: subsystems[0].nqn,
             namespaces: subsystems[0].namespaces.clone(),
             subsystems,
-            reactors: live.config().machine.reactors,
+            reactors: server.rings().count(),
             ring: ring_kind(server).name(),
             ring_reason: no_uring(server).map(|reason| reason.why.as_str()),
             metrics: live.metrics(),

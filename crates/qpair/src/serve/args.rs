@@ -107,9 +107,10 @@ pub(crate) struct Flags {
     #[arg(long, conflicts_with = "allow_host")]
     allow_any_host: bool,
 
-    /// Number of reactors (threads); connections are dealt out to them
-    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_reactors)]
-    reactors: usize,
+    /// Number of reactors (threads); connections are dealt out to them [default: one for every other processor, at
+    /// most 8, or one for each of --cpus]
+    #[arg(long, value_name = "N", value_parser = parse_reactors)]
+    reactors: Option<usize>,
 
     /// Pin the reactors to these processors
     #[arg(long, value_name = "LIST", value_delimiter = ',')]

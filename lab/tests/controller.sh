@@ -51,7 +51,9 @@ id_ns() {
         "int(d['nguid'], 16) != 0 and d['nguid'] != json.load(open('$TMP/ns2'))['nguid']"
     json "$TMP/ns2" "d['nsze'] == 64 * 2048 and d['lbafs'][d['flbas'] & 15]['ds'] == 9"
     json "$TMP/ns3" "d['nsattr'] & 1 # write-protected"
-    refused "a namespace that is not there" "invalid|namespace" nvme id-ns /dev/"$CTRL" -n 77
+    check id-ns nvme id-ns /dev/"$CTRL" -n 77 -o json >"$TMP/ns77"
+    json "$TMP/ns77" "d['nsze'] == 0 # a namespace that may come"
+    refused "an ID that no namespace can have" "invalid|namespace" nvme id-ns /dev/"$CTRL" -n 5000
 }
 
 nguid() { nvme id-ns "$(namespace "$1")" | sed -n 's/^nguid *: *//p'; }

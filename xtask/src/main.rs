@@ -24,7 +24,7 @@ usage: cargo xtask VERB
 
   test [--full] [--only NAME]   run every test; NAME picks the steps whose name contains it
                                 (fmt, clippy, test, loom, build, program, host-kill, lab controller, lab data, lab kill,
-                                fuzz);
+                                lab reload, fuzz);
                                 --full adds long campaigns: 20 kills, 200 with our host, larger fio runs, fuzzing, and
                                 the steps asan, tsan, miri
   lab [-- COMMAND...]           the tests against a real Linux kernel; or a command under it (lab/README.md)

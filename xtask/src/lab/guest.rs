@@ -25,6 +25,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) variables: Vec<(&'a str, String)>,
     /// A directory of the host that the guest may write to.
     pub(crate) shared: Option<&'a Path>,
+    /// Whether the kernel joins the controllers of one subsystem, as it usually does.
+    pub(crate) multipath: bool,
     /// The guest is killed after this.
     pub(crate) limit: Duration,
 }
@@ -98,7 +100,11 @@ impl Boot<'_> {
     /// Boots, runs the script, notes each of its steps in the report. `tick` is called a few times a second.
     pub(crate) fn run(&self, report: &mut Report, mut tick: impl FnMut() -> Result<(), String>) -> Result<(), String> {
         let mut command = vmlab();
-        command.args(["run", "--module", "nvme_tcp", "--timeout", &self.limit.as_secs().to_string()]);
+        command.arg("run");
+        if !self.multipath {
+            command.args(["--append", "nvme_core.multipath=N"]);
+        }
+        command.args(["--module", "nvme_tcp", "--timeout", &self.limit.as_secs().to_string()]);
         if let Some(dir) = self.shared {
             command.arg("--rw").arg(dir).arg("--env").arg(format!("SHARED={}", dir.display()));
         }

@@ -36,7 +36,8 @@ const ALLOWED_HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:11111111-0000-4000-8
 /// Name, and what runs.
 type Scenario = (&'static str, fn(&mut Report, &Path, bool) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 3] = [("lab controller", controller), ("lab data", data), ("lab kill", kill)];
+const SCENARIOS: [Scenario; 4] =
+    [("lab controller", controller), ("lab data", data), ("lab kill", kill), ("lab reload", reload)];
 
 /// How long a target stays away between its death and its return.
 const ABSENCE: Duration = Duration::from_secs(1);
@@ -99,7 +100,7 @@ fn controller(report: &mut Report, program: &Path, _full: bool) -> Result<(), St
     variables.push(("GUARD_PORT", guard.port().to_string()));
     variables.push(("GUARD_NQN", GUARDED_NQN.to_owned()));
     variables.push(("ALLOWED", ALLOWED_HOST.to_owned()));
-    let boot = Boot { script: "controller", variables, shared: None, limit: Duration::from_secs(240) };
+    let boot = Boot { script: "controller", variables, shared: None, multipath: true, limit: Duration::from_secs(240) };
     boot.run(report, || target.check_alive().and_then(|()| guard.check_alive()))?;
     report.step("lab controller: SIGTERM ends the targets", || target.stop().and_then(|()| guard.stop()));
     Ok(())
@@ -112,7 +113,7 @@ fn data(report: &mut Report, program: &Path, full: bool) -> Result<(), String> {
     variables.push(("READONLY", fixed.display().to_string()));
     variables.push(("FULL", if full { "1".to_owned() } else { String::new() }));
     let limit = Duration::from_secs(if full { 1800 } else { 300 });
-    let boot = Boot { script: "data", variables, shared: None, limit };
+    let boot = Boot { script: "data", variables, shared: None, multipath: true, limit };
     boot.run(report, || target.check_alive())?;
     report.step("lab data: SIGTERM ends the target", || target.stop());
     Ok(())
@@ -127,7 +128,7 @@ fn kill(report: &mut Report, program: &Path, full: bool) -> Result<(), String> {
     let mut variables = variables(&target);
     variables.push(("KILLS", if full { "20" } else { "3" }.to_owned()));
     let limit = Duration::from_secs(if full { 1200 } else { 240 });
-    let boot = Boot { script: "kill", variables, shared: Some(&shared), limit };
+    let boot = Boot { script: "kill", variables, shared: Some(&shared), multipath: true, limit };
     boot.run(report, || {
         target.check_alive()?;
         if shared.join("kill").exists() {
@@ -138,6 +139,53 @@ fn kill(report: &mut Report, program: &Path, full: bool) -> Result<(), String> {
     })?;
     report.step("lab kill: SIGTERM ends the target", || target.stop());
     Ok(())
+}
+
+/// The target follows a file that the guest has changed while it is connected.
+fn reload(report: &mut Report, program: &Path, _full: bool) -> Result<(), String> {
+    let scratch = Scratch::new("reload")?;
+    let (shared, config) = (scratch.file("shared"), scratch.file("qpair.toml"));
+    std::fs::create_dir(&shared).map_err(|e| format!("{}: {e}", shared.display()))?;
+    let configure = |name: &str| {
+        let text = configuration(name, &scratch.file("disk.img"));
+        std::fs::write(&config, text).map_err(|e| format!("{}: {e}", config.display()))
+    };
+    configure("start")?;
+    let mut target = Target::follow(program, &config, &scratch.file("qpair.log"))?;
+    let limit = Duration::from_secs(300);
+    let boot = Boot { script: "reload", variables: variables(&target), shared: Some(&shared), multipath: false, limit };
+    boot.run(report, || {
+        target.check_alive()?;
+        if let Ok(name) = std::fs::read_to_string(shared.join("reload")) {
+            let name = name.trim();
+            configure(name)?;
+            if target.reload()? == (name == "bad") {
+                return Err(format!("the reload of `{name}` ended otherwise than it should"));
+            }
+            std::fs::rename(shared.join("reload"), shared.join("reloaded"))
+                .map_err(|e| format!("the shared file: {e}"))?;
+        }
+        Ok(())
+    })?;
+    report.step("lab reload: SIGTERM ends the target", || target.stop());
+    Ok(())
+}
+
+/// The configurations of lab/tests/reload.sh.
+fn configuration(name: &str, image: &Path) -> String {
+    let (size, more) = match name {
+        "start" => ("size = \"64MiB\"", ""),
+        "more" => ("", "device = \"ram:16MiB\""),
+        "grown" => ("size = \"96MiB\"", ""),
+        _ => ("", "device = \"rma:16MiB\""),
+    };
+    let more = if more.is_empty() { String::new() } else { format!("[[subsystem.namespace]]\nnsid = 2\n{more}\n") };
+    // Without a size, the image keeps the one it has.
+    format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[[subsystem]]\nnqn = \"{NQN}\"\n[[subsystem.namespace]]\nnsid = 1\n\
+         device = \"{}\"\n{size}\n{more}",
+        image.display()
+    )
 }
 
 /// A file of bytes that nothing else holds.

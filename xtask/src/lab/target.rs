@@ -28,8 +28,21 @@ impl Target {
     /// the file `log`.
     pub(crate) fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self, String> {
         let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
-        let (child, address) = launch(program, &arguments, "127.0.0.1:0", log)?;
+        let (child, address) = launch(program, &arguments, &["--listen", "127.0.0.1:0"], log)?;
         Ok(Self { program: program.to_owned(), arguments, log: log.to_owned(), child, address })
+    }
+
+    /// Starts `qpair serve --config FILE`, which listens where the file says.
+    pub(crate) fn follow(program: &Path, config: &Path, log: &Path) -> Result<Self, String> {
+        let arguments = vec!["--config".to_owned(), config.display().to_string()];
+        let (child, address) = launch(program, &arguments, &[], log)?;
+        Ok(Self { program: program.to_owned(), arguments, log: log.to_owned(), child, address })
+    }
+
+    /// Has it read its file again; whether it took it.
+    pub(crate) fn reload(&self) -> Result<bool, String> {
+        let pid = self.child.id().to_string();
+        crate::succeeds(Command::new(&self.program).args(["reload", "--pid", &pid]))
     }
 
     /// The port it listens on.
@@ -41,7 +54,8 @@ impl Target {
     pub(crate) fn kill_and_restart(&mut self, pause: Duration) -> Result<(), String> {
         self.child.kill().and_then(|()| self.child.wait()).map_err(|e| format!("cannot kill the target: {e}"))?;
         thread::sleep(pause);
-        let (child, address) = launch(&self.program, &self.arguments, &self.address.to_string(), &self.log)?;
+        let (child, address) =
+            launch(&self.program, &self.arguments, &["--listen", &self.address.to_string()], &self.log)?;
         (self.child, self.address) = (child, address);
         Ok(())
     }
@@ -95,12 +109,13 @@ impl Drop for Target {
 }
 
 /// Starts the program and waits for the line of JSON that says where it listens.
-fn launch(program: &Path, arguments: &[String], listen: &str, log: &Path) -> Result<(Child, SocketAddr), String> {
+fn launch(program: &Path, arguments: &[String], listen: &[&str], log: &Path) -> Result<(Child, SocketAddr), String> {
     let err = File::options().create(true).append(true).open(log).map_err(|e| format!("{}: {e}", log.display()))?;
     let mut child = Command::new(program)
         .arg("serve")
         .args(arguments)
-        .args(["--listen", listen, "--json"])
+        .args(listen)
+        .arg("--json")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(err)
@@ -128,7 +143,7 @@ fn launch(program: &Path, arguments: &[String], listen: &str, log: &Path) -> Res
     let _ = child.kill();
     let _ = child.wait();
     print!("{}", std::fs::read_to_string(log).unwrap_or_default());
-    Err(format!("qpair serve {} --listen {listen}: did not say that it listens", arguments.join(" ")))
+    Err(format!("qpair serve {} {}: did not say that it listens", arguments.join(" "), listen.join(" ")))
 }
 
 /// The first address of `"listen":["127.0.0.1:4420"]`.

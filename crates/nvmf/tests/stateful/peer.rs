@@ -31,8 +31,7 @@ pub struct Pending {
 pub enum Kind {
     Read { lba: u64, blocks: u64 },
     Write { lba: u64, blocks: u64, number: u32 },
-    ConnectAdmin,
-    ConnectIo,
+    Connect { is_io: bool, depth: usize },
     Other,
 }
 
@@ -66,6 +65,8 @@ pub struct Peer {
     /// Everything it said so far was right, so everything it hears has to be.
     pub clean: bool,
     pub is_io: bool,
+    /// Commands that the queue takes at a time: one until its Connect has succeeded.
+    pub depth: usize,
 }
 
 impl Peer {
@@ -87,6 +88,7 @@ impl Peer {
             finished: false,
             clean: true,
             is_io: false,
+            depth: 1,
         };
         peer.send(pdu::ic_req(peer.digests, 0));
         peer
@@ -133,6 +135,10 @@ impl Peer {
     pub fn command(&mut self, sqe: Sqe, capsule: &[u8], bytes: u32, kind: Kind) -> bool {
         if self.pending.len() == IN_FLIGHT || self.finished {
             return false;
+        }
+        if self.pending.len() >= self.depth {
+            // More than it may send: the target may end the connection.
+            self.clean = false;
         }
         while self.pending.contains_key(&self.next_cid) {
             self.next_cid = (self.next_cid + 1) % 256;

@@ -17,6 +17,7 @@ use crate::script::{Op, Script};
 const PEERS: usize = 4;
 const NQN: &str = "nqn.2024-01.test.qpair:stateful";
 const HOST: &str = "nqn.2024-01.test.qpair:host";
+const ADMIN_DEPTH: u16 = 32;
 const TICK: Duration = Duration::from_millis(50);
 /// After so many passes the target has seen that a connection is closed, and a RAM disk has answered.
 const SETTLED: usize = 4;
@@ -89,14 +90,16 @@ impl World {
     fn talk(&mut self, mut peer: Peer, op: Op) -> Peer {
         match op {
             Op::ConnectAdmin { kato } => {
-                let sqe = Sqe::connect(0, 31, u32::from(kato) * 100, 0);
+                let sqe = Sqe::connect(0, ADMIN_DEPTH - 1, u32::from(kato) * 100, 0);
                 let data = connect_data(0xffff);
-                peer.command(sqe, data.as_bytes(), 0, Kind::ConnectAdmin);
+                let kind = Kind::Connect { is_io: false, depth: ADMIN_DEPTH.into() };
+                peer.command(sqe, data.as_bytes(), 0, kind);
             }
             Op::ConnectIo { qid, depth, flow_control_disabled } => {
                 let sqe = Sqe::connect(u16::from(qid % 6), u16::from(depth), 0, u8::from(flow_control_disabled) << 2);
                 let data = connect_data(self.cntlid);
-                peer.command(sqe, data.as_bytes(), 0, Kind::ConnectIo);
+                let kind = Kind::Connect { is_io: true, depth: usize::from(depth) + 1 };
+                peer.command(sqe, data.as_bytes(), 0, kind);
             }
             Op::Property { which } => {
                 peer.command(self::property(which), &[], 0, Kind::Other);
@@ -211,13 +214,15 @@ impl World {
                 }
             }
             Kind::Write { lba, blocks, number } => self.model.end(lba, blocks, well.then_some(number)),
-            Kind::ConnectAdmin if well => self.cntlid = ConnectResult::from_result(done.result).cntlid,
-            Kind::ConnectIo if well => {
+            Kind::Connect { is_io, depth } if well => {
+                if !is_io {
+                    self.cntlid = ConnectResult::from_result(done.result).cntlid;
+                }
                 if let Some(peer) = &mut self.peers[at] {
-                    peer.is_io = true;
+                    (peer.is_io, peer.depth) = (is_io, depth);
                 }
             }
-            Kind::ConnectAdmin | Kind::ConnectIo | Kind::Other => {}
+            Kind::Connect { .. } | Kind::Other => {}
         }
     }
 
@@ -249,7 +254,7 @@ fn touched(kind: Kind) -> Option<(u64, u64, Option<u32>)> {
     match kind {
         Kind::Read { lba, blocks } => Some((lba, blocks, None)),
         Kind::Write { lba, blocks, number } => Some((lba, blocks, Some(number))),
-        Kind::ConnectAdmin | Kind::ConnectIo | Kind::Other => None,
+        Kind::Connect { .. } | Kind::Other => None,
     }
 }
 

@@ -9,13 +9,13 @@ use block::Device;
 use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Sender, Snapshot, Watcher, mailbox};
 use machine::ring::{RingChoice, RingKind};
 
-use crate::acceptor::Acceptor;
-use crate::apply::{ApplyError, close, devices};
 use crate::layout::Layout;
+use crate::layout::apply::{ApplyError, close, devices};
+use crate::layout::order::{Listen, Order};
 use crate::limits::{HANDED_OVER, ORDERS, RULINGS};
-use crate::order::{Listen, Order};
 use crate::reservation::desk::Ruling;
 use crate::reservation::keeper::Keeper;
+use crate::shard::acceptor::Acceptor;
 use crate::shard::{Inlets, Shard};
 use crate::stats::ReactorStats;
 use crate::target::Target;

@@ -9,7 +9,7 @@ use machine::clock::Fine;
 use machine::reactor::{Context, Poller, Sender, mailbox};
 use machine::ring::{Ring, Wait};
 
-use crate::command::{Stage, Stages};
+use crate::connection::command::{Stage, Stages};
 use crate::layout::{Layout, Subsystem};
 use crate::limits::{HANDED_OVER, ORDERS, RULINGS};
 use crate::reservation::keeper::Keeper;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders that hold nothing a person wrote.
-const SKIPPED: [&str; 5] = [".git", "target", "corpus", "artifacts", "coverage"];
+/// Folders that hold nothing a person wrote, from the top of the repository.
+const SKIPPED: [&str; 6] = [".git", "target", "fuzz/target", "fuzz/corpus", "fuzz/artifacts", "fuzz/coverage"];
 
 /// All text files with a rule of their own.
 pub(crate) struct Tree {
@@ -51,10 +51,9 @@ impl Tree {
 
 fn visit(dir: &Path, files: &mut Vec<File>) {
     for entry in fs::read_dir(dir).expect("a readable folder").flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        let Some(name) = name.to_str() else { continue };
+        let path = entry.path();
         if path.is_dir() {
-            if !SKIPPED.contains(&name) {
+            if !SKIPPED.iter().any(|skipped| root().join(skipped) == path) {
                 visit(&path, files);
             }
         } else if let Some(file) = File::read(&path) {

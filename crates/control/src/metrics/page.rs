@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nvmf::stats::{Key, Kind, KindServed, Served, bound};
+use nvmf::stats::{Key, Kind, KindTraffic, Traffic, bound};
 use nvmf::{Observer, Stage};
 use wire::nvme::Status;
 
@@ -27,13 +27,13 @@ pub fn page(observer: &Observer) -> String {
 /// What all reactors together did for one host with one namespace.
 #[derive(Default)]
 struct Total {
-    kinds: Vec<KindServed>,
+    kinds: Vec<KindTraffic>,
     errors: BTreeMap<Option<u16>, u64>,
 }
 
 fn totals(observer: &Observer) -> BTreeMap<Key, Total> {
     let mut totals: BTreeMap<Key, Total> = BTreeMap::new();
-    for Served { key, kinds, errors } in observer.reactors().iter().flat_map(|stats| stats.served()) {
+    for Traffic { key, kinds, errors } in observer.reactors().iter().flat_map(|stats| stats.served()) {
         let total = totals.entry(key).or_default();
         if total.kinds.is_empty() {
             total.kinds = kinds.to_vec();
@@ -93,7 +93,7 @@ fn labelled(key: &Key, then: impl FnOnce(&[(&str, &str)])) {
 }
 
 /// The buckets, which are cumulative here, the sum and the count.
-fn histogram(text: &mut Text, name: &str, labels: &[(&str, &str)], served: &KindServed) {
+fn histogram(text: &mut Text, name: &str, labels: &[(&str, &str)], served: &KindTraffic) {
     let (bucket, mut count) = (format!("{name}_bucket"), 0);
     for (index, more) in served.latencies.iter().enumerate() {
         count += more;

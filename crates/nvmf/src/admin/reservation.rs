@@ -5,9 +5,9 @@ use wire::nvme::feature::{capability, fid, select};
 use wire::nvme::reservation::{PERSIST, mask};
 use wire::nvme::{NSID_ALL, Sqe, Status, admin};
 
-use crate::answer::Answer;
-use crate::controller::Controller;
-use crate::session::Session;
+use crate::connection::answer::Answer;
+use crate::connection::session::Session;
+use crate::target::controller::Controller;
 
 /// Whether it is one of them.
 pub(super) fn is_feature(id: u8) -> bool {

@@ -7,13 +7,13 @@ use wire::nvme::{Sqe, Status};
 use wire::tcp::Slot;
 
 use super::Connection;
-use crate::command::{Payload, Stage};
-use crate::engine::Pass;
-use crate::io::Work;
+use crate::connection::command::{Payload, Stage};
+use crate::connection::io::Work;
+use crate::connection::session::Role;
 use crate::reservation::desk::{Event, Fence, Job, What};
 use crate::reservation::report::report;
 use crate::reservation::{Command, HostId};
-use crate::session::Role;
+use crate::shard::engine::Pass;
 
 impl Connection {
     /// The host of an I/O queue.

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Access, Command, HostId, Reservations, Store, StoreError};
-use crate::engine::Owner;
-use crate::plan::Plan;
+use crate::layout::plan::Plan;
+use crate::shard::engine::Owner;
 use wire::nvme::Status;
 
 /// What is asked of the keeper.

@@ -22,7 +22,7 @@ use wire::nvme::{Status, io as opcode};
 
 use self::histogram::Histogram;
 pub use self::histogram::{BUCKETS, bound};
-use crate::command::{Stage, Stages};
+use crate::connection::command::{Stage, Stages};
 use crate::limits::{FINISHED_PER_PASS, STATS_CELLS, STATUS_WORDS};
 
 /// Kinds of I/O commands, as they are counted.
@@ -143,18 +143,18 @@ pub struct ReactorStats {
 
 /// The commands of one host to one namespace, as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
+pub struct Traffic {
     /// Whose.
     pub key: Key,
     /// What succeeded, in the order of [`Kind::ALL`].
-    pub kinds: [KindServed; Kind::ALL.len()],
+    pub kinds: [KindTraffic; Kind::ALL.len()],
     /// How many commands failed with which status; `None` for statuses that were too many to tell apart.
     pub errors: Vec<(Option<Status>, u64)>,
 }
 
 /// The commands of one kind that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KindServed {
+pub struct KindTraffic {
     /// Bytes from or to the host.
     pub bytes: u64,
     /// The sum of their latencies, in nanoseconds.
@@ -163,7 +163,7 @@ pub struct KindServed {
     pub latencies: [u64; BUCKETS],
 }
 
-impl KindServed {
+impl KindTraffic {
     /// How many there were.
     #[must_use]
     pub fn operations(&self) -> u64 {
@@ -195,7 +195,7 @@ impl ReactorStats {
 
     /// What was done so far, for whom.
     #[must_use]
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served(&self) -> Vec<Traffic> {
         self.cells().iter().map(|cell| cell.read()).collect()
     }
 
@@ -225,15 +225,15 @@ impl Cell {
         }
     }
 
-    fn read(&self) -> Served {
+    fn read(&self) -> Traffic {
         let errors = self.errors.iter().map(|words| {
             let status = u16::try_from(words.status.get()).expect("it was one");
             (Some(Status::from_field(status)), words.count.get())
         });
         let errors = errors.chain([(None, self.other_errors.get())]);
-        Served {
+        Traffic {
             key: self.key.clone(),
-            kinds: self.kinds.each_ref().map(|words| KindServed {
+            kinds: self.kinds.each_ref().map(|words| KindTraffic {
                 bytes: words.bytes.get(),
                 nanos: words.nanos.get(),
                 latencies: words.latencies.read(),
@@ -349,7 +349,7 @@ impl fmt::Debug for Recorder {
 mod tests {
     use super::*;
 
-    fn served(stats: &ReactorStats, nsid: u32) -> Served {
+    fn served(stats: &ReactorStats, nsid: u32) -> Traffic {
         stats.served().into_iter().find(|served| served.key.nsid == nsid).expect("it is there")
     }
 

@@ -24,7 +24,7 @@ use block::spec::{Defaults, Spec};
 use machine::reactor::Mode;
 use machine::ring::RingKind;
 use qpair_nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
-use qpair_nvmf::stats::Served;
+use qpair_nvmf::stats::Traffic;
 use qpair_nvmf::{Changes, Hosts, Layout, Options, Server, Subsystem, Target};
 use wire::nvme::{Cc, ConnectData, ConnectResult, Nqn, Sqe, property};
 use wire::tcp::digest::Digests;
@@ -132,7 +132,7 @@ impl Rig {
     }
 
     /// What each reactor has done, for whom.
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served(&self) -> Vec<Traffic> {
         let server = self.server.as_ref().expect("it runs");
         server.observer().reactors().iter().flat_map(|stats| stats.served()).collect()
     }

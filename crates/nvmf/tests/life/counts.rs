@@ -1,6 +1,6 @@
 //! What was done for whom is counted, on whichever reactor it was done.
 
-use qpair_nvmf::stats::{BUCKETS, Kind, Served};
+use qpair_nvmf::stats::{BUCKETS, Kind, Traffic};
 use wire::nvme::{Sqe, Status};
 
 use crate::common::{Association, Data, HOST, NQN, Rig, eventually, pattern};
@@ -9,7 +9,7 @@ use crate::common::{Association, Data, HOST, NQN, Rig, eventually, pattern};
 fn counted(rig: &Rig, nsid: u32) -> Vec<(Kind, u64, u64)> {
     let served = rig.served().into_iter().filter(|served| served.key.nsid == nsid);
     let mut total = Kind::ALL.map(|kind| (kind, 0, 0));
-    for Served { key, kinds, .. } in served {
+    for Traffic { key, kinds, .. } in served {
         assert_eq!((key.subsystem.as_str(), key.host.as_str()), (NQN, HOST));
         for (sum, kind) in total.iter_mut().zip(kinds) {
             sum.1 += kind.operations();

@@ -2,17 +2,20 @@
 //!
 //! What is not here is answered with Invalid Command Opcode; the Commands Supported and Effects log says the same.
 
+mod discovery;
+mod features;
+mod identify;
+mod logs;
+mod reservation;
+
 use std::sync::Arc;
 
 use wire::nvme::{Sqe, Status, opcode};
 
-use crate::answer::Answer;
-use crate::controller::{Controller, Kind};
-use crate::engine::Pass;
-use crate::session::Session;
-use crate::{features, identify, logs};
-
-mod reservation;
+use crate::connection::answer::Answer;
+use crate::connection::session::Session;
+use crate::shard::engine::Pass;
+use crate::target::controller::{Controller, Kind};
 
 /// Decides about an admin command of an admin queue (asynchronous event requests and aborts are the session's).
 ///

@@ -4,7 +4,7 @@ use block::{Info, Op, Range};
 use wire::nvme::reservation::Change;
 use wire::nvme::{CopySource, DsmRange, Sqe, Status, io as opcode};
 
-use crate::copy;
+use crate::connection::copy;
 use crate::limits::TRANSFER_BYTES;
 use crate::reservation::Group;
 

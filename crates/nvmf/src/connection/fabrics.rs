@@ -6,12 +6,12 @@ use wire::nvme::fabrics::{CNTLID_DYNAMIC, PropertyCommand};
 use wire::nvme::{ConnectCommand, ConnectData, ConnectResult, InvalidParameter, Sgl, Sqe, Status, opcode, property};
 use zerocopy::FromBytes;
 
-use crate::answer::{Answer, QueueShape};
-use crate::controller::{ClaimError, Controller, NewController, keep_alive_timer};
-use crate::engine::Pass;
+use crate::connection::answer::{Answer, QueueShape};
+use crate::connection::session::{Role, Session};
+use crate::layout::plan::Served;
 use crate::limits::QUEUE_ENTRIES;
-use crate::plan::Served;
-use crate::session::{Role, Session};
+use crate::shard::engine::Pass;
+use crate::target::controller::{ClaimError, Controller, NewController, keep_alive_timer};
 use crate::target::{Counters, Denied};
 
 /// Decides about a fabrics command.

@@ -13,7 +13,7 @@ use wire::nvme::feature::Event;
 use wire::nvme::{Status, lid};
 use wire::tcp::Slot;
 
-use crate::answer::Answer;
+use crate::connection::answer::Answer;
 use crate::limits::{ASYNC_EVENTS, LAST_NSID};
 
 /// Entries of the Changed Namespace List.

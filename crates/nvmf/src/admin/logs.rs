@@ -10,13 +10,13 @@ use wire::nvme::{
 };
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::answer::Answer;
-use crate::controller::{Controller, Kind};
-use crate::discovery;
+use crate::admin::discovery;
+use crate::connection::answer::Answer;
+use crate::connection::session::Session;
 use crate::limits::TRANSFER_BYTES;
 use crate::reservation::Notifications;
-use crate::session::Session;
 use crate::target::Target;
+use crate::target::controller::{Controller, Kind};
 
 /// The logs of each kind of controller.
 const IO_LOGS: [u8; 8] = [
@@ -83,7 +83,7 @@ fn smart(target: &Target, controller: &Controller, now: Coarse) -> SmartLog {
     log
 }
 
-/// The commands that [`crate::admin`], [`crate::session`] and [`crate::io`] know.
+/// The commands that [`crate::admin`], [`crate::connection::session`] and [`crate::connection::io`] know.
 fn command_effects() -> CommandEffects {
     let mut log = CommandEffects::new_zeroed();
     for opcode in [
@@ -118,7 +118,7 @@ fn command_effects() -> CommandEffects {
     log
 }
 
-/// The features that [`crate::features`] knows.
+/// The features that [`crate::admin::features`] knows.
 fn feature_effects() -> FidEffects {
     let mut log = FidEffects::new_zeroed();
     for id in [

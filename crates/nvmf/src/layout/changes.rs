@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::plan::{Namespace, Plan, Served};
+use crate::layout::plan::{Namespace, Plan, Served};
 
 /// What a new layout has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

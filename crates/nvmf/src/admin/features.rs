@@ -5,9 +5,9 @@
 use wire::nvme::feature::{QueueCounts, capability, event_config, fid, select};
 use wire::nvme::{Sqe, Status};
 
-use crate::answer::Answer;
-use crate::controller::{Controller, Kind, keep_alive_timer};
+use crate::connection::answer::Answer;
 use crate::limits::IO_QUEUES;
+use crate::target::controller::{Controller, Kind, keep_alive_timer};
 
 /// What Get Features and Set Features know about a feature.
 struct Feature {

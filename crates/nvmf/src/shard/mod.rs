@@ -7,6 +7,9 @@
 //! *Hot* connections are asked in every pass while the reactor spins; a connection that stays silent turns cold and is
 //! only listened to through the ring. A reactor that sleeps between requests has no hot ones: it goes by wake-ups.
 
+pub(crate) mod acceptor;
+pub(crate) mod engine;
+
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -18,22 +21,22 @@ use machine::reactor::{Arm, Context, Mailbox, Poller};
 use machine::ring::{Owner as RingOwner, Ready, Ring};
 use wire::tcp::Slot;
 
-use crate::changes::Changes;
+use crate::connection::end::End;
+use crate::connection::log_limit::LogLimit;
+use crate::connection::session::Claim;
 use crate::connection::{Connection, discard};
-use crate::end::End;
-use crate::engine::{Engine, Owner, Pass};
+use crate::layout::changes::Changes;
+use crate::layout::order::{Order, Unopened};
+use crate::layout::plan::Plan;
 use crate::limits::{
     ALERT_PAUSE, COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, RETRIES_PER_PASS, STATUS_INTERVAL, TICK,
     WAITING_POLL,
 };
-use crate::log_limit::LogLimit;
-use crate::order::{Order, Unopened};
-use crate::plan::Plan;
 use crate::reservation::HostId;
 use crate::reservation::desk::{Event, Fence, Ruling};
-use crate::session::Claim;
 use crate::stats::{ReactorStats, Recorder};
 use crate::target::{Counters, Target};
+use engine::{Engine, Owner, Pass};
 
 /// The place of a connection on its reactor.
 struct Entry {

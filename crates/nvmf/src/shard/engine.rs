@@ -12,16 +12,16 @@ use machine::region::{Buf, Pool};
 use machine::ring::Ring;
 use wire::nvme::Status;
 
-use crate::command::{Payload, Stages};
-use crate::copy;
+use crate::connection::command::{Payload, Stages};
+use crate::connection::copy;
+use crate::layout::order::Unopened;
+use crate::layout::plan::{Plan, Served};
 use crate::limits::{LANDING_BYTES, LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
-use crate::order::Unopened;
-use crate::plan::{Plan, Served};
 use crate::reservation::Access;
 use crate::reservation::desk::Fence;
 use crate::stats::Recorder;
 use crate::target::Target;
-use crate::usage::Usage;
+use crate::target::usage::Usage;
 
 /// A command in flight at a device: which connection, which of its commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,11 @@
 //! Subsystems are told apart by their NQN, namespaces by their ID and their device (the same `Arc`), listeners by the
 //! address that was asked for. What is equal is not touched.
 
+pub(crate) mod apply;
+pub(crate) mod changes;
+pub(crate) mod order;
+pub(crate) mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -12,16 +12,17 @@ use wire::nvme::{ErrorEntry, Sqe, Status, opcode};
 use wire::tcp::Slot;
 use zerocopy::FromZeros;
 
-use crate::answer::Answer;
-use crate::changes::Changes;
-use crate::command::About;
-use crate::controller::Controller;
-use crate::end::End;
-use crate::engine::{Pass, View};
-use crate::events::Events;
+use crate::admin;
+use crate::connection::answer::Answer;
+use crate::connection::command::About;
+use crate::connection::end::End;
+use crate::connection::fabrics;
+use crate::layout::changes::Changes;
 use crate::reservation::Notifications;
+use crate::shard::engine::{Pass, View};
+use crate::target::controller::Controller;
+use crate::target::events::Events;
 use crate::target::{Counters, Target};
-use crate::{admin, fabrics};
 
 /// What a connection is for.
 pub(crate) enum Role {

@@ -13,12 +13,12 @@ use wire::nvme::{
 };
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::answer::Answer;
-use crate::controller::{Controller, VERSION};
-use crate::copy;
+use crate::connection::answer::Answer;
+use crate::connection::copy;
+use crate::connection::session::Session;
+use crate::layout::plan::Served;
 use crate::limits::{ASYNC_EVENTS, ERROR_LOG_ENTRIES, KAS, LAST_NSID, MDTS, QUEUE_ENTRIES};
-use crate::plan::Served;
-use crate::session::Session;
+use crate::target::controller::{Controller, VERSION};
 
 /// The model number that Identify Controller states.
 const MODEL: &str = "qpair";
@@ -157,7 +157,7 @@ fn controller(controller: &Controller, served: Option<&Arc<Served>>) -> Identify
     id
 }
 
-/// The optional commands: those that [`crate::io`] knows.
+/// The optional commands: those that [`crate::connection::io`] knows.
 const ONCS: u16 = oncs::COMPARE
     | oncs::WRITE_UNCORRECTABLE
     | oncs::DSM

@@ -2,8 +2,12 @@
 //!
 //! Shared by all reactors, behind a lock that the data path never takes: it is for Connect, for admin commands, and for
 //! the control thread that applies a layout. What commands of I/O queues look at lies with each reactor's
-//! [`crate::engine::Engine`]. Plan and controllers are under one lock, so that no controller is made by a plan that is
-//! gone.
+//! [`Engine`](crate::shard::engine::Engine). Plan and controllers are under one lock, so that no controller is made by
+//! a plan that is gone.
+
+pub(crate) mod controller;
+pub(crate) mod events;
+pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,12 +19,12 @@ use machine::clock::{Coarse, Fine};
 use machine::ring::Waker;
 use wire::nvme::reservation::Notification;
 
-use crate::controller::{Controller, NewController};
+use crate::layout::plan::Plan;
 use crate::limits::CONTROLLERS;
-use crate::plan::Plan;
 use crate::reservation::HostId;
 use crate::reservation::desk::{Desk, Event};
-use crate::usage::TotalUsage;
+use controller::{Controller, NewController};
+use usage::TotalUsage;
 
 /// A running target.
 pub struct Target {

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use crate::changes::Changes;
-use crate::plan::{Listening, Plan};
+use crate::layout::changes::Changes;
+use crate::layout::plan::{Listening, Plan};
 
 /// An order to a shard.
 pub(crate) enum Order {

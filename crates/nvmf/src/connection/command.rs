@@ -16,7 +16,7 @@ use machine::clock::Fine;
 use machine::region::{Buf, Landing};
 use wire::nvme::Status;
 
-use crate::io::Work;
+use crate::connection::io::Work;
 use crate::stats::CellId;
 
 /// Where a command is.

@@ -6,10 +6,10 @@ use machine::clock::Coarse;
 use machine::reactor::{Arm, Context, Mailbox, Poller, Sender};
 use machine::ring::{Listener, Owner, Ready, Ring};
 
+use crate::connection::log_limit::LogLimit;
+use crate::layout::order::Listen;
+use crate::layout::plan::Listening;
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_PASS};
-use crate::log_limit::LogLimit;
-use crate::order::Listen;
-use crate::plan::Listening;
 
 /// See the module.
 pub(crate) struct Acceptor {

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use block::Device;
 
-use crate::changes::Changes;
+use crate::layout::changes::Changes;
+use crate::layout::order::{Installing, Listen, Order};
+use crate::layout::plan::{Listening, Plan};
 use crate::layout::{Layout, LayoutError};
 use crate::limits::DRAIN;
-use crate::order::{Installing, Listen, Order};
-use crate::plan::{Listening, Plan};
 use crate::reservation::StoreError;
 use crate::server::Server;
 

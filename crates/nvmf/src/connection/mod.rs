@@ -1,9 +1,17 @@
 //! One host's connection: one queue pair, on one reactor for life.
 //!
 //! The pump receives, the wire's state machine finds commands in the bytes, and each command goes the way of
-//! [`crate::command`]. What it answers is collected in the outbox and leaves in one send at the end of the pass.
+//! [`command`]. What it answers is collected in the outbox and leaves in one send at the end of the pass.
 
+pub(crate) mod answer;
+pub(crate) mod command;
+pub(crate) mod copy;
+pub(crate) mod end;
+pub(crate) mod fabrics;
+pub(crate) mod io;
+pub(crate) mod log_limit;
 mod reservation;
+pub(crate) mod session;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,21 +28,21 @@ use wire::tcp::Slot;
 use wire::tcp::controller::{Controller as Wire, Event, Limits as WireLimits};
 use wire::tcp::digest::Crc32c;
 
-use crate::answer::Answer;
-use crate::changes::Changes;
-use crate::command::{About, Command, Payload, Stage};
-use crate::end::End;
-use crate::engine::{Owner, Pass, Wait};
-use crate::io::{Work, decode};
+use crate::layout::changes::Changes;
 use crate::limits::{
     H2C_BYTES, HANDSHAKE, IN_CAPSULE_MAX_BYTES, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS,
     SETTLING, STALLED, STALLED_WHILE_SHORT, TRANSFER_BYTES,
 };
 use crate::reservation::desk::What;
-use crate::session::{Claim, Role, Session};
+use crate::shard::engine::{Owner, Pass, Wait};
 use crate::stats::CellId;
 use crate::status;
 use crate::target::Counters;
+use answer::Answer;
+use command::{About, Command, Payload, Stage};
+use end::End;
+use io::{Work, decode};
+use session::{Claim, Role, Session};
 
 /// Bytes of all the ranges that a Dataset Management command can have.
 const DSM_BYTES: u32 = (MAX_RANGES * size_of::<DsmRange>()) as u32;

@@ -9,7 +9,7 @@ use wire::nvme::Nqn;
 use wire::nvme::discovery::{DiscoveryLogEntry, DiscoveryLogHeader, SUBTYPE_NVM, SUBTYPE_REFERRAL};
 use zerocopy::IntoBytes;
 
-use crate::plan::Plan;
+use crate::layout::plan::Plan;
 
 /// The port ID of entries that are not at one of our listeners.
 const ELSEWHERE: u16 = 0;

@@ -606,8 +606,7 @@ impl Connection {
     /// Answers a read with its data.
     fn finish_read(&mut self, pass: &mut Pass<'_>, slot: Slot, data: Returned, lent: &mut VecDeque<Lent>) {
         let bytes = self.commands[slot.index()].bytes;
-        pass.engine.usage.reads += 1;
-        pass.engine.usage.read_bytes += u64::from(bytes);
+        self.count(pass, slot);
         self.succeeded(pass, slot, bytes);
         let sent = self.wire.send_data(slot, 0, bytes, true, self.pump.out.bytes());
         let mut digest = self.wire.data_digest().then(Crc32c::new);
@@ -640,13 +639,10 @@ impl Connection {
 
     /// Answers a command that has no data for the host.
     fn finish(&mut self, pass: &mut Pass<'_>, slot: Slot) {
-        let command = &mut self.commands[slot.index()];
+        let command = &self.commands[slot.index()];
         let reads = matches!(command.work, Work::Block(Op::Read(_) | Op::Compare(_) | Op::Verify(_)));
         let status = command.failure.map_or(Status::SUCCESS, |failure| status::of(failure, !reads));
-        if let (None, Work::Block(Op::Write { .. })) = (command.failure, command.work) {
-            pass.engine.usage.writes += 1;
-            pass.engine.usage.written_bytes += u64::from(command.bytes);
-        }
+        self.count(pass, slot);
         if status.is_success() {
             // Ranges are no data.
             let ranges = matches!(command.work, Work::Ranges { .. } | Work::Copy { .. });
@@ -654,6 +650,15 @@ impl Connection {
             self.succeeded(pass, slot, bytes);
         }
         self.respond(pass, slot, status, 0);
+    }
+
+    /// Counts what hosts have read and written by a command that is over at the device.
+    fn count(&self, pass: &mut Pass<'_>, slot: Slot) {
+        let command = &self.commands[slot.index()];
+        if let Work::Block(op) = command.work {
+            let block_bytes = pass.engine.at(command.namespace).info.block_bytes;
+            pass.engine.usage.count(op, block_bytes, command.failure);
+        }
     }
 
     /// Counts an I/O command that has succeeded.

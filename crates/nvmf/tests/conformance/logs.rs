@@ -117,6 +117,31 @@ fn smart_counts_what_was_read_and_written() {
     }
 }
 
+/// NVM Command Set 1.2, 1.4.2: what counts as read for the host, and what does not.
+#[test]
+fn smart_counts_compare_and_verify() {
+    let rig = Rig::new(&["ram:8MiB"]);
+    let mut association = Association::new(&rig);
+    let mut io = association.io(1);
+    let zeros = [0; 128 << 10];
+    for _ in 0..8 {
+        io.ok(Sqe::compare(1, 0, 256), Data::R2t(&zeros));
+    }
+    io.fails(Sqe::compare(1, 0, 1), Data::Capsule(&[1; 512]), Status::COMPARE_FAILURE.with_dnr());
+    io.ok(Sqe::verify(1, 0, 1024), Data::None);
+    io.ok(Sqe::write_zeroes(1, 0, 1024, true, false), Data::None);
+    io.ok(Sqe::write_uncorrectable(1, 0, 1), Data::None);
+    io.fails(Sqe::verify(1, 0, 1024), Data::None, Status::UNRECOVERED_READ_ERROR.with_dnr());
+    let admin = &mut association.admin;
+    crate::common::eventually("the counts", || {
+        let bytes = log(admin, lid::SMART, 512);
+        let smart = SmartLog::ref_from_bytes(&bytes).unwrap();
+        // 8 times 256 blocks, 1, and 1,024; a Verify is no read command.
+        (smart.host_reads.get(), smart.data_units_read.get()) == (9, 4)
+            && (smart.host_writes.get(), smart.data_units_written.get()) == (0, 0)
+    });
+}
+
 #[test]
 fn a_failed_command_is_in_the_error_log() {
     let rig = Rig::new(&["ram:1MiB"]);

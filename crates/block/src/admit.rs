@@ -1,7 +1,7 @@
 //! What every device of this crate checks before it touches a request: that it may be done, that its blocks exist, and
 //! that its buffer fits them. A request that fails here completes with the reason; it is never refused.
 
-use crate::limits::{MAX_COPY_BYTES, MAX_COPY_SOURCES, MAX_DEVICE_BYTES};
+use crate::limits::MAX_DEVICE_BYTES;
 use crate::{Data, Failure, Info, Op, Range, Request};
 
 /// Checks a request against what the device is, with the `blocks` that it has now.
@@ -17,7 +17,7 @@ pub(crate) fn admit(info: &Info, blocks: u64, request: &Request<'_>) -> Result<(
         Op::Compare(_) => features.compare,
         Op::Verify(_) => features.verify,
         Op::WriteUncorrectable(_) => features.write_uncorrectable,
-        Op::Copy { .. } => features.copy,
+        Op::Copy { .. } => features.copy.is_some(),
         Op::Read(_) | Op::Write { .. } | Op::Flush | Op::WriteZeroes { .. } | Op::Deallocate(_) => true,
     };
     if !can {
@@ -65,9 +65,12 @@ fn admit_sources(info: &Info, blocks: u64, range: Range, data: &Data<'_>) -> Res
     if sources.iter().any(|source| source.overlaps(range)) {
         return Err(Failure::Overlap);
     }
-    // At most `MAX_COPY_SOURCES` times the size of a device: the sum does not overflow 128 bits.
+    // Few sources, none longer than a device: the sum does not overflow 128 bits.
     let sum: u128 = sources.iter().map(|source| u128::from(source.blocks)).sum();
-    let small = range.blocks <= u64::from(MAX_COPY_BYTES / info.block_bytes) && sources.len() <= MAX_COPY_SOURCES;
+    let limits = info.features.copy.expect("looked at before");
+    let small = range.blocks <= u64::from(limits.blocks)
+        && sources.len() <= usize::from(limits.sources)
+        && sources.iter().all(|source| source.blocks <= u64::from(limits.source_blocks));
     if small && sum == u128::from(range.blocks) { Ok(()) } else { Err(Failure::BadTransfer) }
 }
 
@@ -97,7 +100,8 @@ pub(crate) fn check_size(bytes: u64, block_bytes: u32) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Features, Identity};
+    use crate::limits::MAX_COPY_SOURCES;
+    use crate::{CopyLimits, Features, Identity};
     use uuid::Uuid;
 
     fn info() -> Info {
@@ -201,7 +205,7 @@ mod tests {
             ask(info, Op::Copy { range: Range { lba, blocks }, fua: false }, Data::Sources(&sources))
         };
         assert_eq!(copy(&info, 0, 1, &[(1, 1)]), Err(Failure::NotSupported));
-        info.features.copy = true;
+        info.features.copy = Some(CopyLimits::most(512));
         assert_eq!(copy(&info, 10, 4, &[(0, 3), (9, 1)]), Ok(()));
         assert_eq!(copy(&info, 10, 4, &[(14, 4)]), Ok(()));
         assert_eq!(copy(&info, 10, 4, &[(13, 4)]), Err(Failure::Overlap));
@@ -215,6 +219,11 @@ mod tests {
         let many = [(200, 1); MAX_COPY_SOURCES + 1];
         assert_eq!(copy(&info, 0, many.len() as u64, &many), Err(Failure::BadTransfer));
         assert_eq!(copy(&info, 0, 128, &many[..128]), Ok(()), "a source may come twice");
+        info.features.copy = Some(CopyLimits { sources: 2, source_blocks: 4, blocks: 6 });
+        assert_eq!(copy(&info, 0, 6, &[(100, 4), (200, 2)]), Ok(()));
+        assert_eq!(copy(&info, 0, 3, &many[..3]), Err(Failure::BadTransfer), "too many sources");
+        assert_eq!(copy(&info, 0, 5, &[(100, 5)]), Err(Failure::BadTransfer), "one is too long");
+        assert_eq!(copy(&info, 0, 7, &[(100, 4), (200, 3)]), Err(Failure::BadTransfer), "all are too long");
         assert_eq!(
             ask(&info, Op::Copy { range: Range { lba: 0, blocks: 1 }, fua: false }, Data::None),
             Err(Failure::BadTransfer)

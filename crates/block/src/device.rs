@@ -8,6 +8,7 @@ use machine::ring::Ring;
 use uuid::Uuid;
 
 use crate::Queue;
+use crate::limits::{MAX_COPY_BYTES, MAX_COPY_SOURCES};
 use crate::size::format_size;
 
 /// A block device. Shared by all reactors; everything per I/O goes through the [`Queue`] that each reactor opens.
@@ -117,8 +118,38 @@ pub struct Features {
     pub verify: bool,
     /// It does [`crate::Op::WriteUncorrectable`].
     pub write_uncorrectable: bool,
-    /// It does [`crate::Op::Copy`].
-    pub copy: bool,
+    /// It does [`crate::Op::Copy`], within these limits.
+    pub copy: Option<CopyLimits>,
+}
+
+/// How much one [`crate::Op::Copy`] may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyLimits {
+    /// Most sources; at least 1 (NVMe's MSRC counts from 0).
+    pub sources: u16,
+    /// Most blocks of one source (NVMe's MSSRL).
+    pub source_blocks: u32,
+    /// Most blocks of all of them together (NVMe's MCL).
+    pub blocks: u32,
+}
+
+impl CopyLimits {
+    /// Those of a device of this crate, and the most that any device may state.
+    #[must_use]
+    pub const fn most(block_bytes: u32) -> Self {
+        let blocks = MAX_COPY_BYTES / block_bytes;
+        Self { sources: MAX_COPY_SOURCES as u16, source_blocks: blocks, blocks }
+    }
+
+    /// What keeps within both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            sources: self.sources.min(other.sources),
+            source_blocks: self.source_blocks.min(other.source_blocks),
+            blocks: self.blocks.min(other.blocks),
+        }
+    }
 }
 
 /// Who a device is: the same on every path and after every restart, different for every other device, copies included.

@@ -31,5 +31,5 @@ pub mod ram;
 pub mod size;
 pub mod spec;
 
-pub use device::{Device, Features, Identity, Info, OpenError};
+pub use device::{CopyLimits, Device, Features, Identity, Info, OpenError};
 pub use queue::{Completion, Completions, Data, Failure, Op, Outcome, Queue, Range, Refused, Request, Returned, Tag};

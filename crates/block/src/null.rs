@@ -15,8 +15,8 @@ use uuid::Uuid;
 use crate::admit::{admit, bytes_of, check_size};
 use crate::limits::{DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, NULL_QUEUE_DEPTH, PREFERRED_BYTES};
 use crate::{
-    Completion, Completions, Data, Device, Failure, Features, Identity, Info, Op, OpenError, Outcome, Queue, Refused,
-    Request, Returned,
+    Completion, Completions, CopyLimits, Data, Device, Failure, Features, Identity, Info, Op, OpenError, Outcome,
+    Queue, Refused, Request, Returned,
 };
 
 /// A disk that forgets.
@@ -65,7 +65,7 @@ impl NullDevice {
                 compare: true,
                 verify: true,
                 write_uncorrectable: false,
-                copy: true,
+                copy: Some(CopyLimits::most(block_bytes)),
             },
             identity: Identity::from_uuid(uuid.unwrap_or_else(Uuid::new_v4)),
         };

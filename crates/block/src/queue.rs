@@ -89,6 +89,19 @@ impl Op {
         }
     }
 
+    /// Whether there are devices that do not have it: see [`crate::Features`].
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        matches!(
+            self,
+            Self::WriteZeroes { .. }
+                | Self::Compare(_)
+                | Self::Verify(_)
+                | Self::WriteUncorrectable(_)
+                | Self::Copy { .. }
+        )
+    }
+
     /// Whether it leaves all blocks as they are, so that a read-only device takes it.
     #[must_use]
     pub fn only_reads(&self) -> bool {

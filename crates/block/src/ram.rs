@@ -38,8 +38,8 @@ use crate::limits::{
 };
 use crate::size::format_size;
 use crate::{
-    Completion, Completions, Data, Device, Failure, Features, Identity, Info, Op, OpenError, Outcome, Queue, Range,
-    Refused, Request, Returned, Tag,
+    Completion, Completions, CopyLimits, Data, Device, Failure, Features, Identity, Info, Op, OpenError, Outcome,
+    Queue, Range, Refused, Request, Returned, Tag,
 };
 
 /// A disk in memory.
@@ -100,7 +100,7 @@ impl RamDevice {
                 compare: true,
                 verify: true,
                 write_uncorrectable: true,
-                copy: true,
+                copy: Some(CopyLimits::most(block_bytes)),
             },
             identity: Identity::from_uuid(uuid.unwrap_or_else(Uuid::new_v4)),
         };

@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Rig, Way, config, histories, pattern, play, refuses_what_is_wrong};
+use common::sweep::{BLOCK, BLOCKS};
+use common::{Rig, Way, config, histories, pattern, play, refuses_what_is_wrong, sweep};
 use machine::ring::Wait;
 use proptest::prelude::*;
 use qpair_block::layers::fault::{FaultDevice, Faults};
@@ -16,8 +17,6 @@ use qpair_block::spec::{Defaults, Spec};
 use qpair_block::{Data, Device, Failure, Op, Range, Refused, Request};
 use wire::nvme::Status;
 
-const BLOCKS: u64 = 64;
-const BLOCK: usize = 4096;
 const EIO: Failure = Failure::Host(5);
 
 /// A small RAM disk, with rules.
@@ -180,70 +179,11 @@ fn files_fail_as_well_and_growth_goes_through() {
     device.close().expect("closes");
 }
 
-/// A workload of all kinds of requests, each on blocks of its own choice.
-fn workload() -> Vec<(Op, u8)> {
-    let mut ops = Vec::new();
-    for round in 0..4 {
-        let range = Range { lba: round * 16, blocks: 4 };
-        let next = Range { lba: round * 16 + 4, blocks: 4 };
-        ops.extend([
-            (Op::Write { range, fua: false }, round as u8 + 1),
-            (Op::Read(range), 0),
-            (Op::Write { range: Range { lba: range.lba + 2, blocks: 3 }, fua: true }, round as u8 + 11),
-            (Op::Compare(range), 0),
-            (Op::Copy { range: Range { lba: range.lba + 8, ..next }, fua: false }, 0),
-            (Op::WriteZeroes { range: one(range.lba + 1), fua: false, deallocate: true }, 0),
-            (Op::Flush, 0),
-            (Op::Verify(range), 0),
-            (Op::Deallocate(one(range.lba + 9)), 0),
-        ]);
-    }
-    ops
-}
-
-/// Does `op` on the model; the outcome without a fault is success, as the workload is made for that.
-fn apply(model: &mut [u8], op: Op, seed: u8) {
-    let bytes = |range: Range| range.lba as usize * BLOCK..(range.lba + range.blocks) as usize * BLOCK;
-    match op {
-        Op::Write { range, .. } => model[bytes(range)].copy_from_slice(&pattern(seed, bytes(range).len())),
-        Op::WriteZeroes { range, .. } | Op::Deallocate(range) => model[bytes(range)].fill(0),
-        Op::Copy { range, .. } => model.copy_within(bytes(source_of(range)), bytes(range).start),
-        _ => {}
-    }
-}
-
-/// Where the workload's copies copy from.
-fn source_of(range: Range) -> Range {
-    Range { lba: range.lba - 8, ..range }
-}
-
-/// Does a request of the workload on the device.
-fn act(rig: &mut Rig, model: &[u8], op: Op, seed: u8) -> Result<(), Failure> {
-    let bytes = |range: Range| range.lba as usize * BLOCK..(range.lba + range.blocks) as usize * BLOCK;
-    match op {
-        Op::Read(range) => {
-            let found = rig.read(range.lba, bytes(range).len(), range.blocks, Way::Carried)?;
-            assert!(found == model[bytes(range)], "{op:?} reads something else");
-            Ok(())
-        }
-        Op::Write { range, fua } => {
-            let new = pattern(seed, bytes(range).len());
-            rig.write(range.lba, range.blocks, &new, fua, Way::Carried)
-        }
-        Op::Compare(range) => {
-            let data = rig.carried(&model[bytes(range)]);
-            rig.run(op, data).0
-        }
-        Op::Copy { range, .. } => rig.run(op, Data::Sources(&[source_of(range)])).0,
-        _ => rig.run(op, Data::None).0,
-    }
-}
-
 /// After SQLite's out-of-memory and I/O error tests: the same workload again and again, and each time another request
 /// of it fails. That one fails as it was told to, and nothing else happens to anybody.
 #[test]
 fn every_request_of_a_workload_fails_in_every_way() {
-    let ops = workload();
+    let ops = sweep::workload();
     let kinds = [
         ("error=EIO", EIO),
         ("error=ENOSPC", Failure::Host(28)),
@@ -252,50 +192,11 @@ fn every_request_of_a_workload_fails_in_every_way() {
         ("torn", EIO),
     ];
     for (what, failure) in kinds {
-        let writes_only = what == "torn" || what.starts_with("short");
-        let number = |at: usize| {
-            let fits = |op: &Op| !writes_only || matches!(op, Op::Write { .. });
-            fits(&ops[at].0).then(|| ops[..=at].iter().filter(|(op, _)| fits(op)).count())
-        };
         for at in 0..ops.len() {
-            let Some(number) = number(at) else { continue };
-            let rule = format!("{}:nth={number}:{what}", if writes_only { "write" } else { "any" });
-            sweep(&ops, at, &rule, failure);
+            let Some(rule) = sweep::rule(&ops, at, what) else { continue };
+            let device = faulty(&[&rule]);
+            sweep::play(&device, &ops, at, &rule, failure);
+            assert_eq!(device.fired(), [1], "{rule}");
         }
-    }
-}
-
-/// Plays the workload with one rule, by which the request `fails` fails.
-fn sweep(ops: &[(Op, u8)], fails: usize, rule: &str, failure: Failure) {
-    let device = faulty(&[rule]);
-    let mut rig = Rig::new(&device);
-    let mut model = vec![0; BLOCKS as usize * BLOCK];
-    for (at, (op, seed)) in ops.iter().enumerate() {
-        let outcome = act(&mut rig, &model, *op, *seed);
-        if at != fails {
-            assert_eq!(outcome, Ok(()), "{rule}: request {at}, {op:?}");
-            apply(&mut model, *op, *seed);
-            continue;
-        }
-        assert_eq!(outcome, Err(failure), "{rule}: request {at}, {op:?}");
-        if let (Op::Write { range, .. }, true) = (op, rule.contains("short") || rule.contains("torn")) {
-            // Each sector is old or new; the first block is new if the write was short.
-            let mut new = model.clone();
-            apply(&mut new, *op, *seed);
-            let from = range.lba as usize * BLOCK;
-            let found = rig.read(range.lba, range.blocks as usize * BLOCK, range.blocks, Way::Carried).expect("a read");
-            for (sector, found) in found.chunks(512).enumerate() {
-                let at = from + sector * 512;
-                let is_new = *found == new[at..at + 512];
-                assert!(is_new || *found == model[at..at + 512], "{rule}: sector {sector} of {op:?}");
-                assert!(!rule.contains("short") || is_new == (sector < BLOCK / 512), "{rule}: sector {sector}");
-                model[at..at + 512].copy_from_slice(found);
-            }
-        }
-    }
-    assert_eq!((device.fired(), rig.queue.in_flight(), rig.pool.free()), (vec![1], 0, 300), "{rule}");
-    for lba in (0..BLOCKS).step_by(32) {
-        let found = rig.read(lba, 32 * BLOCK, 32, Way::Carried).expect("a read");
-        assert!(found == model[lba as usize * BLOCK..][..32 * BLOCK], "{rule}: at the end");
     }
 }

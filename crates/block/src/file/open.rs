@@ -14,7 +14,7 @@ use crate::identity::{self, Subject};
 use crate::limits::{BLOCK_BYTES, DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES};
 use crate::live_size::LiveSize;
 use crate::size::format_size;
-use crate::{Features, Info, OpenError};
+use crate::{CopyLimits, Features, Info, OpenError};
 
 pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, OpenError> {
     let create = look(path, options)?;
@@ -63,7 +63,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
             compare: true,
             verify: true,
             write_uncorrectable: false,
-            copy: true,
+            copy: Some(CopyLimits::most(block_bytes)),
         },
         identity,
     };

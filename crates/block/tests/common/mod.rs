@@ -2,12 +2,15 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test program has this file of its own and uses a part of it")]
 
+pub mod sweep;
+
 use std::time::Duration;
 
 use machine::region::Pool;
 use machine::ring::{Ring, RingKind, Wait};
 use proptest::prelude::*;
 use qpair_block::{Completion, Completions, Data, Device, Failure, Op, Queue, Range, Refused, Request, Returned};
+use wire::nvme::Status;
 
 /// Largest transfer that the tests make; some are unaligned and touch many slots.
 pub const MAX_BLOCKS: u64 = 40;
@@ -200,13 +203,16 @@ pub struct Model {
     bad: Vec<bool>,
     /// Writes vanish.
     forgets: bool,
+    /// It makes blocks unreadable.
+    pub uncorrectable: bool,
 }
 
 impl Model {
     pub fn new(device: &dyn Device, forgets: bool) -> Self {
         let info = device.info();
         let (bytes, bad) = (vec![0; info.bytes() as usize], vec![false; info.blocks as usize]);
-        Self { bytes, bad, block_bytes: info.block_bytes as usize, forgets }
+        let uncorrectable = info.features.write_uncorrectable;
+        Self { bytes, bad, block_bytes: info.block_bytes as usize, forgets, uncorrectable }
     }
 
     /// What a read of the range gives.
@@ -250,7 +256,7 @@ pub fn play(device: &dyn Device, model: &mut Model, history: &[Step]) {
             Step::Read { range, way } => {
                 let bytes = range.blocks as usize * block_bytes;
                 let found = rig.read(range.lba, bytes, range.blocks, possible(way));
-                assert!(found == model.read(range), "{step:?} reads something else");
+                assert!(named(found) == model.read(range), "{step:?} reads something else");
             }
             Step::Write { range, way, fua, seed } => {
                 let bytes = pattern(seed, range.blocks as usize * block_bytes);
@@ -275,14 +281,14 @@ pub fn play(device: &dyn Device, model: &mut Model, history: &[Step]) {
                     Way::Carried => rig.run(op, rig.carried(&bytes)).0,
                     Way::Lent | Way::Landed => rig.run(op, Data::Inline(&bytes)).0,
                 };
-                assert_eq!(found, model.readable(range).and(same), "{step:?}");
+                assert_eq!(named(found), model.readable(range).and(same), "{step:?}");
             }
             Step::Verify { range } => {
-                assert_eq!(rig.run(Op::Verify(range), Data::None).0, model.readable(range), "{step:?}");
+                assert_eq!(named(rig.run(Op::Verify(range), Data::None).0), model.readable(range), "{step:?}");
             }
             Step::WriteUncorrectable { range } => {
                 let (outcome, _) = rig.run(Op::WriteUncorrectable(range), Data::None);
-                if features.write_uncorrectable {
+                if model.uncorrectable {
                     model.mark(range, true);
                     assert_eq!(outcome, Ok(()));
                 } else {
@@ -307,7 +313,7 @@ pub fn play(device: &dyn Device, model: &mut Model, history: &[Step]) {
         let range = Range { lba, blocks: (most as u64).min(blocks - lba) };
         let bytes = range.blocks as usize * block_bytes;
         let found = rig.read(lba, bytes, range.blocks, Way::Carried);
-        assert!(found == model.read(range), "at the end: {range:?}");
+        assert!(named(found) == model.read(range), "at the end: {range:?}");
     }
 }
 
@@ -322,11 +328,20 @@ fn play_copy(rig: &mut Rig, model: &mut Model, to: u64, sources: &[Range], fua: 
     } else {
         sources.iter().try_for_each(|source| model.readable(*source))
     };
+    let outcome = named(outcome);
     assert_eq!(outcome, expected, "{sources:?} to {to}");
     if outcome.is_ok() {
         let bytes: Vec<u8> = sources.iter().flat_map(|source| model.part(*source).to_vec()).collect();
         model.write(range, &bytes);
     }
+}
+
+/// What a remote device says with a status, a device here says by a name.
+fn named<T>(found: Result<T, Failure>) -> Result<T, Failure> {
+    found.map_err(|failure| match failure {
+        Failure::Device(status) if status.same_code(Status::UNRECOVERED_READ_ERROR) => Failure::Unreadable,
+        failure => failure,
+    })
 }
 
 /// Bytes that differ from block to block and from seed to seed.

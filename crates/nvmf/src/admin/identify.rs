@@ -203,9 +203,10 @@ fn namespace(info: &Info, blocks: u64, used: u64) -> IdentifyNamespace {
     (id.npwg, id.npwa, id.npdg, id.npda, id.nows) =
         (preferred.into(), preferred.into(), preferred.into(), preferred.into(), preferred.into());
     atomics(info, &mut id);
-    if info.features.copy {
-        let most = copy::max_blocks(info);
-        (id.mssrl, id.mcl, id.msrc) = ((most as u16).into(), most.into(), copy::MSRC);
+    if let Some(limits) = copy::limits(info) {
+        // MSRC counts from 0.
+        id.mssrl = (limits.source_blocks as u16).into();
+        (id.mcl, id.msrc) = (limits.blocks.into(), (limits.sources - 1) as u8);
     }
     id.nsattr = if info.features.read_only { nsattr::WRITE_PROTECTED } else { 0 };
     id.nguid = info.identity.nguid;

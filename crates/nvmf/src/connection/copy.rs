@@ -1,23 +1,20 @@
 //! Copy: from the source ranges that a host sends to what a device is asked (NVM Command Set 1.0, Copy).
 
 use block::limits::{MAX_COPY_BYTES, MAX_COPY_SOURCES};
-use block::{Info, Range};
+use block::{CopyLimits, Info, Range};
 use wire::nvme::{CopySource, Status};
 
-/// Most source ranges of one command, as MSRC states it: 0's based.
-pub(crate) const MSRC: u8 = (MAX_COPY_SOURCES - 1) as u8;
 /// The one format of source ranges that is supported, and its bit in OCFS.
 pub(crate) const FORMAT: u8 = 0;
 pub(crate) const OCFS: u16 = 1 << FORMAT;
 
-const _: () = assert!(MAX_COPY_SOURCES <= wire::nvme::copy::MAX_SOURCES);
-
-/// Most blocks of one command (MCL), and so of one of its ranges (MSSRL).
-pub(crate) fn max_blocks(info: &Info) -> u32 {
-    MAX_COPY_BYTES / info.block_bytes
+/// What one command may copy: MSRC, MSSRL and MCL of the namespace.
+pub(crate) fn limits(info: &Info) -> Option<CopyLimits> {
+    info.features.copy.map(|limits| limits.and(CopyLimits::most(info.block_bytes)))
 }
 
-// MSSRL has 16 bits.
+// MSRC is 0's based and has 8 bits, MSSRL has 16.
+const _: () = assert!(MAX_COPY_SOURCES <= wire::nvme::copy::MAX_SOURCES);
 const _: () = assert!(MAX_COPY_BYTES / block::limits::BLOCK_BYTES[0] <= u16::MAX as u32);
 
 /// Puts the `count` sources at the front of a command's data into `out`; where they go, if they are copied to `to`.
@@ -30,8 +27,10 @@ pub(crate) fn sources(data: &[u8], count: u32, to: u64, info: &Info, out: &mut V
     let list = CopySource::list(data, count)?;
     out.extend(list.iter().map(|source| Range { lba: source.slba.get(), blocks: source.blocks().into() }));
     let blocks = out.iter().map(|source| source.blocks).sum();
-    // No range is longer than all of them.
-    if blocks > u64::from(max_blocks(info)) {
+    let fit = |limits: CopyLimits| {
+        blocks <= u64::from(limits.blocks) && out.iter().all(|source| source.blocks <= limits.source_blocks.into())
+    };
+    if !limits(info).is_some_and(fit) {
         return Err(Status::COMMAND_SIZE_LIMIT.with_dnr());
     }
     Ok(Range { lba: to, blocks })

@@ -100,7 +100,7 @@ pub(crate) fn decode(sqe: &Sqe, info: &Info, blocks: u64) -> Result<Decoded, Sta
             writable(info)?;
             Ok(Decoded { work: Work::Block(Op::WriteUncorrectable(range)), from_host: 0, to_host: 0 })
         }
-        opcode::COPY if features.copy => copy(sqe, info),
+        opcode::COPY if features.copy.is_some() => copy(sqe, info),
         opcode::RESERVATION_REGISTER | opcode::RESERVATION_ACQUIRE | opcode::RESERVATION_RELEASE => {
             let change = Change::of(sqe)?;
             Ok(Decoded { work: Work::Reserve(change), from_host: change.data_bytes(), to_host: 0 })
@@ -117,7 +117,7 @@ fn copy(sqe: &Sqe, info: &Info) -> Result<Decoded, Status> {
         return Err(Status::INVALID_FIELD.with_dnr());
     }
     let sources = sqe.copy_sources();
-    if sources > u32::from(copy::MSRC) + 1 {
+    if copy::limits(info).is_none_or(|limits| sources > u32::from(limits.sources)) {
         return Err(Status::COMMAND_SIZE_LIMIT.with_dnr());
     }
     let work = Work::Copy { to: sqe.slba(), sources, fua: sqe.fua() };

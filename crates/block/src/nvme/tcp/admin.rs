@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use wire::nvme::fabrics::{CATTR_DISABLE_SQ_FLOW_CONTROL, CNTLID_DYNAMIC};
 use wire::nvme::feature::{Event, QueueCounts, event_config, fid};
-use wire::nvme::identify::{oaes, sgls};
+use wire::nvme::identify::{csi, oaes, sgls};
 use wire::nvme::property::{CAP, CC, CSTS, VS};
-use wire::nvme::{ActiveNamespaces, Cap, Cc, ConnectData, ConnectResult, Csts, IdDescriptorList};
+use wire::nvme::{
+    ActiveNamespaces, Cap, Cc, ConnectData, ConnectResult, Csts, IdDescriptorList, NvmIdentifyController,
+};
 use wire::nvme::{IDENTIFY_BYTES, IdentifyController, IdentifyNamespace, LogRequest, NSID_ALL, Nqn, Sqe, Vs, cns, lid};
 use wire::tcp::host::{Host, HostConfig};
 use wire::tcp::limits::ADMIN_IN_CAPSULE_BYTES;
@@ -263,6 +265,21 @@ impl Admin {
         let mut list = zeroed::<IdDescriptorList>();
         self.identify(STEP, Sqe::identify(cns::NAMESPACE_DESCRIPTORS, nsid, 0, 0), list.as_mut_bytes())?;
         Ok(list)
+    }
+
+    /// Identify Controller of the NVM command set: sizes of commands without data. All zeros, which is "no limits",
+    /// where the controller does not know the question: it is one of version 2.0.
+    pub(super) fn identify_nvm_controller(&mut self) -> Result<Box<NvmIdentifyController>, AdminError> {
+        const STEP: &str = "Identify Controller (NVM command set)";
+        let mut id = zeroed::<NvmIdentifyController>();
+        if self.vs >= Vs::V2_0 {
+            let sqe = Sqe::identify(cns::COMMAND_SET_CONTROLLER, 0, csi::NVM, 0);
+            match self.identify(STEP, sqe, id.as_mut_bytes()) {
+                Err(error) if error.is_answer() => id.zero(),
+                result => result?,
+            }
+        }
+        Ok(id)
     }
 
     /// Tells the controller to shut down in good order, which writes its caches back, and waits for it.

@@ -74,7 +74,7 @@ impl Connection {
     pub(super) fn start(&mut self, held: Held, blocks: u64) -> Result<(), Completion> {
         let carried = held.buf.as_ref().map_or(0, |buf| buf.len());
         match self.namespace.plan(held.op, carried, blocks) {
-            Plan::Over(outcome) => Err(completion(held.tag, outcome, held.buf)),
+            Plan::Over(outcome) => Err(held.over(outcome)),
             Plan::Command { sqe, direction, ranges } => {
                 let slot = self.commands.host.submit(sqe, direction, self.pump.out.bytes());
                 let slot = slot.expect("fewer commands are in flight than there are slots");
@@ -169,12 +169,17 @@ impl Pending {
         self.op.is_some()
     }
 
-    /// How it failed: an Abort of ours is not the device's doing.
+    /// How it failed. An Abort of ours is not the device's doing; what has a name of its own goes by it.
     fn failure(&self, status: Status) -> Failure {
-        match status {
-            _ if !self.aborted || !status.same_code(Status::ABORT_REQUESTED) => Failure::Device(status),
-            _ if self.cancelled => Failure::Cancelled,
-            _ => Failure::TimedOut,
+        let is = |other| status.same_code(other);
+        match self.op {
+            _ if self.aborted && is(Status::ABORT_REQUESTED) && self.cancelled => Failure::Cancelled,
+            _ if self.aborted && is(Status::ABORT_REQUESTED) => Failure::TimedOut,
+            Some(Op::Compare(_)) if is(Status::COMPARE_FAILURE) => Failure::Miscompare,
+            Some(Op::Copy { .. }) if is(Status::OVERLAPPING_IO_RANGE) => Failure::Overlap,
+            // ONCS is of the controller: a command may be there, and not for this namespace.
+            Some(op) if is(Status::INVALID_OPCODE) && op.is_optional() => Failure::NotSupported,
+            _ => Failure::Device(status),
         }
     }
 }
@@ -183,6 +188,7 @@ impl Pending {
 struct Parked {
     key: u32,
     tag: Tag,
+    op: Op,
     outcome: Outcome,
 }
 
@@ -329,7 +335,7 @@ impl Commands {
             } else {
                 let parked = self.parked.iter().position(|parked| parked.key == key);
                 let parked = self.parked.swap_remove(parked.expect("a buffer belongs to a command"));
-                over.push(completion(parked.tag, parked.outcome, Some(buf)));
+                over.push(completion(parked.tag, parked.op, parked.outcome, Some(buf)));
             }
         }
     }
@@ -343,12 +349,12 @@ impl Commands {
             (false, _) => Err(self.pending[slot.index()].failure(status)),
         };
         let pending = &mut self.pending[slot.index()];
-        pending.op = None;
+        let op = pending.op.take().expect("the state machine completes what is in flight");
         self.live -= 1;
         if pending.lent {
-            self.parked.push(Parked { key: key(slot, pending.generation), tag: pending.tag, outcome });
+            self.parked.push(Parked { key: key(slot, pending.generation), tag: pending.tag, op, outcome });
         } else {
-            out.list.push(completion(pending.tag, outcome, pending.buf.take()));
+            out.list.push(completion(pending.tag, op, outcome, pending.buf.take()));
         }
     }
 
@@ -402,7 +408,9 @@ fn key(slot: Slot, generation: u16) -> u32 {
     u32::from(generation) << 16 | u32::from(slot.0)
 }
 
-pub(super) fn completion(tag: Tag, outcome: Outcome, buf: Option<Buf>) -> Completion {
+/// The end of a request. The list of a copy's sources is the queue's own: nobody gets it back.
+pub(super) fn completion(tag: Tag, op: Op, outcome: Outcome, buf: Option<Buf>) -> Completion {
+    let buf = buf.filter(|_| !matches!(op, Op::Copy { .. }));
     Completion { tag, outcome, data: buf.map_or(Returned::None, Returned::Carried) }
 }
 

@@ -5,14 +5,14 @@ use uuid::Uuid;
 use wire::nvme::identify::{oncs, vwc};
 use wire::nvme::namespace::{dlfeat, nsattr, nsfeat};
 use wire::nvme::nsid::Identifiers;
-use wire::nvme::{IdentifyController, IdentifyNamespace, Vs};
+use wire::nvme::{IdentifyController, IdentifyNamespace, NvmIdentifyController, Vs};
 
 use super::admin::Admin;
 use super::error::AdminError;
 use super::limits::{MAX_COMMAND_BLOCKS, MAX_TRANSFER_BYTES, NAMESPACES_LISTED};
 use super::namespace::Namespace;
 use super::uri::{self, Uri};
-use crate::{Features, Identity, Info, OpenError};
+use crate::{CopyLimits, Features, Identity, Info, OpenError};
 
 /// What is known of a namespace through one controller.
 #[derive(Clone)]
@@ -75,7 +75,9 @@ pub(super) fn look(admin: &mut Admin, uri: &Uri) -> Result<Found, Trouble> {
     let nsid = choose(admin, uri)?;
     let id = admin.identify_namespace(nsid)?;
     let ids = identifiers(admin, nsid, &id)?;
-    let namespace = describe(nsid, &controller, &id, admin.cap.mpsmin()).map_err(|why| Trouble::refused(uri, why))?;
+    let limits = admin.identify_nvm_controller()?;
+    let described = describe(nsid, &controller, &limits, &id, admin.cap.mpsmin());
+    let namespace = described.map_err(|why| Trouble::refused(uri, why))?;
     let info = Info {
         name: Uri { nsid: Some(nsid), ..uri.clone() }.to_string(),
         kind: "nvme-tcp",
@@ -88,14 +90,24 @@ pub(super) fn look(admin: &mut Admin, uri: &Uri) -> Result<Found, Trouble> {
             read_only: namespace.read_only,
             volatile_cache: controller.vwc & vwc::PRESENT != 0,
             lends: false,
-            zeros_after_deallocate: namespace.dataset_management && id.dlfeat & 0b111 == dlfeat::READ_ZEROS,
+            zeros_after_deallocate: namespace.deallocate > 0 && id.dlfeat & 0b111 == dlfeat::READ_ZEROS,
             thin: id.nsfeat & nsfeat::THIN != 0,
-            // Compare, verify, write uncorrectable and copy are not sent.
-            ..Features::default()
+            compare: namespace.compare,
+            verify: namespace.verify > 0,
+            write_uncorrectable: namespace.write_uncorrectable > 0,
+            copy: namespace.copy,
         },
         identity: identity(uri, nsid, &ids),
     };
     Ok(Found { info, namespace, oaes: controller.oaes.get() })
+}
+
+/// Leaves of the optional commands those that `other` has too.
+pub(super) fn narrow(features: &mut Features, other: &Features) {
+    features.compare &= other.compare;
+    features.verify &= other.verify;
+    features.write_uncorrectable &= other.write_uncorrectable;
+    features.copy = features.copy.zip(other.copy).map(|(one, other)| one.and(other));
 }
 
 /// Whether `found` is the namespace that the askers know as `info`, with at least `blocks` blocks.
@@ -172,6 +184,7 @@ fn identity(uri: &Uri, nsid: u32, ids: &Identifiers) -> Identity {
 fn describe(
     nsid: u32,
     controller: &IdentifyController,
+    limits: &NvmIdentifyController,
     id: &IdentifyNamespace,
     mpsmin: u8,
 ) -> Result<Namespace, String> {
@@ -191,6 +204,15 @@ fn describe(
     let largest = controller.max_transfer_bytes(mpsmin).unwrap_or(u64::MAX);
     let largest = largest.min(MAX_COMMAND_BLOCKS * u64::from(block_bytes)).min(u64::from(MAX_TRANSFER_BYTES));
     let can = |bit| controller.oncs.get() & bit != 0;
+    // A limit is a power of two of pages of 2^(12 + MPSMIN) bytes; 0 is none.
+    let without_data = |can: bool, exponent: u8| match (can, exponent) {
+        (false, _) => 0,
+        (true, 0) => MAX_COMMAND_BLOCKS,
+        (true, _) => {
+            let bytes = 1u64.checked_shl(12 + u32::from(mpsmin) + u32::from(exponent)).unwrap_or(u64::MAX);
+            (bytes / u64::from(block_bytes)).min(MAX_COMMAND_BLOCKS)
+        }
+    };
     Ok(Namespace {
         nsid,
         block_bytes,
@@ -198,12 +220,64 @@ fn describe(
         max_transfer_bytes: u32::try_from(largest).expect("bounded by a constant of 32 bits"),
         in_capsule_bytes: controller.in_capsule_bytes(),
         read_only: id.nsattr & nsattr::WRITE_PROTECTED != 0,
-        write_zeroes: can(oncs::WRITE_ZEROES),
-        dataset_management: can(oncs::DSM),
+        compare: can(oncs::COMPARE),
+        write_zeroes: without_data(can(oncs::WRITE_ZEROES), limits.wzsl),
+        verify: without_data(can(oncs::VERIFY), limits.vsl),
+        write_uncorrectable: without_data(can(oncs::WRITE_UNCORRECTABLE), limits.wusl),
+        deallocate: if can(oncs::DSM) { deallocation(limits) } else { 0 },
+        copy: if can(oncs::COPY) { copies(controller, id, block_bytes) } else { None },
     })
+}
+
+/// Most blocks that one range of Dataset Management deallocates.
+fn deallocation(limits: &NvmIdentifyController) -> u64 {
+    let stated = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+    u64::from(u32::MAX).min(stated(limits.dmrsl.get().into())).min(stated(limits.dmsl.get()))
+}
+
+/// What one Copy may copy. A controller has the command for all namespaces; limits of 0 mean that this one has not.
+fn copies(controller: &IdentifyController, id: &IdentifyNamespace, block_bytes: u32) -> Option<CopyLimits> {
+    const FORMAT_0: u16 = 1;
+    let stated =
+        CopyLimits { sources: u16::from(id.msrc) + 1, source_blocks: id.mssrl.get().into(), blocks: id.mcl.get() };
+    let possible = controller.ocfs.get() & FORMAT_0 != 0 && stated.source_blocks > 0 && stated.blocks > 0;
+    possible.then(|| stated.and(CopyLimits::most(block_bytes)))
 }
 
 /// The larger of NPWG and NPDG, where the namespace states them (NSFEAT bit 4); both count from 0.
 fn preferred_blocks(id: &IdentifyNamespace) -> u32 {
     if id.nsfeat & nsfeat::OPTIMAL_IO == 0 { 1 } else { u32::from(id.npwg.get().max(id.npdg.get())) + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::nvme::LbaFormat;
+    use zerocopy::FromZeros;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_pages_and_blocks() {
+        let mut controller = IdentifyController::new_zeroed();
+        let all = oncs::WRITE_ZEROES | oncs::VERIFY | oncs::WRITE_UNCORRECTABLE | oncs::DSM | oncs::COPY;
+        controller.oncs = all.into();
+        let mut id = IdentifyNamespace::new_zeroed();
+        id.nsze = 1000.into();
+        id.lbaf[0] = LbaFormat::of_bytes(512);
+        let mut limits = NvmIdentifyController::new_zeroed();
+        let describe = |limits: &NvmIdentifyController, mpsmin| {
+            let found = describe(1, &controller, limits, &id, mpsmin).expect("a namespace");
+            (found.verify, found.write_zeroes, found.write_uncorrectable, found.deallocate)
+        };
+        let (most, ranges) = (MAX_COMMAND_BLOCKS, u64::from(u32::MAX));
+        assert_eq!(describe(&limits, 0), (most, most, most, ranges), "0 is no limit");
+        (limits.vsl, limits.wzsl, limits.wusl) = (1, 5, 200);
+        (limits.dmrsl, limits.dmsl) = (300.into(), 200.into());
+        assert_eq!(describe(&limits, 0), (16, 256, most, 200));
+        assert_eq!(describe(&limits, 1), (32, 512, most, 200), "pages of 8 KiB");
+        controller.oncs = 0.into();
+        let none = super::describe(1, &controller, &limits, &id, 0).expect("a namespace");
+        assert_eq!((none.verify, none.write_zeroes, none.write_uncorrectable, none.deallocate), (0, 0, 0, 0));
+        assert!(!none.compare && none.copy.is_none());
+    }
 }

@@ -13,12 +13,13 @@
 //! Whatever the caller chose, a request is sent `MAX_SENDS` times at most: it may be the reason why connections break.
 //! Requests that had not been sent are not part of this: they wait for the next connection in any case.
 //!
-//! **What is idempotent.** Reads and flushes are. Writes, write zeroes and deallocations are as long as nobody changes
-//! the same blocks between the first and the second time, for the second time would undo that change. Of this host's
-//! own requests, only one that was in flight together with the first can be such a change: one that came later comes
-//! after the second time as well, because the asker has no completion before. So a request that changes blocks is not
-//! sent again if it overlaps another such request that is not over. Three things cannot be seen from here, and who
-//! relies on them chooses `none`:
+//! **What is idempotent.** What changes nothing is: reads, compares, verifies, flushes. What changes blocks - writes,
+//! write zeroes, deallocations, write uncorrectables, copies - is as long as nobody changes the same blocks between the
+//! first and the second time, for the second time would undo that change. Of this host's own requests, only one that
+//! was in flight together with the first can be such a change: one that came later comes after the second time as well,
+//! because the asker has no completion before. So a request that changes blocks is not sent again if it overlaps
+//! another such request that is not over. (The sources of a copy do not count: with a change of them that was in flight
+//! too, the copy may have either.) Three things cannot be seen from here, and who relies on them chooses `none`:
 //!
 //! * an overlapping write that was in flight together with the first and had ended before the connection broke: a
 //!   reader may have seen the first, then the other, and sees the first again. NVMe does not order writes that are in
@@ -41,8 +42,9 @@
 use machine::region::Buf;
 use wire::nvme::Status;
 
+use super::connection::completion;
 use super::limits::MAX_SENDS;
-use crate::{Failure, Op, Tag};
+use crate::{Completion, Failure, Op, Outcome, Tag};
 
 /// What is sent again when a connection broke: see [the module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +83,11 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// Its end.
+    pub(super) fn over(self, outcome: Outcome) -> Completion {
+        completion(self.tag, self.op, outcome, self.buf)
+    }
+
     /// How it ends when no target will be there for it.
     pub(super) fn unreachable(&self) -> Failure {
         match (self.cancelled, self.sends) {
@@ -94,8 +101,10 @@ impl Held {
 /// Changes blocks: may not be repeated when something else changed them in between.
 fn changes(op: &Op) -> Option<(u64, u64)> {
     match op {
-        Op::Read(_) | Op::Flush => None,
-        _ => op.range().map(|range| (range.lba, range.lba + range.blocks)),
+        Op::Read(_) | Op::Flush | Op::Compare(_) | Op::Verify(_) => None,
+        Op::Write { .. } | Op::WriteZeroes { .. } | Op::Deallocate(_) | Op::WriteUncorrectable(_) | Op::Copy { .. } => {
+            op.range().map(|range| (range.lba, range.lba + range.blocks))
+        }
     }
 }
 

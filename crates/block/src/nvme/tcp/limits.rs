@@ -17,6 +17,11 @@ pub const MAX_TRANSFER_BYTES: u32 = 1 << 20;
 /// Most logical blocks of one command: NLB has 16 bits, 0's based.
 pub const MAX_COMMAND_BLOCKS: u64 = 1 << 16;
 
+/// Copies in flight per queue: each has a list of its sources.
+pub const MAX_COPIES: usize = 8;
+/// Bytes of such a list.
+pub const COPY_LIST_BYTES: usize = crate::limits::MAX_COPY_SOURCES * size_of::<wire::nvme::CopySource>();
+
 /// Keep-alive timeout unless the address says otherwise: what Linux uses.
 pub const DEFAULT_KATO: Duration = Duration::from_secs(5);
 /// Longest keep-alive timeout.

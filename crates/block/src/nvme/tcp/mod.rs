@@ -44,6 +44,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use machine::region::Pool;
 use machine::ring::Ring;
 use tracing::warn;
 use wire::nvme::{Cqe, Nqn, Sqe};
@@ -51,7 +52,7 @@ use wire::nvme::{Cqe, Nqn, Sqe};
 use self::admin::Admin;
 use self::association::{Association, Common};
 use self::describe::{Found, Trouble};
-use self::limits::{ADMIN_TIMEOUT, MAX_IO_QUEUES, MAX_PATHS};
+use self::limits::{ADMIN_TIMEOUT, COPY_LIST_BYTES, MAX_COPIES, MAX_IO_QUEUES, MAX_PATHS};
 use self::namespace::Namespace;
 use self::queue::TcpQueue;
 use crate::size::format_size;
@@ -127,6 +128,9 @@ impl TcpDevice {
         info.name = Uri { nsid: Some(namespace.nsid), ..name }.to_string();
         let largest = connected().map(|controller| controller.found.info.max_transfer_bytes).min();
         info.max_transfer_bytes = largest.expect("one is connected");
+        for other in connected().map(|controller| &controller.found.info.features) {
+            describe::narrow(&mut info.features, other);
+        }
         let depth = connected().map(|controller| controller.depth).min().expect("one is connected");
         let common = Common::new(connected().map(|c| c.found.info.blocks).max().expect("one is connected"));
         let retry = ways[0].0.retry;
@@ -274,8 +278,9 @@ impl Device for TcpDevice {
                 }
             }
         }
+        let lists = Pool::anonymous(COPY_LIST_BYTES, MAX_COPIES)?;
         let owner = ring.owner();
-        let mut queue = TcpQueue::new(Arc::clone(&self.paths), seats, self.namespace, self.depth, owner);
+        let mut queue = TcpQueue::new(Arc::clone(&self.paths), seats, self.namespace, self.depth, owner, lists);
         queue.connect_all().map_err(AdminError::into_io)?;
         queue.look(ring);
         Ok(Box::new(queue))

@@ -21,8 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use machine::reactor::Arm;
+use machine::region::{Buf, Pool};
 use machine::ring::{Owner, Ready, Ring};
 use tracing::warn;
+use wire::nvme::CopySource;
+use zerocopy::IntoBytes;
 
 use super::association::{PathState, Seat};
 use super::connection::{Connection, completion};
@@ -31,8 +34,9 @@ use super::fate::{Held, Retry, fates};
 use super::keeper::Ask;
 use super::namespace::{Namespace, Plan};
 use super::{Paths, association::Path};
+use crate::admit::admit;
 use crate::pump::{Pump, Scratch};
-use crate::{Completion, Completions, Data, Failure, Op, Queue, Refused, Request, Tag};
+use crate::{Completion, Completions, Data, Failure, Op, Queue, Range, Refused, Request, Tag};
 
 /// An I/O queue of a namespace on a target.
 pub(super) struct TcpQueue {
@@ -56,6 +60,8 @@ pub(super) struct TcpQueue {
     held: VecDeque<Held>,
     /// Completions that no poll has fetched yet.
     over: Vec<Completion>,
+    /// For the sources of copies.
+    lists: Pool,
 }
 
 /// A queue's way along one path.
@@ -82,6 +88,7 @@ impl TcpQueue {
         namespace: Namespace,
         depth: u16,
         owner: Owner,
+        lists: Pool,
     ) -> Self {
         let depth = usize::from(depth);
         let lane =
@@ -100,6 +107,7 @@ impl TcpQueue {
             active: None,
             held: VecDeque::with_capacity(depth),
             over: Vec::with_capacity(depth),
+            lists,
         }
     }
 
@@ -173,7 +181,7 @@ impl TcpQueue {
         if !self.held.is_empty() && self.is_gone() {
             while let Some(held) = self.held.pop_front() {
                 let failure = held.unreachable();
-                self.over.push(completion(held.tag, Err(failure), held.buf));
+                self.over.push(held.over(Err(failure)));
             }
         }
     }
@@ -236,7 +244,7 @@ impl TcpQueue {
                 None => self.held.push_back(held),
                 Some(failure) => {
                     failed += 1;
-                    self.over.push(completion(held.tag, Err(failure), held.buf));
+                    self.over.push(held.over(Err(failure)));
                 }
             }
         }
@@ -307,9 +315,10 @@ impl TcpQueue {
         }
         let carried = held.buf.as_ref().map_or(0, |buf| buf.len());
         match self.namespace.plan(held.op, carried, blocks) {
-            Plan::Over(outcome) => self.over.push(completion(held.tag, outcome, held.buf)),
+            Plan::Over(outcome) => self.over.push(held.over(outcome)),
             Plan::Command { .. } if self.is_gone() => {
-                self.over.push(completion(held.tag, Err(held.unreachable()), held.buf));
+                let failure = held.unreachable();
+                self.over.push(held.over(Err(failure)));
             }
             Plan::Command { .. } => self.held.push_back(held),
         }
@@ -321,20 +330,23 @@ impl Queue for TcpQueue {
         if self.taken >= self.depth {
             return Err(Refused(request));
         }
+        let blocks = self.paths.common.blocks.load(Relaxed);
+        // As all paths have it. What a single one cannot do now, its plan says.
+        let admitted = admit(&self.path(0).info, blocks, &request);
         let Request { tag, op, data } = request;
-        let (buf, fits) = match (data, op) {
-            (Data::Carried(buf), Op::Read(_) | Op::Write { .. }) => (Some(buf), true),
-            (Data::Carried(buf), _) => (Some(buf), false),
-            (Data::None, Op::Flush | Op::WriteZeroes { .. } | Op::Deallocate(_)) => (None, true),
-            // The device does not lend: these are not for it.
-            (Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_), _) => (None, false),
+        let buf = match data {
+            Data::Sources(sources) if admitted.is_ok() => match list(&self.lists, sources) {
+                Some(list) => Some(list),
+                None => return Err(Refused(Request { tag, op, data })),
+            },
+            Data::Carried(buf) => Some(buf),
+            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_) => None,
         };
         self.taken += 1;
         self.order += 1;
-        if fits {
-            self.take(Held { order: self.order, tag, op, buf, sends: 0, cancelled: false });
-        } else {
-            self.over.push(completion(tag, Err(refusal(op)), buf));
+        match admitted {
+            Ok(()) => self.take(Held { order: self.order, tag, op, buf, sends: 0, cancelled: false }),
+            Err(failure) => self.over.push(completion(tag, op, Err(failure), buf)),
         }
         Ok(())
     }
@@ -369,7 +381,7 @@ impl Queue for TcpQueue {
     fn cancel(&mut self, _ring: &mut Ring, tag: Tag) {
         if let Some(at) = self.held.iter().position(|held| held.tag == tag) {
             let held = self.held.remove(at).expect("it was found there");
-            self.over.push(completion(tag, Err(Failure::Cancelled), held.buf));
+            self.over.push(held.over(Err(Failure::Cancelled)));
             return;
         }
         for at in 0..self.lanes.len() {
@@ -418,10 +430,13 @@ impl Drop for TcpQueue {
     }
 }
 
-/// Why a request is not for a target: it is one that is never sent, or its data does not fit.
-fn refusal(op: Op) -> Failure {
-    match op {
-        Op::Compare(_) | Op::Verify(_) | Op::WriteUncorrectable(_) | Op::Copy { .. } => Failure::NotSupported,
-        _ => Failure::BadTransfer,
+/// The sources of a copy as they are sent, if there is a buffer for them.
+fn list(lists: &Pool, sources: &[Range]) -> Option<Buf> {
+    const BYTES: usize = size_of::<CopySource>();
+    let mut list = lists.take()?;
+    list.set_len(sources.len() * BYTES);
+    for (place, source) in list.chunks_exact_mut(BYTES).zip(sources) {
+        place.copy_from_slice(CopySource::new(source.lba, source.blocks as u32).as_bytes());
     }
+    Some(list)
 }

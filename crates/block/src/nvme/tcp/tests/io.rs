@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use machine::reactor::Arm;
 use machine::ring::Wait;
+use wire::nvme::Status;
 use wire::nvme::identify::oncs;
 
-use super::target::{Config, Target};
+use super::target::{Config, Fault, Target};
 use super::{PATIENCE, Rig, carried, pattern};
 use crate::nvme::tcp::Uri;
-use crate::{Data, Device, Failure, Op, Range, Request};
+use crate::nvme::tcp::limits::MAX_COPIES;
+use crate::{CopyLimits, Data, Device, Failure, Op, Range, Request};
 
 fn range(lba: u64, blocks: u64) -> Range {
     Range { lba, blocks }
@@ -117,6 +119,72 @@ fn what_cannot_be_fails_without_the_target() {
         assert_eq!(rig.finish()[0].outcome, Err(Failure::BadTransfer));
     }
     assert_eq!(target.seen().io_commands.load(SeqCst), before);
+}
+
+/// A controller that has all optional commands, and a namespace that can be copied on.
+fn able() -> Config {
+    Config {
+        controller: |id| {
+            let commands = oncs::COMPARE | oncs::VERIFY | oncs::WRITE_UNCORRECTABLE | oncs::WRITE_ZEROES | oncs::COPY;
+            (id.oncs, id.ocfs) = (commands.into(), 1.into());
+        },
+        namespace: |id| (id.mssrl, id.mcl, id.msrc) = (16.into(), 20.into(), 1),
+        ..Config::default()
+    }
+}
+
+#[test]
+fn a_status_that_has_a_name_goes_by_it() {
+    let one = range(0, 1);
+    let copy = Op::Copy { range: one, fua: false };
+    for (status, op, failure) in [
+        (Status::COMPARE_FAILURE, Op::Compare(one), Failure::Miscompare),
+        (Status::INVALID_OPCODE.with_dnr(), Op::Compare(one), Failure::NotSupported),
+        (Status::INVALID_OPCODE.with_dnr(), Op::Verify(one), Failure::NotSupported),
+        (Status::INVALID_OPCODE, Op::WriteUncorrectable(one), Failure::NotSupported),
+        (Status::INVALID_OPCODE, copy, Failure::NotSupported),
+        (Status::OVERLAPPING_IO_RANGE.with_dnr(), copy, Failure::Overlap),
+        (Status::COMPARE_FAILURE, Op::Read(one), Failure::Device(Status::COMPARE_FAILURE)),
+        (Status::INVALID_OPCODE, Op::Read(one), Failure::Device(Status::INVALID_OPCODE)),
+    ] {
+        let target = Target::start(Config { fault: Fault::Answer(status), ..able() });
+        let mut rig = Rig::new(target.uri());
+        assert_eq!(rig.one(op, &[]).0, Err(failure), "{status} to {op:?}");
+        assert_eq!(target.seen().io_commands.load(SeqCst), 1, "{op:?} was sent");
+    }
+}
+
+#[test]
+fn copies_keep_within_what_the_namespace_states() {
+    let target = Target::start(Config { fault: Fault::Answer(Status::SUCCESS), ..able() });
+    let mut rig = Rig::new(target.uri());
+    assert_eq!(rig.device.info().features.copy, Some(CopyLimits { sources: 2, source_blocks: 16, blocks: 20 }));
+    let mut copy = |blocks, sources: &[Range]| {
+        let op = Op::Copy { range: range(0, blocks), fua: false };
+        let request = Request { tag: 1, op, data: Data::Sources(sources) };
+        assert!(rig.queue.submit(&mut rig.ring, request).is_ok());
+        rig.finish()[0].outcome
+    };
+    assert_eq!(copy(20, &[range(100, 16), range(200, 4)]), Ok(()));
+    assert_eq!(copy(17, &[range(100, 17)]), Err(Failure::BadTransfer));
+    assert_eq!(copy(3, &[range(100, 1), range(200, 1), range(300, 1)]), Err(Failure::BadTransfer));
+    assert_eq!(copy(21, &[range(100, 16), range(200, 5)]), Err(Failure::BadTransfer));
+    assert_eq!(copy(2, &[range(1, 2)]), Err(Failure::Overlap));
+    assert_eq!(target.seen().io_commands.load(SeqCst), 1, "the others were not sent");
+}
+
+/// As many lists of sources as there are; then the queue is full for copies, until one is over.
+#[test]
+fn copies_in_flight_are_bounded() {
+    let target = Target::start(Config { fault: Fault::Silent, ..able() });
+    let mut rig = Rig::new(target.uri());
+    let source = [range(100, 1)];
+    let copies = (0..20u64).filter(|&at| {
+        let op = Op::Copy { range: range(at, 1), fua: false };
+        rig.queue.submit(&mut rig.ring, Request { tag: at, op, data: Data::Sources(&source) }).is_ok()
+    });
+    assert_eq!(copies.count(), MAX_COPIES);
+    assert!(rig.submit(30, Op::Read(range(0, 1))), "there is room for others");
 }
 
 #[test]

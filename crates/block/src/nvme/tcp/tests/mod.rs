@@ -46,11 +46,16 @@ impl Rig {
     /// Submits with a buffer that starts with `bytes`.
     fn submit_bytes(&mut self, tag: Tag, op: Op, bytes: &[u8]) -> bool {
         let data = match op {
-            Op::Read(range) | Op::Write { range, .. } => {
+            Op::Read(range) | Op::Write { range, .. } | Op::Compare(range) => {
                 let mut buf = self.pool.take().expect("enough buffers");
                 buf.set_len(range.blocks as usize * self.device.info().block_bytes as usize);
                 buf[..bytes.len()].copy_from_slice(bytes);
                 Data::Carried(buf)
+            }
+            Op::Copy { range, .. } => {
+                let source = [Range { lba: range.lba + range.blocks, ..range }];
+                let data = Data::Sources(&source);
+                return self.queue.submit(&mut self.ring, Request { tag, op, data }).is_ok();
             }
             _ => Data::None,
         };

@@ -16,6 +16,7 @@ use crate::limits::{HANDED_OVER, ORDERS, RULINGS};
 use crate::reservation::desk::Ruling;
 use crate::reservation::keeper::Keeper;
 use crate::shard::acceptor::Acceptor;
+use crate::shard::memory::Memory;
 use crate::shard::{Inlets, Shard};
 use crate::stats::ReactorStats;
 use crate::target::Target;
@@ -220,7 +221,8 @@ fn spawn(
             listen
         });
         let inlets = Inlets { reactor: number, streams: inbox, orders: shard_orders, rulings: shard_rulings };
-        pollers.push(Box::new(Shard::new(target, ring, inlets, stats)?));
+        let memory = Memory::new(ring)?;
+        pollers.push(Box::new(Shard::new(target, ring, inlets, stats, memory)));
         let _ = report.send(Reach { streams, orders, rulings, listen });
         Ok(pollers)
     });

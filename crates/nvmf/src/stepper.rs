@@ -2,10 +2,11 @@
 //! want the same to happen every time; hosts are served by [`crate::Server`].
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use machine::clock::Fine;
+use machine::os::connected_sockets;
 use machine::reactor::{Context, Poller, Sender, mailbox};
 use machine::ring::{Ring, Wait};
 
@@ -13,6 +14,7 @@ use crate::connection::command::{Stage, Stages};
 use crate::layout::{Layout, Subsystem};
 use crate::limits::{HANDED_OVER, ORDERS, RULINGS};
 use crate::reservation::keeper::Keeper;
+use crate::shard::memory::Memory;
 use crate::shard::{Inlets, Shard};
 use crate::target::Target;
 
@@ -23,7 +25,6 @@ pub struct Stepper {
     target: Arc<Target>,
     keeper: Keeper,
     inbox: Sender<TcpStream>,
-    listener: TcpListener,
 }
 
 impl Stepper {
@@ -32,22 +33,40 @@ impl Stepper {
     /// # Errors
     /// A layout that cannot be served, no file descriptors, no memory, or what a device says when its queue is opened.
     pub fn new(subsystems: Vec<Subsystem>) -> io::Result<Self> {
+        let mut ring = Ring::new()?;
+        let memory = Memory::new(&mut ring)?;
+        Self::serve(subsystems, ring, memory)
+    }
+
+    /// Another target in place of this one, which is over and has no connections. The new one knows nothing of it; only
+    /// the memory is the same, and what the operating system gave, which take long to get.
+    ///
+    /// # Errors
+    /// As [`Stepper::new`].
+    ///
+    /// # Panics
+    /// If there are connections.
+    pub fn renew(self, subsystems: Vec<Subsystem>) -> io::Result<Self> {
+        let Self { mut ring, shard, .. } = self;
+        let memory = shard.retire(&mut ring);
+        Self::serve(subsystems, ring, memory)
+    }
+
+    fn serve(subsystems: Vec<Subsystem>, mut ring: Ring, memory: Memory) -> io::Result<Self> {
         let layout = Layout { subsystems, ..Layout::default() };
         layout.check().map_err(io::Error::other)?;
         let (target, events) = Target::new();
         let plan = Arc::new(target.plan().next(&layout));
-        let mut ring = Ring::new()?;
         let (inbox, received) = mailbox(HANDED_OVER, ring.waker());
         let (_, orders) = mailbox(ORDERS, ring.waker());
         let (rulings, ruled) = mailbox(RULINGS, ring.waker());
         target.reservations.open(&plan).map_err(io::Error::other)?;
         let keeper = Keeper::new(target.clone(), events, vec![rulings]);
         let inlets = Inlets { reactor: 0, streams: received, orders, rulings: ruled };
-        let mut shard = Shard::new(target.clone(), &mut ring, inlets, Arc::default())?;
+        let mut shard = Shard::new(target.clone(), &mut ring, inlets, Arc::default(), memory);
         shard.serve(&mut ring, plan.clone()).map_err(|unopened| unopened.error)?;
         target.install(plan);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        Ok(Self { ring, shard, target, keeper, inbox, listener })
+        Ok(Self { ring, shard, target, keeper, inbox })
     }
 
     /// The target.
@@ -61,8 +80,7 @@ impl Stepper {
     /// # Errors
     /// Of the sockets; `WouldBlock` if more connections wait than one pass takes over.
     pub fn connect(&mut self) -> io::Result<TcpStream> {
-        let host = TcpStream::connect(self.listener.local_addr()?)?;
-        let (target, _) = self.listener.accept()?;
+        let (host, target) = connected_sockets()?;
         self.inbox.send(target).map_err(|_| io::ErrorKind::WouldBlock)?;
         Ok(host)
     }

@@ -17,9 +17,9 @@ use std::time::Duration;
 
 pub(crate) use system::{CANCELLED, deallocate, largest_socket_buffers, read_exact_at, unpin, write_all_at, zero};
 pub use system::{
-    Guard, Ward, allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, direct_alignment,
-    end_with_guard, file_key, files, get_xattr, is_block_device, is_ward, on_signal, open_data, pin_to, punches_holes,
-    rss_bytes, runtime_dir, set_xattr, started, thread_usage, total_memory, usage, ward_ready,
+    Guard, Ward, allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, connected_sockets,
+    direct_alignment, end_with_guard, file_key, files, get_xattr, is_block_device, is_ward, on_signal, open_data,
+    pin_to, punches_holes, rss_bytes, runtime_dir, set_xattr, started, thread_usage, total_memory, usage, ward_ready,
 };
 
 /// What a process or a thread has used so far. All zero where the system does not say.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::windows::fs::FileExt;
 use std::path::Path;
 
@@ -26,6 +27,16 @@ pub fn pin_to(_cpu: usize) -> io::Result<()> {
 /// Nothing is pinned.
 pub(crate) fn unpin() -> io::Result<()> {
     Ok(())
+}
+
+/// Two sockets that are connected to each other, over loopback.
+///
+/// # Errors
+/// Those of the sockets.
+pub fn connected_sockets() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let one = TcpStream::connect(listener.local_addr()?)?;
+    Ok((one, listener.accept()?.0))
 }
 
 /// The cores that the process may use.

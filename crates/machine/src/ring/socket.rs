@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
@@ -12,6 +12,9 @@ use super::interest::{Interests, State};
 use crate::limits::{KEEPALIVE_IDLE, LISTEN_BACKLOG, MAX_IOVECS, SOCKET_BUFFER_BYTES};
 use crate::os;
 use crate::reactor::Arm;
+
+/// The address of a socket that has none.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A connected TCP socket that belongs to one ring for life. Dropping it closes the connection.
 pub struct Socket {
@@ -25,11 +28,17 @@ pub struct Socket {
 impl Socket {
     pub(super) fn new(stream: TcpStream, owner: Owner, key: u32, interests: &Rc<Interests>) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        ask_for_buffers(&SockRef::from(&stream));
-        // A peer that is gone without a word is found out by the operating system, if by nobody else.
-        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
-        let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+        let socket = SockRef::from(&stream);
+        ask_for_buffers(&socket);
+        let (peer, local) = if socket.local_addr()?.is_unix() {
+            // Of `os::connected_sockets`.
+            (NOWHERE, NOWHERE)
+        } else {
+            stream.set_nodelay(true)?;
+            // A peer that is gone without a word is found out by the operating system, if by nobody else.
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
+            (stream.peer_addr()?, stream.local_addr()?)
+        };
         let mut stream = mio::net::TcpStream::from_std(stream);
         let state = interests.register(&mut stream, owner, key)?;
         Ok(Self { stream, state, interests: Rc::clone(interests), peer, local })

@@ -34,6 +34,7 @@ on_both! {
     the_end_of_a_stream_is_seen_although_its_only_event_came_with_data,
     after_the_last_send_the_peer_sees_the_end_and_may_still_answer,
     room_to_send_is_signalled_after_a_send_that_would_block,
+    sockets_without_a_network_are_as_good,
     readiness_of_a_dropped_socket_does_not_reach_its_successor,
     a_listener_accepts_and_says_what_is_wrong,
     wakers_end_a_wait_and_cost_nothing_while_awake,
@@ -195,6 +196,23 @@ fn room_to_send_is_signalled_after_a_send_that_would_block(kind: RingKind) {
     while !wait_ready(&mut ring, owner).iter().any(|ready| ready.writable) {}
     assert!(socket.try_send(&[IoSlice::new(b"more")]).expect("fine").is_some());
     reader.join().expect("no panic");
+}
+
+fn sockets_without_a_network_are_as_good(kind: RingKind) {
+    let mut ring = Ring::of(kind).expect("descriptors");
+    let owner = ring.owner();
+    let (mut host, target) = crate::os::connected_sockets().expect("descriptors");
+    let socket = ring.socket(target, owner, 7).expect("a socket");
+    assert_eq!((socket.peer_addr().port(), socket.local_addr().port()), (0, 0));
+    assert_eq!(recv(&socket, 100).expect("open"), None);
+    host.write_all(b"question").expect("open");
+    wait_readable(&mut ring, owner);
+    assert_eq!(recv(&socket, 100).expect("open").as_deref(), Some(&b"question"[..]));
+    assert_eq!(socket.try_send(&[IoSlice::new(b"answer")]).expect("open"), Some(6));
+    drop(socket);
+    let mut answer = String::new();
+    host.read_to_string(&mut answer).expect("closed after all was sent");
+    assert_eq!(answer, "answer");
 }
 
 fn readiness_of_a_dropped_socket_does_not_reach_its_successor(kind: RingKind) {

@@ -119,14 +119,8 @@ pub(crate) enum Wait {
 
 impl Engine {
     /// An engine without namespaces: they come with a plan.
-    ///
-    /// # Errors
-    /// There is no memory for the buffers.
-    pub(crate) fn new(target: Arc<Target>, reactor: usize, ring: &mut Ring, stats: Recorder) -> std::io::Result<Self> {
-        let small = Pool::anonymous(SMALL_BUFFER.0, SMALL_BUFFER.1)?;
-        // The small ones only: registered memory is resident, and of a limited amount.
-        ring.register_pool(&small);
-        Ok(Self {
+    pub(crate) fn new(target: Arc<Target>, reactor: usize, stats: Recorder, (small, large): (Pool, Pool)) -> Self {
+        Self {
             target,
             reactor,
             namespaces: Vec::new(),
@@ -138,8 +132,14 @@ impl Engine {
             stats,
             sources: Vec::with_capacity(MAX_COPY_SOURCES),
             small,
-            large: Pool::anonymous(LARGE_BUFFER.0, LARGE_BUFFER.1)?,
-        })
+            large,
+        }
+    }
+
+    /// Gives the buffers back. No command may have one.
+    pub(super) fn retire(mut self, ring: &mut Ring) -> (Pool, Pool) {
+        self.close(ring, |_| true);
+        (self.small, self.large)
     }
 
     /// Opens a queue into each device of `plan` that has none here yet. Commands do not reach it before

@@ -9,6 +9,7 @@
 
 pub(crate) mod acceptor;
 pub(crate) mod engine;
+pub(crate) mod memory;
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::reservation::desk::{Event, Fence, Ruling};
 use crate::stats::{ReactorStats, Recorder};
 use crate::target::{Counters, Target};
 use engine::{Engine, Owner, Pass};
+use memory::Memory;
 
 /// The place of a connection on its reactor.
 struct Entry {
@@ -104,17 +106,16 @@ pub(crate) struct Shard {
 
 impl Shard {
     /// The part of `target` on the reactor that owns `ring`.
-    ///
-    /// # Errors
-    /// There is no memory for the buffers.
     pub(crate) fn new(
         target: Arc<Target>,
         ring: &mut Ring,
         inlets: Inlets,
         stats: Arc<ReactorStats>,
-    ) -> std::io::Result<Self> {
-        Ok(Self {
-            engine: Engine::new(target, inlets.reactor, ring, Recorder::new(stats))?,
+        memory: Memory,
+    ) -> Self {
+        let Memory { small, large, scratch } = memory;
+        Self {
+            engine: Engine::new(target, inlets.reactor, Recorder::new(stats), (small, large)),
             inbox: inlets.streams,
             orders: inlets.orders,
             rulings: inlets.rulings,
@@ -126,14 +127,23 @@ impl Shard {
             hot: Vec::new(),
             dirty: Vec::new(),
             lingering: Vec::new(),
-            scratch: Scratch::new(),
+            scratch,
             completions: Completions::default(),
             ready: Vec::new(),
             ticked: Coarse::from_millis(0),
             alerts: 0,
             reported: Coarse::from_millis(0),
             log: LogLimit::default(),
-        })
+        }
+    }
+
+    /// Ends a part of a target that has no connections any more.
+    pub(crate) fn retire(self, ring: &mut Ring) -> Memory {
+        assert_eq!(self.open_connections(), 0, "connections have commands that have buffers");
+        let (small, large) = self.engine.retire(ring);
+        drop(self.lingering);
+        ring.release(self.owner);
+        Memory { small, large, scratch: self.scratch }
     }
 
     pub(crate) fn engine(&self) -> &Engine {

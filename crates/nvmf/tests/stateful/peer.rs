@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use qpair_nvmf::limits::TRANSFER_BYTES;
 use wire::nvme::{Sqe, Status};
 use wire::tcp::digest::Digests;
 use wire::tcp::pdu::{C2hData, CapsuleResp, CommonHeader, R2t, flags, kind};
@@ -13,6 +14,10 @@ use crate::pdu;
 
 /// Most bytes that a host keeps for a target that does not take them.
 const OUTBOX_BYTES: usize = 1 << 20;
+/// Longest PDU that a target sends: a transfer, behind the longest header.
+const PDU_BYTES: usize = TRANSFER_BYTES as usize + 256;
+/// What a host receives at a time, and more than one PDU.
+pub const CHUNK_BYTES: usize = 2 * PDU_BYTES;
 /// Commands that a host has under way.
 const IN_FLIGHT: usize = 64;
 
@@ -53,6 +58,7 @@ struct Asked {
 pub struct Peer {
     stream: TcpStream,
     digests: Digests,
+    /// The front of a PDU.
     inbox: Vec<u8>,
     outbox: Vec<u8>,
     pub pending: BTreeMap<u16, Pending>,
@@ -72,9 +78,6 @@ pub struct Peer {
 impl Peer {
     pub fn open(stream: TcpStream, digests: u8) -> Self {
         stream.set_nonblocking(true).expect("a socket");
-        stream.set_nodelay(true).expect("a socket");
-        // Thousands of runs would leave their ports waiting.
-        socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("a socket");
         let mut peer = Self {
             stream,
             digests: Digests::from_bits(digests),
@@ -101,19 +104,25 @@ impl Peer {
             bytes[at / 8] ^= 1 << (at % 8);
             self.clean = false;
         }
+        self.put(&bytes);
+    }
+
+    /// Sends what the target takes now and keeps the rest.
+    fn put(&mut self, bytes: &[u8]) {
+        self.flush();
+        let sent = if self.outbox.is_empty() { (&self.stream).write(bytes).unwrap_or(0) } else { 0 };
+        let rest = &bytes[sent..];
         if self.outbox.len() < OUTBOX_BYTES {
-            self.outbox.extend_from_slice(&bytes);
+            self.outbox.extend_from_slice(rest);
         } else {
             // A PDU is missing in the stream.
             self.clean = false;
         }
-        self.flush();
     }
 
     pub fn garbage(&mut self, bytes: &[u8]) {
         self.clean = false;
-        self.outbox.extend_from_slice(bytes);
-        self.flush();
+        self.put(bytes);
     }
 
     pub fn flip_next(&mut self, at: u16) {
@@ -173,36 +182,34 @@ impl Peer {
         }
     }
 
-    /// Whether the target is still there; what has ended is added to `done`.
-    pub fn receive(&mut self, done: &mut Vec<Done>) -> bool {
+    /// Whether the target is still there; what has ended is added to `done`. Received by way of `chunk`.
+    pub fn receive(&mut self, chunk: &mut [u8], done: &mut Vec<Done>) -> bool {
         self.flush();
-        let mut chunk = [0; 16 << 10];
-        let mut open = true;
         while self.reading {
-            match self.stream.read(&mut chunk) {
-                Ok(0) => open = false,
-                Ok(count) => {
-                    self.inbox.extend_from_slice(&chunk[..count]);
-                    continue;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => open = false,
-            }
-            break;
-        }
-        while let Some(pdu) = self.next_pdu() {
-            if self.clean {
-                self.heard(&pdu, done);
+            let kept = self.inbox.len();
+            chunk[..kept].copy_from_slice(&self.inbox);
+            match self.stream.read(&mut chunk[kept..]) {
+                Ok(0) => return false,
+                Ok(count) => self.hear(&chunk[..kept + count], done),
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }
-        open
+        true
     }
 
-    fn next_pdu(&mut self) -> Option<Vec<u8>> {
-        let header = CommonHeader::read_from_prefix(&self.inbox).ok()?.0;
-        let plen = header.plen.get() as usize;
-        assert!(plen >= 8 && plen >= usize::from(header.hlen), "{header:?}");
-        (self.inbox.len() >= plen).then(|| self.inbox.drain(..plen).collect())
+    /// Hears all PDUs, and keeps the front of the next one.
+    fn hear(&mut self, mut bytes: &[u8], done: &mut Vec<Done>) {
+        while let Ok((header, _)) = CommonHeader::ref_from_prefix(bytes) {
+            let plen = header.plen.get() as usize;
+            assert!(plen >= 8 && plen >= usize::from(header.hlen) && plen <= PDU_BYTES, "{header:?}");
+            let Some((pdu, rest)) = bytes.split_at_checked(plen) else { break };
+            if self.clean {
+                self.heard(pdu, done);
+            }
+            bytes = rest;
+        }
+        self.inbox.clear();
+        self.inbox.extend_from_slice(bytes);
     }
 
     /// A PDU for a host that has done nothing wrong.
@@ -225,6 +232,7 @@ impl Peer {
                 let pending = self.pending.get_mut(&cid).expect("data for a command");
                 let (start, len) = (usize::from(header.ch.pdo), header.datal.get() as usize);
                 assert_eq!(header.datao.get() as usize, pending.received.len(), "data comes in order");
+                pending.received.reserve_exact(pending.bytes as usize - pending.received.len());
                 pending.received.extend_from_slice(&pdu[start..start + len]);
                 assert!(pending.received.len() <= pending.bytes as usize, "no more than was asked for");
                 if header.ch.flags & flags::SUCCESS != 0 {

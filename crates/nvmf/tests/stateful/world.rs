@@ -1,17 +1,20 @@
 //! A target, up to four connections, and what must be true whatever they do.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use block::ram::RamDevice;
+use block::{Completions, Data, Device, Op as BlockOp, Queue, Range, Request};
 use machine::clock::Fine;
+use machine::ring::{Ring, RingKind};
 use qpair_nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
 use qpair_nvmf::{Stepper, Subsystem, Target};
 use wire::nvme::{Cc, ConnectData, ConnectResult, DsmRange, LogRequest, Nqn, Sqe, property};
 use zerocopy::IntoBytes;
 
 use crate::model::{BLOCK, BLOCKS, Model, ZEROS};
-use crate::peer::{Done, Kind, Peer};
+use crate::peer::{CHUNK_BYTES, Done, Kind, Peer};
 use crate::script::{Op, Script};
 
 const PEERS: usize = 4;
@@ -24,8 +27,24 @@ const SETTLED: usize = 4;
 /// When all hosts are gone, the target has forgotten them after so many passes, each a second later.
 const PASSES_TO_FORGET: usize = 60;
 
-struct World {
+/// What takes long to get and is kept for the next script: memory and descriptors, and an empty disk. The target that
+/// it served and the connections are gone.
+struct Workbench {
     stepper: Stepper,
+    device: Arc<RamDevice>,
+    /// A way to the disk past the target.
+    queue: Box<dyn Queue>,
+    ring: Ring,
+    /// What hosts receive into.
+    chunk: Box<[u8]>,
+}
+
+thread_local! {
+    static WORKBENCH: Cell<Option<Workbench>> = const { Cell::new(None) };
+}
+
+struct World {
+    bench: Workbench,
     target: Arc<Target>,
     now: Fine,
     peers: [Option<Peer>; PEERS],
@@ -39,11 +58,10 @@ struct World {
 
 /// Runs a script; how many reads brought what they should.
 pub fn run(input: &[u8]) -> usize {
-    let device = RamDevice::new("ram:stateful", BLOCKS * BLOCK as u64, None, false, None).expect("a small disk");
-    let stepper = Stepper::new(vec![Subsystem::new(NQN, vec![Arc::new(device)])]).expect("descriptors and memory");
-    let target = stepper.target().clone();
+    let bench = WORKBENCH.take().map_or_else(Workbench::new, Workbench::cleared);
+    let target = bench.stepper.target().clone();
     let mut world = World {
-        stepper,
+        bench,
         target,
         now: Fine::from_nanos(1_000_000_000),
         peers: Default::default(),
@@ -58,7 +76,41 @@ pub fn run(input: &[u8]) -> usize {
         world.pass();
     }
     world.all_leave();
-    world.reads
+    let World { bench, reads, .. } = world;
+    WORKBENCH.set(Some(bench));
+    reads
+}
+
+impl Workbench {
+    fn new() -> Self {
+        let device = RamDevice::new("ram:stateful", BLOCKS * BLOCK as u64, None, false, None).expect("a small disk");
+        let device = Arc::new(device);
+        let stepper = Stepper::new(subsystems(&device)).expect("descriptors and memory");
+        let mut ring = Ring::of(RingKind::Portable).expect("descriptors");
+        let queue = device.open_queue(&mut ring).expect("memory");
+        Self { stepper, device, queue, ring, chunk: vec![0; CHUNK_BYTES].into_boxed_slice() }
+    }
+
+    /// As new: an empty disk, and a target that nobody has talked to.
+    fn cleared(mut self) -> Self {
+        self.stepper = self.stepper.renew(subsystems(&self.device)).expect("as before");
+        let op = BlockOp::WriteZeroes { range: Range { lba: 0, blocks: BLOCKS }, fua: false, deallocate: true };
+        let request = Request { tag: 0, op, data: Data::None };
+        assert!(self.queue.submit(&mut self.ring, request).is_ok(), "the queue is empty");
+        let mut done = Completions::default();
+        while done.list.is_empty() {
+            self.queue.begin();
+            self.queue.poll(&mut self.ring, &mut done);
+            self.queue.end();
+        }
+        assert_eq!(done.list[0].outcome, Ok(()));
+        assert_eq!(self.device.used_blocks(), 0, "an empty disk holds no slot");
+        self
+    }
+}
+
+fn subsystems(device: &Arc<RamDevice>) -> Vec<Subsystem> {
+    vec![Subsystem::new(NQN, vec![device.clone()])]
 }
 
 impl World {
@@ -66,7 +118,7 @@ impl World {
         match op {
             Op::Open { digests } => {
                 self.close(at);
-                let stream = self.stepper.connect().expect("a connection");
+                let stream = self.bench.stepper.connect().expect("a connection");
                 self.peers[at] = Some(Peer::open(stream, digests));
             }
             Op::Close { reset } => {
@@ -181,11 +233,11 @@ impl World {
     /// One pass of the target; then every host hears what was said.
     fn pass(&mut self) {
         self.now = self.now.plus(Duration::from_micros(1));
-        self.stepper.step(self.now).expect("a ring");
+        self.bench.stepper.step(self.now).expect("a ring");
         for at in 0..PEERS {
             let Some(peer) = &mut self.peers[at] else { continue };
             let mut done = Vec::new();
-            let open = peer.receive(&mut done);
+            let open = peer.receive(&mut self.bench.chunk, &mut done);
             let clean = peer.clean;
             done.into_iter().for_each(|done| self.ended(at, &done));
             if !clean {
@@ -238,13 +290,13 @@ impl World {
         for _ in 0..PASSES_TO_FORGET {
             self.now = self.now.plus(Duration::from_secs(1));
             self.pass();
-            if self.stepper.connections() == 0 && self.orphans.is_empty() {
+            if self.bench.stepper.connections() == 0 && self.orphans.is_empty() {
                 break;
             }
         }
-        assert_eq!(self.stepper.connections(), 0, "connections are left");
+        assert_eq!(self.bench.stepper.connections(), 0, "connections are left");
         assert_eq!(self.target.controller_count(), 0, "controllers are left");
-        let held = self.stepper.held();
+        let held = self.bench.stepper.held();
         assert!(held.is_nothing(), "left over: {held:?}");
     }
 }

@@ -4,6 +4,7 @@ mod file;
 mod range;
 mod runtime;
 mod signal;
+mod socket;
 mod thread;
 mod ward;
 
@@ -14,6 +15,7 @@ pub use file::{
 pub(crate) use range::{deallocate, read_exact_at, write_all_at, zero};
 pub use runtime::runtime_dir;
 pub use signal::{ask_to_reload, on_signal};
+pub use socket::connected_sockets;
 pub use thread::{
     allowed_cpus, available_memory, files, pin_to, rss_bytes, started, thread_usage, total_memory, usage,
 };

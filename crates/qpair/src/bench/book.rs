@@ -55,6 +55,7 @@ impl Run {
     pub(super) fn begin(&mut self, stage: Stage, units: u64) {
         self.goal = stage.goal;
         self.open = true;
+        self.ending = Ending::Goal;
         self.remaining = if let Goal::Count(count) = stage.goal { count } else { u64::MAX };
         (self.started, self.last_completion, self.closed) = (None, None, None);
         self.units = units;

@@ -9,9 +9,10 @@
 //! Between stages nothing is in flight anywhere. In a stage the reactors share nothing that is written, but for the
 //! ledgers of `--verify` and a flag that says that one of them is in trouble.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, Scope};
 
@@ -24,7 +25,7 @@ use machine::ring::Ring;
 use super::engine::{Engine, Found, Halt, Part};
 use super::limits::MAX_PRINTED;
 use super::live::{Phase, Progress};
-use super::plan::{Plan, Stage};
+use super::plan::{Goal, Plan, Stage};
 use super::report::{Ending, Errors, Verified};
 use super::tally::Tally;
 use super::verify::{Ledger, Stamper};
@@ -95,14 +96,15 @@ pub(super) fn run(work: Work<'_>) -> io::Result<Outcome> {
         // All queues are open before the first request.
         crew.iter().try_for_each(Hand::ready)?;
         tracing::info!(reactors = crew.len(), "measuring");
-        conduct(work.plan, &crew)
+        conduct(work.plan, &crew, &trouble)
     })
 }
 
-fn conduct(plan: &Plan, crew: &[Hand]) -> io::Result<Outcome> {
+fn conduct(plan: &Plan, crew: &[Hand], trouble: &AtomicBool) -> io::Result<Outcome> {
     let (targets, mut steps, mut problems) = (plan.shapes.len(), Vec::new(), Vec::new());
     let (mut ending, mut errors, mut verified) = (Ending::Goal, Errors::default(), Verified::default());
-    for stage in plan.stages() {
+    let mut stages: VecDeque<Stage> = plan.stages().into();
+    while let Some(stage) = stages.pop_front() {
         let before = os::usage();
         for (number, hand) in crew.iter().enumerate() {
             hand.begin(Stage { goal: stage.goal.part(number, crew.len()), ..stage });
@@ -115,17 +117,24 @@ fn conduct(plan: &Plan, crew: &[Hand]) -> io::Result<Outcome> {
         }
         problems.extend(measured.reactors.iter_mut().flat_map(|(_, found)| found.problems.drain(..)));
         problems.truncate(MAX_PRINTED as usize);
-        ending = measured.ending();
-        let ended = ending != Ending::Goal;
+        let this = measured.ending();
+        ending = ending.max(this);
         if stage.phase == Phase::Measure {
             steps.push(measured);
-        } else if ended && steps.is_empty() {
+        } else if ending != Ending::Goal && steps.is_empty() {
             steps.push(Measured { reactors: Vec::new(), after: before, ..measured });
         }
-        if ended {
-            break;
+        verified.read_back |= stage.phase == Phase::ReadBack && this == Ending::Goal;
+        if this != Ending::Goal {
+            stages.clear();
         }
-        verified.read_back |= stage.phase == Phase::ReadBack;
+        // Whoever wants to stop wants to know all the same whether what was written is there. A device that has not
+        // answered is not asked again.
+        let heard = matches!(stage.goal, Goal::LastSweep(_));
+        if this == Ending::Interrupt && !heard && errors.unfinished == 0 {
+            trouble.store(false, Ordering::Relaxed);
+            stages.extend(plan.last_stage());
+        }
     }
     Ok(Outcome { steps, ending, errors, verified, problems })
 }

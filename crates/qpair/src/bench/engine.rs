@@ -146,9 +146,13 @@ impl<'a> Engine<'a> {
         let over = match self.run.goal {
             Goal::For(time) => self.run.started.is_some_and(|started| now.since(started) >= time),
             Goal::Count(_) => self.run.remaining == 0,
-            Goal::Sweep => self.lanes().all(Lane::swept),
+            Goal::Sweep | Goal::LastSweep(_) => self.lanes().all(Lane::swept),
         };
-        if self.halt.stop.load(Relaxed) {
+        let interrupted = match self.run.goal {
+            Goal::LastSweep(limit) => !over && self.run.started.is_some_and(|started| now.since(started) >= limit),
+            _ => self.halt.stop.load(Relaxed),
+        };
+        if interrupted {
             self.run.close(Ending::Interrupt);
         } else if over || self.halt.trouble.load(Relaxed) {
             self.run.close(Ending::Goal);

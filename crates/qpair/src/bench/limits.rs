@@ -26,6 +26,8 @@ pub(super) const MAX_PRINTED: u64 = 5;
 pub(super) const MAX_REDRAWS: u32 = 16;
 /// How long the end of a phase waits for what is in flight. Tests have less patience.
 pub(super) const DRAIN_LIMIT: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
+/// How long `--verify` reads back what was written after the wish to stop. Tests have less patience.
+pub(super) const LAST_READ_BACK_LIMIT: Duration = Duration::from_millis(if cfg!(test) { 2_000 } else { 10_000 });
 /// The longest sleep of the reactor: how late a deadline or an interrupt may be noticed when nothing completes.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 /// Between two live lines.

@@ -172,7 +172,8 @@ pub(crate) struct Args {
     pub(crate) quiet: bool,
 }
 
-/// Runs the command; SIGINT and SIGTERM (see [`crate::signals`]) end it early, with the report so far.
+/// Runs the command; SIGINT and SIGTERM (see [`crate::signals`]) end it early, with the report so far. With `--verify`
+/// what was written is still read back, for [`limits::LAST_READ_BACK_LIMIT`] at most.
 ///
 /// # Errors
 /// What keeps the run from starting; a run that has started ends with a report.
@@ -260,7 +261,7 @@ fn workload(args: &Args, plan: &Plan) -> Workload {
     let shape = &plan.shapes[0];
     let secs = match plan.goal {
         Goal::For(time) => Some(time.as_secs_f64()),
-        Goal::Count(_) | Goal::Sweep => None,
+        Goal::Count(_) | Goal::Sweep | Goal::LastSweep(_) => None,
     };
     Workload {
         rw: shape.rw,

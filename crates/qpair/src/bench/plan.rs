@@ -10,8 +10,8 @@ use machine::reactor::{Mode, ReactorConfig};
 use super::Args;
 use super::lane::Seat;
 use super::limits::{
-    DEFAULT_SECS, DEFAULT_WARMUP_SECS, MAX_BUFFER_BYTES, MAX_DEPTH, MAX_LEDGER_UNITS, MAX_QUEUES, MAX_RATE,
-    MAX_REACTORS, MAX_SECS, MAX_STEPS, MAX_TARGETS,
+    DEFAULT_SECS, DEFAULT_WARMUP_SECS, LAST_READ_BACK_LIMIT, MAX_BUFFER_BYTES, MAX_DEPTH, MAX_LEDGER_UNITS, MAX_QUEUES,
+    MAX_RATE, MAX_REACTORS, MAX_SECS, MAX_STEPS, MAX_TARGETS,
 };
 use super::live::Phase;
 use super::workload::{Rw, share};
@@ -80,6 +80,8 @@ pub(super) enum Goal {
     Count(u64),
     /// After every unit once.
     Sweep,
+    /// The same after the wish to stop, which has been heard: within this time.
+    LastSweep(Duration),
 }
 
 impl Goal {
@@ -91,7 +93,7 @@ impl Goal {
                 Self::Count(part.end - part.start)
             }
             // Everybody takes the same time, and walks over the shares of its own queues.
-            Self::For(_) | Self::Sweep => self,
+            Self::For(_) | Self::Sweep | Self::LastSweep(_) => self,
         }
     }
 }
@@ -184,6 +186,13 @@ impl Plan {
             stages.push(sweep(Phase::ReadBack));
         }
         stages
+    }
+
+    /// What is done yet when somebody wants the run to end before that.
+    pub(super) fn last_stage(&self) -> Option<Stage> {
+        let stage = self.stages().pop()?;
+        let goal = Goal::LastSweep(LAST_READ_BACK_LIMIT);
+        (stage.phase == Phase::ReadBack).then_some(Stage { goal, ..stage })
     }
 
     /// The queues of reactor `reactor`, by target: all queues are dealt out one after the other.

@@ -458,6 +458,40 @@ fn an_interrupt_ends_the_run_with_the_figures_so_far() {
     assert!(report.text().contains("interrupted"));
 }
 
+/// Runs on a device, and wants to stop after a while.
+fn interrupted(device: Arc<dyn Device>, line: &str) -> Report {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(100));
+            stop.store(true, SeqCst);
+        });
+        measure_on(device, &args(line), &stop)
+    })
+}
+
+#[test]
+fn after_an_interrupt_what_was_written_is_read_back() {
+    for fill in ["", "--fill --reactors 2 --queues 2"] {
+        let line = format!("fake --rw randrw --verify --bs 512 --secs 60 {fill}");
+        let report = interrupted(Fake::new(64, 64, Fault::None), &line);
+        assert_eq!(report.ended_by, Ending::Interrupt);
+        assert!(report.success() && report.verify.is_some_and(|verify| verify.read_back), "{:?}", report.problems);
+        assert!(report.text().contains("everything written was read back"), "{}", report.text());
+    }
+    let wrong =
+        interrupted(Fake::new(64, 64, Fault::LoseWrites { every: 10 }), "fake --rw randwrite --verify --bs 512");
+    assert!(!wrong.success() && wrong.ended_by == Ending::Miscompare, "{}", wrong.text());
+    assert!(wrong.problems[0].contains("an older write"), "{:?}", wrong.problems);
+}
+
+#[test]
+fn a_read_back_that_takes_too_long_is_said_to_be_missing() {
+    let report = interrupted(Fake::new(64, 64, Fault::Hang { after: 1000 }), "fake --rw randwrite --verify --bs 512");
+    assert_eq!(report.verify.map(|verify| verify.read_back), Some(false));
+    assert!(report.text().contains("NOT all that was written was read back"), "{}", report.text());
+}
+
 #[test]
 fn reactors_share_a_count_and_are_merged() {
     let report = bench("null:1GiB --count 5001 --qd 16 --queues 5 --reactors 2");

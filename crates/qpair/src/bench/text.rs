@@ -70,7 +70,11 @@ impl Report {
     fn write_problems(&self, out: &mut String) -> Result {
         if let Some(Verified { checked, skipped, miscompares, read_back }) = self.verify {
             let (checked, skipped) = (grouped(checked), grouped(skipped));
-            let all = if read_back { "; everything written was read back" } else { "" };
+            let all = match (read_back, self.workload.reads_percent) {
+                (true, _) => "; everything written was read back",
+                (false, 100) => "",
+                (false, _) => "; NOT all that was written was read back",
+            };
             writeln!(
                 out,
                 "verify {checked} reads checked, {skipped} of unwritten blocks skipped, {miscompares} miscompares{all}"

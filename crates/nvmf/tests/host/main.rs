@@ -3,11 +3,13 @@
 //! | module | what has to hold |
 //! |---|---|
 //! | [`model`] | every device, seen by the host, is the array of bytes that the device's own tests compare it with |
+//! | [`bitflips`] | no wrong bit on the wire goes unnoticed when digests are on |
 //! | [`faults`] | what goes wrong in a device has its name or its status at the host, and nothing else is different |
 
 // The harness of the block floor knows its crate by the crate's own name.
 extern crate block as qpair_block;
 
+mod bitflips;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../../../block/tests/common/mod.rs"]

@@ -23,6 +23,7 @@ use machine::clock::Coarse;
 use machine::region::Lent;
 use machine::ring::{Ring, Socket};
 use wire::nvme::dsm::MAX_RANGES;
+use wire::nvme::reservation::Keys;
 use wire::nvme::{DsmRange, Sgl, Sqe, Status, opcode};
 use wire::tcp::Slot;
 use wire::tcp::controller::{Controller as Wire, Event, Limits as WireLimits};
@@ -394,9 +395,11 @@ impl Connection {
     ) -> Result<(), Status> {
         let command = &mut self.commands[slot.index()];
         let sgl = sqe.data(self.wire.in_capsule_bytes())?;
-        // A host may send all 256 ranges of a Dataset Management command, however few count.
+        // A host may send all 256 ranges of a Dataset Management command, however few count, and a second key with a
+        // release, which has one: so does Linux, the latter until 6.14.
         let fits = match command.work {
             Work::Ranges { .. } => (bytes..=DSM_BYTES).contains(&sgl.bytes()),
+            Work::Reserve(_) => (bytes..=size_of::<Keys>() as u32).contains(&sgl.bytes()),
             _ => sgl.bytes() == bytes,
         };
         if !fits {

@@ -2,7 +2,8 @@
 
 use qpair_nvmf::limits::{REGISTRANTS, TRANSFER_BYTES};
 use wire::nvme::reservation::{
-    AcquireAction, Change, Keys, RegisterAction, RegisteredController, ReservationStatus, ReservationType, rescap,
+    AcquireAction, Change, Keys, RegisterAction, RegisteredController, ReleaseAction, ReservationStatus,
+    ReservationType, rescap,
 };
 use wire::nvme::{IdentifyNamespace, Sqe, Status, cns};
 use zerocopy::{FromBytes, IntoBytes};
@@ -51,6 +52,24 @@ fn keys_decide() {
     assert_eq!(b.preempt(AcquireAction::Preempt, kind, 20, 99), conflict());
     assert_eq!(a.release(ReservationType::WriteExclusive, 13), Status::INVALID_FIELD.with_dnr());
     assert_eq!((b.release(kind, 20), a.release(kind, 13)), (OK, OK));
+    assert_eq!(a.report().0.rtype, 0);
+}
+
+/// Linux sent two keys with a release until 6.14.
+#[test]
+fn a_release_may_bring_a_second_key() {
+    let rig = Rig::new(&["ram:1MiB"]);
+    let mut a = Member::new(&rig, 1);
+    let kind = ReservationType::WriteExclusive;
+    assert_eq!((a.register(10, None), a.acquire(kind, 10)), (OK, OK));
+    let release = Change::Release { action: ReleaseAction::Release, kind: kind.code() };
+    let mut release = |bytes: usize| {
+        let data = [Keys::new(10, 0).as_bytes(), &[0; 8]].concat();
+        let sqe = Sqe::reservation(1, release).with_data_in_capsule(bytes as u32);
+        a.io.run(sqe, Data::Capsule(&data[..bytes])).status()
+    };
+    let wrong = Status::INVALID_SGL_DATA_LENGTH.with_dnr();
+    assert_eq!((release(7), release(17), release(16)), (wrong, wrong, OK));
     assert_eq!(a.report().0.rtype, 0);
 }
 

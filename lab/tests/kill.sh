@@ -1,7 +1,7 @@
 # The target is killed under load and comes back a second later: the kernel reconnects, repeats what was in flight, and
 # nobody sees an error or a lost write.
-# ADDR PORT NQN: a target whose namespace 1 is a file. SHARED: a directory of the host; when a file `kill` appears in
-# it, the host kills the target, starts it again and renames the file to `killed`. KILLS: how often.
+# ADDR PORT NQN: a target whose namespace 1 is a file. KILLS: how often it is killed. Asks the host to `kill` it; then
+# it is away for a second.
 . "$(dirname "$0")/lib.sh"
 
 BLOCKS="--bs=4k --size=32m --iodepth=16"
@@ -13,33 +13,23 @@ blocks() {
         --verify_fatal=1 --randseed="$seed" --minimal "$@"
 }
 
-# Has the target killed and waits until it is back.
-strike() {
-    : >"$SHARED/kill"
-    tries=0
-    while [ ! -e "$SHARED/killed" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 300 ] || die "the host did not kill and restart the target in 30 s"
-        sleep 0.1
-    done
-    rm "$SHARED/killed"
-}
-
 # strike_during SEED OPTIONS...: the job runs, the target is struck while it does, and the job ends without an error.
 strike_during() {
     blocks "$@" &
     job=$!
     sleep 1.5
-    strike
+    ask_host kill
     kill -0 $job 2>/dev/null || die "the load ended before the target was back: the test proves nothing"
     wait $job || die "fio: status $?"
     settled
 }
 
+reconnected() { dmesg | grep -qi "reconnected"; }
+
 # Connected again, and no request of the load has failed.
 settled() {
     dmesg | grep -i "nvme\|error" | tail -n 12
-    dmesg | grep -qi "reconnected" || die "the kernel did not reconnect"
+    reconnected || die "the kernel did not reconnect"
     same "state" live "$(cat /sys/class/nvme/"$CTRL"/state)"
     ! dmesg | grep -iE "I/O error|blk_update_request|critical .* error|Removing" || die "I/O errors reached the user"
 }
@@ -56,13 +46,8 @@ round() {
 round_of_reads() { strike_during "$KILLS" --verify_only --rate_iops=1600; }
 
 idle() {
-    strike
-    tries=0
-    until dmesg | grep -qi "reconnected"; do
-        tries=$((tries + 1))
-        [ $tries -lt 150 ] || die "no reconnect in 15 s without I/O"
-        sleep 0.1
-    done
+    ask_host kill
+    eventually "a reconnect without I/O" reconnected
     settled
     check "every block is still there" blocks "$KILLS" --verify_only
 }

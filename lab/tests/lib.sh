@@ -6,7 +6,8 @@
 # `ok NAME (seconds s)` or `FAIL NAME` and its log; `cargo xtask test` counts these lines. A failed
 # step does not keep the next ones from running. Inside a function: check, same, refused, die.
 #
-# From the host: ADDR, PORT, NQN and what else the script says at its top.
+# From the host: ADDR, PORT, NQN and what else the script says at its top. SHARED: a directory of the host, in which the
+# script asks for what only the host can do (ask_host).
 
 HOSTNQN=nqn.2014-08.org.nvmexpress:uuid:6f1d2c3b-0000-4000-8000-00000000a11c
 HOSTID=6f1d2c3b-0000-4000-8000-00000000a11c
@@ -19,10 +20,12 @@ uptime_s() { cut -d' ' -f1 /proc/uptime; }
 complaints() {
     dmesg -r >"$TMP/dmesg"
     dmesg -C
-    awk -F'[<>]' '$2 % 8 <= 4' "$TMP/dmesg" \
-        | grep -iE 'nvme|WARNING|BUG|Oops|Call Trace|I/O error|blk_update|EXT4-fs (error|warning)|hung' \
-        | grep -vE "$TOLERATED"
+    awk -F'[<>]' '$2 % 8 <= 4' "$TMP/dmesg" >"$TMP/warnings"
+    grep -E "$BUGS" "$TMP/warnings"
+    grep -iE 'nvme|I/O error|blk_update|EXT4-fs (error|warning)' "$TMP/warnings" | grep -vE "$BUGS|$TOLERATED"
 }
+# The kernel's own: never tolerated.
+BUGS='WARNING:|BUG|Oops|Call Trace|hung|[Ll]ockup|stall'
 # Warnings that mean nothing: a queue smaller than the one asked for, a reset that was asked for.
 USUAL='clamping down|resetting controller'
 TOLERATED=$USUAL
@@ -45,7 +48,7 @@ step() {
     sed 's/^/    kernel: /' "$TMP/kernel" | tail -n 20
 }
 
-# A step whose very point makes the kernel complain.
+# A step whose very point makes the nvme driver and what is above it complain.
 noisy_step() {
     TOLERATED=.
     step "$@"
@@ -114,6 +117,58 @@ controller() {
         [ "$(cat "$c/subsysnqn")" = "$NQN" ] && { echo "${c##*/}"; return 0; }
     done
     return 1
+}
+
+# connect_as HOSTNQN HOSTID [OPTIONS]: connects as another host beside the first one, and sets OTHER (nvme1).
+# `nvme connect` finds that this guest is connected already, whoever the host is; the kernel does look.
+connect_as() {
+    options=transport=tcp,traddr=$ADDR,trsvcid=$PORT,nqn=$NQN,hostnqn=$1,hostid=$2,nr_io_queues=1${3:+,$3}
+    exec 3<>/dev/nvme-fabrics
+    check "connect as another host" echo "$options" >&3
+    OTHER=nvme$(sed -n 's/.*instance=\([0-9]*\).*/\1/p' <&3)
+    exec 3>&-
+    [ "$OTHER" != nvme ] || die "the other host did not connect"
+    [ "$OTHER" != "$CTRL" ] || die "the other host got the first one's controller"
+}
+
+# device CONTROLLER NSID: waits for the block device of one of several controllers and prints its path. For kernels
+# without multipath, where each controller has its own.
+device() {
+    tries=0
+    while [ $tries -lt 100 ]; do
+        for n in /sys/class/nvme/"$1"/nvme*n*; do
+            [ -e "$n/nsid" ] && [ "$(cat "$n/nsid")" = "$2" ] || continue
+            [ -b "/dev/${n##*/}" ] && { echo "/dev/${n##*/}"; return 0; }
+        done
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+    echo "no block device for namespace $2 of $1" >&2
+    return 1
+}
+
+# eventually WHAT COMMAND...: what the kernel does by itself, within 15 s.
+eventually() {
+    what=$1; shift
+    tries=0
+    until "$@"; do
+        tries=$((tries + 1))
+        [ $tries -lt 150 ] || die "$what: not after 15 s"
+        sleep 0.1
+    done
+}
+
+# ask_host WORDS...: has the host do something, and waits until it is done.
+ask_host() {
+    echo "$*" >"$SHARED/words"
+    mv "$SHARED/words" "$SHARED/ask"
+    tries=0
+    while [ ! -e "$SHARED/done" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || die "the host was asked to '$*' and did not in 60 s"
+        sleep 0.1
+    done
+    rm "$SHARED/done"
 }
 
 # namespace NSID: waits for the block device and prints its path. The kernel scans after it connected.

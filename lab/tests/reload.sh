@@ -1,36 +1,11 @@
 # The target's configuration changes while the kernel is connected: namespaces come, grow and go, in the middle of
 # verified load; two hosts share a namespace.
-# ADDR PORT NQN: a target that follows a file; its namespace 1 is a file of 64 MiB. SHARED: a directory of the host;
-# when a file `reload` with the name of a configuration appears in it, the host puts that one into force and renames it
-# to `reloaded`.
-# Configurations: `start`, `more` (and namespace 2, memory), `grown` (namespace 1 of 96 MiB), `bad` (a mistake).
+# ADDR PORT NQN: a target that follows a file; its namespace 1 is a file of 64 MiB. Asks the host to put another
+# configuration into force: `start`, `more` (and namespace 2, memory), `grown` (namespace 1 of 96 MiB), `bad` (a
+# mistake).
 . "$(dirname "$0")/lib.sh"
 
 BLOCKS="--bs=4k --size=32m --iodepth=16"
-
-# Has the host put a configuration into force.
-reload() {
-    echo "$1" >"$SHARED/wanted"
-    mv "$SHARED/wanted" "$SHARED/reload"
-    tries=0
-    while [ ! -e "$SHARED/reloaded" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 300 ] || die "the host did not reload $1 in 30 s"
-        sleep 0.1
-    done
-    rm "$SHARED/reloaded"
-}
-
-# eventually WHAT COMMAND...: the kernel hears of changes by an event, and then looks.
-eventually() {
-    what=$1; shift
-    tries=0
-    until "$@"; do
-        tries=$((tries + 1))
-        [ $tries -lt 100 ] || die "$what: not after 10 s"
-        sleep 0.1
-    done
-}
 
 # The namespace IDs that the kernel has block devices for.
 has() {
@@ -49,20 +24,20 @@ load() {
 }
 
 added() {
-    reload more
+    ask_host more
     eventually "namespace 2" has "1 2 "
     verify "$(namespace 2)" 4k 8 4m
 }
 
 removed() {
-    reload start
+    ask_host start
     eventually "namespace 2 has gone" has "1 "
     dd if="$DEV" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || die "namespace 1 cannot be read"
 }
 
 grown() {
     is_large 64 || die "it has $(blockdev --getsize64 "$DEV") bytes"
-    reload grown
+    ask_host grown
     eventually "the kernel sees 96 MiB" is_large 96
     verify "$DEV" 64k 8 8m --offset=88m
     zeros "$DEV" 64 16
@@ -75,8 +50,8 @@ in_the_middle() {
     sleep 1
     changes=0
     while kill -0 $job 2>/dev/null && [ $changes -lt 4 ]; do
-        reload more
-        reload grown
+        ask_host more
+        ask_host grown
         changes=$((changes + 1))
     done
     kill -0 $job 2>/dev/null || die "the load ended before the last change: the test proves nothing"
@@ -86,37 +61,21 @@ in_the_middle() {
 
 mistake() {
     eventually "namespace 2 has gone" has "1 "
-    reload bad
+    ask_host bad
     has "1 " || die "a file with a mistake changed the namespaces"
     check "every block is still there" load --verify_only
 }
 
 # Another host beside the first one: what one writes, the other reads.
 two_hosts() {
-    # `nvme connect` finds that this guest is connected already, whoever the host is; the kernel does look.
-    exec 3<>/dev/nvme-fabrics
-    host="hostnqn=$HOSTNQN-2,hostid=22222222-0000-4000-8000-000000000002"
-    check connect echo "transport=tcp,traddr=$ADDR,trsvcid=$PORT,nqn=$NQN,nr_io_queues=1,$host" >&3
-    second=nvme$(sed -n 's/.*instance=\([0-9]*\).*/\1/p' <&3)
-    exec 3>&-
-    [ "$second" != nvme ] || die "the second host did not connect"
-    [ "$second" != "$CTRL" ] || die "the second host got the first one's controller"
-    eventually "the second host's namespace" second_device
+    connect_as "$HOSTNQN-2" 22222222-0000-4000-8000-000000000002
+    other=$(device "$OTHER" 1)
     dd if=/dev/urandom of="$DEV" bs=64k count=16 oflag=direct conv=fsync 2>/dev/null
     same "what the other host reads" "$(hash "$DEV" 0 1)" "$(hash "$other" 0 1)"
     dd if=/dev/urandom of="$other" bs=64k count=16 oflag=direct conv=fsync 2>/dev/null
     same "what this host reads" "$(hash "$other" 0 1)" "$(hash "$DEV" 0 1)"
-    check "the second host leaves" nvme disconnect -d "$second"
+    check "the second host leaves" nvme disconnect -d "$OTHER"
     dd if="$DEV" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null || die "the first host cannot read any more"
-}
-
-# Sets `other` to the block device of the second controller.
-second_device() {
-    for n in /sys/class/nvme/"$second"/nvme*n*; do
-        case ${n##*/} in nvme*c*n*) continue ;; esac
-        [ -b "/dev/${n##*/}" ] && { other=/dev/${n##*/}; return 0; }
-    done
-    return 1
 }
 
 # The kernel runs without multipath here, so that two hosts in one guest have a block device each.

@@ -60,7 +60,7 @@ pub(crate) fn run(selection: &Selection) -> bool {
     if selection.wants("loom") {
         report.counted("loom", || counted(&mut loom()));
     }
-    let labs = lab::scenarios(selection);
+    let labs = lab::wanted(selection);
     let alone = selection.wants("program") || selection.wants("host-kill");
     if selection.wants("build") || alone || !labs.is_empty() {
         let built =
@@ -73,7 +73,7 @@ pub(crate) fn run(selection: &Selection) -> bool {
             if selection.wants("host-kill") {
                 lab::host_kill(&mut report, &program, selection.full);
             }
-            lab::run(&mut report, &labs, &program, selection.full);
+            lab::run(&mut report, labs, &program, selection.full);
         } else {
             report.skip("lab", "qpair did not build");
         }

@@ -2,10 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::shared::Shared;
 use crate::report::{Outcome, Report};
 use crate::{root, succeeds};
 
@@ -21,10 +22,12 @@ pub(crate) enum Unready {
 pub(crate) struct Boot<'a> {
     /// The script's name without `.sh`.
     pub(crate) script: &'a str,
+    /// Of the scenario, in the report.
+    pub(crate) name: &'a str,
     /// Environment variables.
     pub(crate) variables: Vec<(&'a str, String)>,
-    /// A directory of the host that the guest may write to.
-    pub(crate) shared: Option<&'a Path>,
+    /// Where the script may ask the host for something.
+    pub(crate) shared: Option<&'a Shared>,
     /// Whether the kernel joins the controllers of one subsystem, as it usually does.
     pub(crate) multipath: bool,
     /// The guest is killed after this.
@@ -105,7 +108,7 @@ impl Boot<'_> {
             command.args(["--append", "nvme_core.multipath=N"]);
         }
         command.args(["--module", "nvme_tcp", "--timeout", &self.limit.as_secs().to_string()]);
-        if let Some(dir) = self.shared {
+        if let Some(dir) = self.shared.map(Shared::path) {
             command.arg("--rw").arg(dir).arg("--env").arg(format!("SHARED={}", dir.display()));
         }
         for (name, value) in &self.variables {
@@ -146,7 +149,7 @@ impl Boot<'_> {
             println!("{line}");
             let Some((outcome, name, took)) = parse_step(&line) else { continue };
             failed += usize::from(matches!(outcome, Outcome::Failed(_)));
-            report.note(&format!("lab {}: {name}", self.script), outcome, took);
+            report.note(&format!("{}: {name}", self.name), outcome, took);
         }
         failed
     }

@@ -21,22 +21,34 @@ pub(crate) struct Target {
     log: PathBuf,
     child: Child,
     address: SocketAddr,
+    said: Listening,
 }
+
+/// What it said when it listened: a line of JSON.
+pub(crate) struct Listening(String);
 
 impl Target {
     /// Starts `qpair serve ARGUMENTS` on a free port of the loopback and waits until it listens. What it says goes to
     /// the file `log`.
     pub(crate) fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self, String> {
         let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
-        let (child, address) = launch(program, &arguments, &["--listen", "127.0.0.1:0"], log)?;
-        Ok(Self { program: program.to_owned(), arguments, log: log.to_owned(), child, address })
+        Self::launched(program, arguments, &["--listen", "127.0.0.1:0"], log)
     }
 
     /// Starts `qpair serve --config FILE`, which listens where the file says.
     pub(crate) fn follow(program: &Path, config: &Path, log: &Path) -> Result<Self, String> {
         let arguments = vec!["--config".to_owned(), config.display().to_string()];
-        let (child, address) = launch(program, &arguments, &[], log)?;
-        Ok(Self { program: program.to_owned(), arguments, log: log.to_owned(), child, address })
+        Self::launched(program, arguments, &[], log)
+    }
+
+    fn launched(program: &Path, arguments: Vec<String>, listen: &[&str], log: &Path) -> Result<Self, String> {
+        let (child, said, address) = launch(program, &arguments, listen, log)?;
+        Ok(Self { program: program.to_owned(), arguments, log: log.to_owned(), child, address, said })
+    }
+
+    /// What it said when it listened.
+    pub(crate) fn said(&self) -> &Listening {
+        &self.said
     }
 
     /// Has it read its file again; whether it took it.
@@ -54,9 +66,8 @@ impl Target {
     pub(crate) fn kill_and_restart(&mut self, pause: Duration) -> Result<(), String> {
         self.child.kill().and_then(|()| self.child.wait()).map_err(|e| format!("cannot kill the target: {e}"))?;
         thread::sleep(pause);
-        let (child, address) =
+        (self.child, self.said, self.address) =
             launch(&self.program, &self.arguments, &["--listen", &self.address.to_string()], &self.log)?;
-        (self.child, self.address) = (child, address);
         Ok(())
     }
 
@@ -109,7 +120,12 @@ impl Drop for Target {
 }
 
 /// Starts the program and waits for the line of JSON that says where it listens.
-fn launch(program: &Path, arguments: &[String], listen: &[&str], log: &Path) -> Result<(Child, SocketAddr), String> {
+fn launch(
+    program: &Path,
+    arguments: &[String],
+    listen: &[&str],
+    log: &Path,
+) -> Result<(Child, Listening, SocketAddr), String> {
     let err = File::options().create(true).append(true).open(log).map_err(|e| format!("{}: {e}", log.display()))?;
     let mut child = Command::new(program)
         .arg("serve")
@@ -136,9 +152,9 @@ fn launch(program: &Path, arguments: &[String], listen: &[&str], log: &Path) -> 
         // The pipe must not fill up.
         let _ = output.read_to_end(&mut Vec::new());
     });
-    let address = listening.recv_timeout(START_LIMIT).ok().as_deref().and_then(listening_address);
-    if let Some(address) = address {
-        return Ok((child, address));
+    let said = listening.recv_timeout(START_LIMIT).ok().map(Listening);
+    if let Some((said, address)) = said.and_then(|said| said.address().map(|address| (said, address))) {
+        return Ok((child, said, address));
     }
     let _ = child.kill();
     let _ = child.wait();
@@ -146,10 +162,32 @@ fn launch(program: &Path, arguments: &[String], listen: &[&str], log: &Path) -> 
     Err(format!("qpair serve {} {}: did not say that it listens", arguments.join(" "), listen.join(" ")))
 }
 
-/// The first address of `"listen":["127.0.0.1:4420"]`.
-fn listening_address(json: &str) -> Option<SocketAddr> {
-    let (_, rest) = json.split_once("\"listen\":[\"")?;
-    rest.split_once('"')?.0.parse().ok()
+impl Listening {
+    /// The first address of `"listen":["127.0.0.1:4420"]`.
+    fn address(&self) -> Option<SocketAddr> {
+        self.text("\"listen\":[\"")?.parse().ok()
+    }
+
+    /// Where the metrics are, if they are anywhere.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        self.text("\"metrics\":\"")?.parse().ok()
+    }
+
+    /// The kind of ring that all reactors have.
+    pub(crate) fn ring(&self) -> Option<&str> {
+        self.text("\"ring\":\"")
+    }
+
+    /// Why that is not `io_uring`, if it was free to be.
+    pub(crate) fn ring_reason(&self) -> Option<&str> {
+        self.text("\"ring_reason\":\"")
+    }
+
+    /// The rest of the text that starts with this.
+    fn text(&self, start: &str) -> Option<&str> {
+        let (_, rest) = self.0.split_once(start)?;
+        Some(rest.split_once('"')?.0)
+    }
 }
 
 /// Asks a process that we started to end. The standard library knows no signal but SIGKILL.
@@ -168,10 +206,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_address() {
-        let line = r#"{"schema":1,"event":"listening","listen":["127.0.0.1:39211"],"nqn":"nqn.x","namespaces":[]}"#;
-        assert_eq!(listening_address(line), Some(SocketAddr::from(([127, 0, 0, 1], 39211))));
-        assert_eq!(listening_address("{}"), None);
-        assert_eq!(listening_address(r#"{"listen":["nowhere"]}"#), None);
+    fn finds_what_was_said() {
+        let line = r#"{"schema":1,"event":"listening","listen":["127.0.0.1:39211"],"nqn":"nqn.x","namespaces":[],
+                       "ring":"uring","ring_reason":null,"metrics":"127.0.0.1:9420"}"#;
+        let said = Listening(line.to_owned());
+        assert_eq!(said.address(), Some(SocketAddr::from(([127, 0, 0, 1], 39211))));
+        assert_eq!(said.metrics(), Some(SocketAddr::from(([127, 0, 0, 1], 9420))));
+        assert_eq!((said.ring(), said.ring_reason()), (Some("uring"), None));
+        assert_eq!(Listening("{}".to_owned()).address(), None);
+        assert_eq!(Listening(r#"{"listen":["nowhere"]}"#.to_owned()).address(), None);
     }
 }

@@ -1,0 +1,241 @@
+//! What the host does for each script of lab/tests: the target that it needs, and what the script asks for meanwhile.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Ring;
+use super::guest::Boot;
+use super::metrics::Counts;
+use super::scratch::Scratch;
+use super::shared::Shared;
+use super::target::Target;
+use crate::report::Report;
+
+/// A script and its other half.
+pub(crate) struct Scenario {
+    /// The script's name without `.sh`.
+    pub(super) script: &'static str,
+    /// The rings on which the ordinary command runs it.
+    pub(super) ordinary: &'static [Ring],
+    pub(super) run: fn(&mut Lab) -> Result<(), String>,
+}
+
+pub(super) const SCENARIOS: [Scenario; 6] = [
+    Scenario { script: "controller", ordinary: &[Ring::Uring], run: controller },
+    Scenario { script: "data", ordinary: &[Ring::Uring, Ring::Portable], run: data },
+    Scenario { script: "kill", ordinary: &[Ring::Uring], run: kill },
+    Scenario { script: "reload", ordinary: &[Ring::Portable], run: reload },
+    Scenario { script: "reservations", ordinary: &[Ring::Portable], run: reservations },
+    Scenario { script: "vanish", ordinary: &[Ring::Uring], run: vanish },
+];
+
+/// What a scenario works with.
+pub(super) struct Lab<'a> {
+    pub(super) report: &'a mut Report,
+    pub(super) program: &'a Path,
+    pub(super) full: bool,
+    pub(super) ring: Ring,
+    /// Of the scenario, in the report.
+    pub(super) name: &'a str,
+}
+
+const NQN: &str = "nqn.2026-01.io.qpair:lab";
+const GUARDED_NQN: &str = "nqn.2026-01.io.qpair:guarded";
+const ALLOWED_HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:11111111-0000-4000-8000-000000000001";
+
+/// How long a target stays away between its death and its return.
+const ABSENCE: Duration = Duration::from_secs(1);
+/// A target has let go of a host by then. Far above its keep-alive time-out: the machine may be busy.
+const FORGET_LIMIT: Duration = Duration::from_secs(40);
+
+impl<'a> Lab<'a> {
+    /// `qpair serve` with the ring of this run.
+    fn serve(&self, arguments: &[&str], log: &Path) -> Result<Target, String> {
+        Target::start(self.program, &[arguments, &["--ring", self.ring.name()]].concat(), log)
+    }
+
+    /// A boot of this script. The guest is killed after `limit_s`.
+    fn boot(&self, script: &'static str, target: &Target, limit_s: u64) -> Boot<'a> {
+        // The guest's 10.0.2.2 is the host's loopback.
+        let port = target.port().to_string();
+        let variables = vec![("ADDR", "10.0.2.2".to_owned()), ("PORT", port), ("NQN", NQN.to_owned())];
+        let limit = Duration::from_secs(limit_s);
+        Boot { script, name: self.name, variables, shared: None, multipath: true, limit }
+    }
+
+    fn stop(&mut self, target: Target) {
+        self.report.step(&format!("{}: SIGTERM ends the target", self.name), || target.stop());
+    }
+}
+
+/// What the scripts expect: 1 a file, 2 memory with another block size, 3 read-only. The image of 3 is returned too.
+fn three_namespaces(lab: &Lab, scratch: &Scratch) -> Result<(Target, PathBuf), String> {
+    let fixed = scratch.file("read-only.img");
+    noise(&fixed, 8 << 20)?;
+    let read_only = format!("{},ro", fixed.display());
+    let arguments = [&image(scratch), "ram:64MiB,bs=512", &read_only, "--nqn", NQN];
+    Ok((lab.serve(&arguments, &scratch.file("qpair.log"))?, fixed))
+}
+
+/// A file of 128 MiB with blocks of 4096 bytes.
+fn image(scratch: &Scratch) -> String {
+    format!("{},bs=4096,size=128MiB", scratch.file("disk.img").display())
+}
+
+fn controller(lab: &mut Lab) -> Result<(), String> {
+    let scratch = Scratch::new("controller")?;
+    let (mut target, _) = three_namespaces(lab, &scratch)?;
+    let guarded = ["ram:16MiB", "--nqn", GUARDED_NQN, "--allow-host", ALLOWED_HOST];
+    let mut guard = lab.serve(&guarded, &scratch.file("guard.log"))?;
+    let mut boot = lab.boot("controller", &target, 240);
+    boot.variables.push(("GUARD_PORT", guard.port().to_string()));
+    boot.variables.push(("GUARD_NQN", GUARDED_NQN.to_owned()));
+    boot.variables.push(("ALLOWED", ALLOWED_HOST.to_owned()));
+    boot.run(lab.report, || target.check_alive().and_then(|()| guard.check_alive()))?;
+    lab.stop(target);
+    lab.stop(guard);
+    Ok(())
+}
+
+fn data(lab: &mut Lab) -> Result<(), String> {
+    let scratch = Scratch::new("data")?;
+    let (mut target, fixed) = three_namespaces(lab, &scratch)?;
+    let mut boot = lab.boot("data", &target, if lab.full { 1800 } else { 300 });
+    boot.variables.push(("READONLY", fixed.display().to_string()));
+    boot.variables.push(("FULL", if lab.full { "1".to_owned() } else { String::new() }));
+    boot.run(lab.report, || target.check_alive())?;
+    lab.stop(target);
+    Ok(())
+}
+
+fn kill(lab: &mut Lab) -> Result<(), String> {
+    let scratch = Scratch::new("kill")?;
+    let mut target = lab.serve(&[&image(&scratch), "--nqn", NQN], &scratch.file("qpair.log"))?;
+    let shared = Shared::new(&scratch)?;
+    let mut boot = lab.boot("kill", &target, if lab.full { 1200 } else { 240 });
+    boot.variables.push(("KILLS", if lab.full { "20" } else { "3" }.to_owned()));
+    boot.shared = Some(&shared);
+    boot.run(lab.report, || {
+        target.check_alive()?;
+        shared.answer(|_| target.kill_and_restart(ABSENCE))
+    })?;
+    lab.stop(target);
+    Ok(())
+}
+
+/// The target follows a file that the guest has changed while it is connected.
+fn reload(lab: &mut Lab) -> Result<(), String> {
+    let scratch = Scratch::new("reload")?;
+    let config = scratch.file("qpair.toml");
+    let (ring, disk) = (lab.ring, scratch.file("disk.img"));
+    let configure = |name: &str| {
+        let text = configuration(name, ring, &disk);
+        std::fs::write(&config, text).map_err(|e| format!("{}: {e}", config.display()))
+    };
+    configure("start")?;
+    let mut target = Target::follow(lab.program, &config, &scratch.file("qpair.log"))?;
+    let shared = Shared::new(&scratch)?;
+    let mut boot = lab.boot("reload", &target, 300);
+    (boot.shared, boot.multipath) = (Some(&shared), false);
+    boot.run(lab.report, || {
+        target.check_alive()?;
+        shared.answer(|name| {
+            configure(name)?;
+            let taken = target.reload()?;
+            if taken == (name == "bad") {
+                return Err(format!("the reload of `{name}` ended otherwise than it should"));
+            }
+            Ok(())
+        })
+    })?;
+    lab.stop(target);
+    Ok(())
+}
+
+/// The configurations of lab/tests/reload.sh.
+fn configuration(name: &str, ring: Ring, image: &Path) -> String {
+    let (size, more) = match name {
+        "start" => ("size = \"64MiB\"", ""),
+        "more" => ("", "device = \"ram:16MiB\""),
+        "grown" => ("size = \"96MiB\"", ""),
+        _ => ("", "device = \"rma:16MiB\""),
+    };
+    let more = if more.is_empty() { String::new() } else { format!("[[subsystem.namespace]]\nnsid = 2\n{more}\n") };
+    // Without a size, the image keeps the one it has.
+    format!(
+        "ring = \"{}\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[[subsystem]]\nnqn = \"{NQN}\"\n\
+         [[subsystem.namespace]]\nnsid = 1\ndevice = \"{}\"\n{size}\n{more}",
+        ring.name(),
+        image.display()
+    )
+}
+
+fn reservations(lab: &mut Lab) -> Result<(), String> {
+    let scratch = Scratch::new("reservations")?;
+    // With its identity told, the kernel takes the memory for the same namespace after a kill.
+    let memory = "ram:64MiB,uuid=0c7b5a2e-5f0d-4b8e-9a51-3d2f60c4e7a9";
+    let mut target = lab.serve(&[&image(&scratch), memory, "--nqn", NQN], &scratch.file("qpair.log"))?;
+    let shared = Shared::new(&scratch)?;
+    let mut boot = lab.boot("reservations", &target, 300);
+    (boot.shared, boot.multipath) = (Some(&shared), false);
+    boot.run(lab.report, || {
+        target.check_alive()?;
+        shared.answer(|_| target.kill_and_restart(ABSENCE))
+    })?;
+    lab.stop(target);
+    Ok(())
+}
+
+/// Hosts that are not heard of any more, and one that leaves: the target must have nothing of them.
+fn vanish(lab: &mut Lab) -> Result<(), String> {
+    let scratch = Scratch::new("vanish")?;
+    let arguments = [&image(&scratch), "ram:64MiB", "--nqn", NQN, "--metrics", "127.0.0.1:0"];
+    let mut target = lab.serve(&arguments, &scratch.file("qpair.log"))?;
+    let metrics = target.said().metrics().ok_or("the target does not say where its metrics are")?;
+    let fresh = Counts::read(metrics)?;
+    let shared = Shared::new(&scratch)?;
+    let mut boot = lab.boot("vanish", &target, 360);
+    boot.shared = Some(&shared);
+    let mut last = fresh.clone();
+    boot.run(lab.report, || {
+        target.check_alive()?;
+        shared.answer(|how| {
+            let now = quiet(metrics, &fresh)?;
+            let timed_out = now.keep_alive_timeouts > last.keep_alive_timeouts;
+            if timed_out != (how == "forgotten") || now.stalled > last.stalled {
+                return Err(format!("`{how}`: not for the reason expected: before {last:?}, now {now:?}"));
+            }
+            last = now;
+            Ok(())
+        })
+    })?;
+    lab.stop(target);
+    Ok(())
+}
+
+/// Waits until the target is as it was before it saw a host.
+fn quiet(metrics: std::net::SocketAddr, fresh: &Counts) -> Result<Counts, String> {
+    let begun = Instant::now();
+    loop {
+        let now = Counts::read(metrics)?;
+        if now.is_quiet(fresh) {
+            return Ok(now);
+        }
+        if begun.elapsed() > FORGET_LIMIT {
+            return Err(format!("something is left after {FORGET_LIMIT:?}: at first {fresh:?}, now {now:?}"));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A file of bytes that nothing else holds.
+fn noise(path: &Path, bytes: u64) -> Result<(), String> {
+    use std::io::Read as _;
+    let copy = || -> std::io::Result<()> {
+        let mut source = std::fs::File::open("/dev/urandom")?.take(bytes);
+        std::io::copy(&mut source, &mut std::fs::File::create(path)?)?;
+        Ok(())
+    };
+    copy().map_err(|e| format!("{}: {e}", path.display()))
+}

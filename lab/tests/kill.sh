@@ -38,7 +38,7 @@ round() {
     # Zeros first: a write that got lost cannot pass for the one of the round before.
     check discard blkdiscard "$DEV"
     strike_during "$1" --do_verify=0 --rate_iops=1600
-    dmesg -C
+    clear_log
     check "every block holds what was written last" blocks "$1" --verify_only
 }
 

@@ -232,7 +232,7 @@ ioctls() {
 }
 
 restart() {
-    dmesg -C
+    clear_log
     ask_host kill
     eventually "both hosts are back" reconnected
 }

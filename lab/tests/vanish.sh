@@ -11,7 +11,7 @@ vanish() {
     ask_host forgotten
     # What the kernel knows of it until then: nothing that would have told the target.
     dmesg | grep -i nvme | tail -n 6
-    dmesg -C
+    clear_log
     ip link set eth0 up
     eventually "a reconnect" reconnected
     same "state" live "$(cat /sys/class/nvme/"$CTRL"/state)"

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::shared::Shared;
@@ -16,6 +16,19 @@ pub(crate) enum Unready {
     Unsuited(String),
     /// It should have worked.
     Broken(String),
+}
+
+/// Why a scenario did not end as it should.
+pub(crate) enum Trouble {
+    Failed(String),
+    /// In this step the guest's kernel found one of its own pages in a wrong state; nothing failed (lab/README.md).
+    BadPage(String),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
 }
 
 /// One boot of the guest that runs a script of lab/tests.
@@ -101,7 +114,38 @@ fn found(program: &str) -> bool {
 
 impl Boot<'_> {
     /// Boots, runs the script, notes each of its steps in the report. `tick` is called a few times a second.
-    pub(crate) fn run(&self, report: &mut Report, mut tick: impl FnMut() -> Result<(), String>) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Steps that failed are noted and no error. After [`Trouble::BadPage`] nothing is noted.
+    pub(crate) fn run(&self, report: &mut Report, tick: impl FnMut() -> Result<(), String>) -> Result<(), Trouble> {
+        let mut vmlab = self.command().spawn().map_err(|e| format!("cannot run python3: {e}"))?;
+        let output = BufReader::new(vmlab.stdout.take().expect("it was asked for"));
+        let (steps, end) = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| collect(output));
+            let end = attend(&mut vmlab, tick);
+            (reader.join().expect("the reader does not panic"), end)
+        });
+        let failed = steps.iter().any(|step| matches!(step.said, Said::Failed));
+        if let Some(step) = steps.iter().find(|step| step.said == Said::BadPage)
+            && !failed
+            && matches!(&end, Ok(status) if status.success())
+        {
+            return Err(Trouble::BadPage(step.name.clone()));
+        }
+        for Step { name, said, took } in steps {
+            let outcome = if said == Said::Passed { Outcome::Passed } else { Outcome::Failed("see above".to_owned()) };
+            report.note(&format!("{}: {name}", self.name), outcome, took);
+        }
+        let status = end?;
+        match status.code() {
+            Some(124) => Err(format!("the guest was not done after {} s", self.limit.as_secs()).into()),
+            Some(125) => Err("the lab failed".to_owned().into()),
+            _ if failed || status.success() => Ok(()),
+            _ => Err(format!("lab/tests/{}.sh: {status}", self.script).into()),
+        }
+    }
+
+    fn command(&self) -> Command {
         let mut command = vmlab();
         command.arg("run");
         if !self.multipath {
@@ -115,56 +159,54 @@ impl Boot<'_> {
             command.arg("--env").arg(format!("{name}={value}"));
         }
         command.args(["--", "sh", &format!("lab/tests/{}.sh", self.script)]).stdout(Stdio::piped());
-        let mut vmlab = command.spawn().map_err(|e| format!("cannot run python3: {e}"))?;
-        let output = BufReader::new(vmlab.stdout.take().expect("it was asked for"));
-        let (failed, status) = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| self.collect(report, output));
-            let status = loop {
-                if let Some(status) = vmlab.try_wait().map_err(|e| e.to_string())? {
-                    break status;
-                }
-                if let Err(why) = tick() {
-                    // SIGTERM, so that it takes its QEMU along.
-                    super::target::terminate(vmlab.id())?;
-                    vmlab.wait().map_err(|e| e.to_string())?;
-                    return Err(why);
-                }
-                std::thread::sleep(Duration::from_millis(100));
-            };
-            Ok((reader.join().expect("the reader does not panic"), status))
-        })?;
-        match status.code() {
-            Some(0) if failed == 0 => Ok(()),
-            Some(124) => Err(format!("the guest was not done after {} s", self.limit.as_secs())),
-            Some(125) => Err("the lab failed".to_owned()),
-            _ if failed > 0 => Ok(()), // already noted, step by step
-            _ => Err(format!("lab/tests/{}.sh: {status}", self.script)),
-        }
-    }
-
-    /// Prints what the guest says and notes the steps; returns how many failed.
-    fn collect(&self, report: &mut Report, output: impl BufRead) -> usize {
-        let mut failed = 0;
-        for line in output.lines().map_while(Result::ok) {
-            println!("{line}");
-            let Some((outcome, name, took)) = parse_step(&line) else { continue };
-            failed += usize::from(matches!(outcome, Outcome::Failed(_)));
-            report.note(&format!("{}: {name}", self.name), outcome, took);
-        }
-        failed
+        command
     }
 }
 
-/// `ok NAME (1.5 s)` or `FAIL NAME (0.3 s, status 1)`, as lab/tests/lib.sh prints them.
-fn parse_step(line: &str) -> Option<(Outcome, &str, Duration)> {
-    let (outcome, rest) = if let Some(rest) = line.strip_prefix("ok ") {
-        (Outcome::Passed, rest)
-    } else {
-        (Outcome::Failed("see above".to_owned()), line.strip_prefix("FAIL ")?)
-    };
+/// Calls `tick` until the guest has ended, or ends it after an error.
+fn attend(vmlab: &mut Child, mut tick: impl FnMut() -> Result<(), String>) -> Result<ExitStatus, String> {
+    loop {
+        if let Some(status) = vmlab.try_wait().map_err(|e| e.to_string())? {
+            return Ok(status);
+        }
+        if let Err(why) = tick() {
+            // SIGTERM, so that it takes its QEMU along.
+            super::target::terminate(vmlab.id())?;
+            vmlab.wait().map_err(|e| e.to_string())?;
+            return Err(why);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// What the guest said about a step.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    name: String,
+    said: Said,
+    took: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Passed,
+    Failed,
+    BadPage,
+}
+
+/// Prints what the guest says; the steps in it.
+fn collect(output: impl BufRead) -> Vec<Step> {
+    let lines = output.lines().map_while(Result::ok).inspect(|line| println!("{line}"));
+    lines.filter_map(|line| parse_step(&line)).collect()
+}
+
+/// `ok NAME (1.5 s)`, `FAIL NAME (0.3 s, status 1)` or `BADPAGE NAME (1.2 s)`, as lab/tests/lib.sh prints them.
+fn parse_step(line: &str) -> Option<Step> {
+    let starts = [("ok ", Said::Passed), ("FAIL ", Said::Failed), ("BADPAGE ", Said::BadPage)];
+    let (rest, said) = starts.iter().find_map(|(start, said)| Some((line.strip_prefix(start)?, *said)))?;
     let (name, took) = rest.rsplit_once(" (")?;
     let seconds: f64 = took.split(" s").next()?.parse().ok()?;
-    Some((outcome, name, Duration::try_from_secs_f64(seconds).ok()?))
+    Some(Step { name: name.to_owned(), said, took: Duration::try_from_secs_f64(seconds).ok()? })
 }
 
 #[cfg(test)]
@@ -173,10 +215,11 @@ mod tests {
 
     #[test]
     fn steps_are_read() {
-        let (outcome, name, took) = parse_step("ok fio (4 KiB) (1.5 s)").expect("a step");
-        assert_eq!((outcome, name, took), (Outcome::Passed, "fio (4 KiB)", Duration::from_millis(1500)));
-        let (outcome, name, _) = parse_step("FAIL discover (0.3 s, status 1)").expect("a step");
-        assert_eq!((outcome, name), (Outcome::Failed("see above".to_owned()), "discover"));
+        let step = parse_step("ok fio (4 KiB) (1.5 s)").expect("a step");
+        assert_eq!((step.said, &*step.name, step.took), (Said::Passed, "fio (4 KiB)", Duration::from_millis(1500)));
+        let step = parse_step("FAIL discover (0.3 s, status 1)").expect("a step");
+        assert_eq!((step.said, &*step.name), (Said::Failed, "discover"));
+        assert_eq!(parse_step("BADPAGE reset (0.3 s)").map(|step| step.said), Some(Said::BadPage));
         assert!(parse_step("    | ok is what it says").is_none());
         assert!(parse_step("ok, whatever").is_none());
     }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Ring;
-use super::guest::Boot;
+use super::guest::{Boot, Trouble};
 use super::metrics::Counts;
 use super::scratch::Scratch;
 use super::shared::Shared;
@@ -18,7 +18,7 @@ pub(crate) struct Scenario {
     pub(super) script: &'static str,
     /// The rings on which the ordinary command runs it.
     pub(super) ordinary: &'static [Ring],
-    pub(super) run: fn(&mut Lab) -> Result<(), String>,
+    pub(super) run: fn(&mut Lab) -> Result<(), Trouble>,
 }
 
 pub(super) const SCENARIOS: [Scenario; 6] = [
@@ -83,7 +83,7 @@ fn image(scratch: &Scratch) -> String {
     format!("{},bs=4096,size=128MiB", scratch.file("disk.img").display())
 }
 
-fn controller(lab: &mut Lab) -> Result<(), String> {
+fn controller(lab: &mut Lab) -> Result<(), Trouble> {
     let scratch = Scratch::new("controller")?;
     let (mut target, _) = three_namespaces(lab, &scratch)?;
     let guarded = ["ram:16MiB", "--nqn", GUARDED_NQN, "--allow-host", ALLOWED_HOST];
@@ -98,7 +98,7 @@ fn controller(lab: &mut Lab) -> Result<(), String> {
     Ok(())
 }
 
-fn data(lab: &mut Lab) -> Result<(), String> {
+fn data(lab: &mut Lab) -> Result<(), Trouble> {
     let scratch = Scratch::new("data")?;
     let (mut target, fixed) = three_namespaces(lab, &scratch)?;
     let mut boot = lab.boot("data", &target, if lab.full { 1800 } else { 300 });
@@ -109,7 +109,7 @@ fn data(lab: &mut Lab) -> Result<(), String> {
     Ok(())
 }
 
-fn kill(lab: &mut Lab) -> Result<(), String> {
+fn kill(lab: &mut Lab) -> Result<(), Trouble> {
     let scratch = Scratch::new("kill")?;
     let mut target = lab.serve(&[&image(&scratch), "--nqn", NQN], &scratch.file("qpair.log"))?;
     let shared = Shared::new(&scratch)?;
@@ -125,7 +125,7 @@ fn kill(lab: &mut Lab) -> Result<(), String> {
 }
 
 /// The target follows a file that the guest has changed while it is connected.
-fn reload(lab: &mut Lab) -> Result<(), String> {
+fn reload(lab: &mut Lab) -> Result<(), Trouble> {
     let scratch = Scratch::new("reload")?;
     let config = scratch.file("qpair.toml");
     let (ring, disk) = (lab.ring, scratch.file("disk.img"));
@@ -171,7 +171,7 @@ fn configuration(name: &str, ring: Ring, image: &Path) -> String {
     )
 }
 
-fn reservations(lab: &mut Lab) -> Result<(), String> {
+fn reservations(lab: &mut Lab) -> Result<(), Trouble> {
     let scratch = Scratch::new("reservations")?;
     // With its identity told, the kernel takes the memory for the same namespace after a kill.
     let memory = "ram:64MiB,uuid=0c7b5a2e-5f0d-4b8e-9a51-3d2f60c4e7a9";
@@ -188,11 +188,11 @@ fn reservations(lab: &mut Lab) -> Result<(), String> {
 }
 
 /// Hosts that are not heard of any more, and one that leaves: the target must have nothing of them.
-fn vanish(lab: &mut Lab) -> Result<(), String> {
+fn vanish(lab: &mut Lab) -> Result<(), Trouble> {
     let scratch = Scratch::new("vanish")?;
     let arguments = [&image(&scratch), "ram:64MiB", "--nqn", NQN, "--metrics", "127.0.0.1:0"];
     let mut target = lab.serve(&arguments, &scratch.file("qpair.log"))?;
-    let metrics = target.said().metrics().ok_or("the target does not say where its metrics are")?;
+    let metrics = target.said().metrics().ok_or("the target does not say where its metrics are".to_owned())?;
     let fresh = Counts::read(metrics)?;
     let shared = Shared::new(&scratch)?;
     let mut boot = lab.boot("vanish", &target, 360);

@@ -26,7 +26,7 @@ usage: cargo xtask VERB
                                 (fmt, clippy, test, loom, build, program, host-kill, lab controller, lab data, lab kill,
                                 lab reload, lab reservations, lab vanish, fuzz);
                                 --full adds long campaigns: the whole lab on both kinds of ring, 20 kills, 200 with our
-                                host, larger fio runs, fuzzing, and the steps asan, tsan, miri
+                                host on one path and on two, larger fio runs, fuzzing, and the steps asan, tsan, miri
   lab [-- COMMAND...]           the tests against a real Linux kernel; or a command under it (lab/README.md)
   fuzz [TARGET [SECONDS]]       run a fuzz target (60 s unless told otherwise); by itself: list them
   bench [OPTIONS...]            measure against the limit of the wire: bench/run --help

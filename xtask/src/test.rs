@@ -115,15 +115,18 @@ fn campaigns(report: &mut Report, selection: &Selection) {
     for name in CAMPAIGNS {
         let step = format!("campaign: {name}");
         if selection.wants(&step) {
-            report.counted(&step, || counted(&mut campaign(name)));
+            report.counted(&step, || counted(&mut campaign("qpair", "campaign", name)));
         }
+    }
+    if selection.wants("campaign: bitflips") {
+        report.counted("campaign: bitflips", || counted(&mut campaign("qpair-nvmf", "host", "bitflips")));
     }
 }
 
-/// One of them at its full size, alone, from a release build.
-fn campaign(name: &str) -> Command {
+/// One module of a test program at its full size, alone, from a release build.
+fn campaign(package: &str, program: &str, name: &str) -> Command {
     let mut command = cargo();
-    command.args(["test", "--release", "--package", "qpair", "--test", "campaign", &format!("{name}::")]);
+    command.args(["test", "--release", "--package", package, "--test", program, &format!("{name}::")]);
     command.args(["--", "--nocapture", "--test-threads=1"]).env("QPAIR_CAMPAIGN", "full");
     command
 }

@@ -6,17 +6,27 @@
 //!   bench --verify runs through all of them, and reads everything back at the end
 //! ```
 //!
+//! The same with two paths: each has a listener of its own and a proxy before it, and what breaks is, at random, the
+//! connections of one path or the target itself. While one path is away the load goes on on the other.
+//!
+//! ```text
+//!   bench ──┬── proxy 1 ── listener 1 ──┬── target          cut 1, cut 2, or kill -9
+//!           └── proxy 2 ── listener 2 ──┘
+//! ```
+//!
 //! The namespace is a file: what a dead target had written is in the page cache, and the next one finds it. The load is
 //! 4 KiB reads and writes on two queues, and what was in flight is sent again (`retry=idempotent`).
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::proxy::Proxy;
 use super::scratch::Scratch;
 use super::target::Target;
 use crate::report::Report;
@@ -39,6 +49,7 @@ const END_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) fn host_kill(report: &mut Report, program: &Path, full: bool) {
     let kills = KILLS[usize::from(full)];
     report.step(&format!("host-kill: {kills} kills -9 under verified load"), || campaign(program, kills));
+    report.step(&format!("host-kill: {kills} breaks of two paths"), || two_paths(program, kills));
 }
 
 fn campaign(program: &Path, kills: u32) -> Result<(), String> {
@@ -46,7 +57,7 @@ fn campaign(program: &Path, kills: u32) -> Result<(), String> {
     let image = scratch.file("disk.img").display().to_string();
     let mut target = Target::start(program, &["--size", "64MiB", &image, "--nqn", NQN], &scratch.file("qpair.log"))?;
     let said = scratch.file("bench.log");
-    let mut load = Load::start(program, target.port(), SLOT * kills + MARGIN, &said)?;
+    let mut load = Load::start(program, &target.addresses()[0].to_string(), SLOT * kills + MARGIN, &said)?;
     let begun = Instant::now();
     let mut away = Vec::new();
     for kill in 0..kills {
@@ -59,9 +70,48 @@ fn campaign(program: &Path, kills: u32) -> Result<(), String> {
     }
     load.await_gaps(kills as usize)?;
     let gaps = load.gaps();
-    load.end()?;
+    let waited = load.end()?;
+    let later = gaps.iter().zip(&away).map(|(gap, away)| gap.saturating_sub(*away)).collect();
     println!("away:      {}", percentiles(away));
     println!("connected: {} after the connection broke", percentiles(gaps));
+    println!("           {} after the target listened again", percentiles(later));
+    println!("{waited}");
+    target.stop()
+}
+
+fn two_paths(program: &Path, breaks: u32) -> Result<(), String> {
+    let scratch = Scratch::new("host-kill-paths")?;
+    let image = scratch.file("disk.img").display().to_string();
+    let arguments = ["--size", "64MiB", &image, "--nqn", NQN];
+    let mut target = Target::start_on(program, &arguments, &scratch.file("qpair.log"), 2)?;
+    let proxies = target.addresses().iter().map(|&address| Proxy::start(address)).collect::<Result<Vec<_>, _>>();
+    let proxies = proxies.map_err(|e| format!("no proxy: {e}"))?;
+    let paths: Vec<String> = proxies.iter().map(|proxy| proxy.addr.to_string()).collect();
+    let said = scratch.file("bench.log");
+    let mut load = Load::start(program, &paths.join(","), SLOT * breaks + MARGIN, &said)?;
+    let begun = Instant::now();
+    let (mut kills, mut expected) = (0, 0);
+    for number in 0..breaks {
+        thread::sleep((begun + SLOT * number).saturating_duration_since(Instant::now()) + random(MOMENT));
+        // Both paths are there again.
+        load.await_gaps(expected)?;
+        match one_of(proxies.len() + 1) {
+            0 => {
+                target.kill_and_restart(random(PAUSE))?;
+                (kills, expected) = (kills + 1, expected + 2);
+            }
+            path => {
+                proxies[path - 1].cut();
+                expected += 1;
+            }
+        }
+    }
+    load.await_gaps(expected)?;
+    let gaps = load.gaps();
+    let waited = load.end()?;
+    println!("{kills} kills, {} times one path was cut", breaks - kills);
+    println!("a path was away: {}", percentiles(gaps));
+    println!("{waited}");
     target.stop()
 }
 
@@ -72,14 +122,15 @@ struct Load {
 }
 
 impl Load {
-    fn start(program: &Path, port: u16, time: Duration, said: &Path) -> Result<Self, String> {
+    /// On the paths at these addresses, with commas between.
+    fn start(program: &Path, paths: &str, time: Duration, said: &Path) -> Result<Self, String> {
         let log = File::create(said).map_err(|e| format!("{}: {e}", said.display()))?;
         let child = Command::new(program)
-            .args(["bench", &format!("nvme-tcp://127.0.0.1:{port}/{NQN}?ns=1&retry=idempotent")])
-            .args(["--rw", "randrw", "--bs", "4k", "--qd", "32", "--queues", "2", "--verify", "--json"])
+            .args(["bench", &format!("nvme-tcp://{paths}/{NQN}?ns=1&retry=idempotent")])
+            .args(["--rw", "randrw", "--bs", "4k", "--qd", "32", "--queues", "2", "--verify"])
             .args(["--secs", &time.as_secs_f64().to_string()])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .map_err(|e| format!("cannot run {}: {e}", program.display()))?;
@@ -108,12 +159,19 @@ impl Load {
         }
     }
 
-    /// It must end by itself, with everything verified.
-    fn end(mut self) -> Result<(), String> {
+    /// It must end by itself, with everything verified. The lines of its report that tell how long requests took, and
+    /// what was verified.
+    fn end(mut self) -> Result<String, String> {
         let begun = Instant::now();
         loop {
             match self.child.try_wait().map_err(|e| e.to_string())? {
-                Some(status) if status.success() => return Ok(()),
+                Some(status) if status.success() => {
+                    let mut report = String::new();
+                    let output = self.child.stdout.as_mut().expect("it was asked for");
+                    output.read_to_string(&mut report).map_err(|e| format!("the report: {e}"))?;
+                    let telling = |line: &&str| ["latency us:", "verify"].iter().any(|word| line.contains(word));
+                    return Ok(report.lines().filter(telling).collect::<Vec<_>>().join("\n"));
+                }
                 Some(status) => return Err(self.with_log(&format!("bench --verify: {status}"))),
                 None if begun.elapsed() > MARGIN + END_LIMIT => {
                     return Err(self.with_log("bench --verify does not end"));
@@ -156,6 +214,11 @@ fn random(most: Duration) -> Duration {
     most * bits as u32 / 0x1_0000
 }
 
+/// One of the numbers below `count`.
+fn one_of(count: usize) -> usize {
+    random(Duration::from_nanos(count as u64)).as_nanos() as usize
+}
+
 fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let Some(last) = times.len().checked_sub(1) else { return "never".to_owned() };
@@ -165,6 +228,8 @@ fn percentiles(mut times: Vec<Duration>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -181,5 +246,7 @@ mod tests {
         assert_eq!(percentiles(times), "200 times, p50 100 ms, p90 180 ms, p99 198 ms, max 200 ms");
         assert_eq!(percentiles(vec![]), "never");
         assert!(random(PAUSE) < PAUSE);
+        let seen: HashSet<usize> = std::iter::repeat_with(|| one_of(3)).take(1000).collect();
+        assert_eq!(seen, HashSet::from([0, 1, 2]));
     }
 }

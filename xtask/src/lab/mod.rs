@@ -16,6 +16,8 @@ mod guest;
 mod host_kill;
 mod metrics;
 mod program;
+#[path = "../../../crates/qpair/tests/campaign/proxy.rs"]
+mod proxy;
 mod scenario;
 mod scratch;
 mod shared;

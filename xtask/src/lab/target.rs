@@ -20,7 +20,7 @@ pub(crate) struct Target {
     arguments: Vec<String>,
     log: PathBuf,
     child: Child,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     said: Listening,
 }
 
@@ -31,8 +31,13 @@ impl Target {
     /// Starts `qpair serve ARGUMENTS` on a free port of the loopback and waits until it listens. What it says goes to
     /// the file `log`.
     pub(crate) fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self, String> {
+        Self::start_on(program, arguments, log, 1)
+    }
+
+    /// The same on so many ports.
+    pub(crate) fn start_on(program: &Path, arguments: &[&str], log: &Path, ports: usize) -> Result<Self, String> {
         let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
-        Self::launched(program, arguments, &["--listen", "127.0.0.1:0"], log)
+        Self::launched(program, arguments, &listen(&["127.0.0.1:0"].repeat(ports)), log)
     }
 
     /// Starts `qpair serve --config FILE`, which listens where the file says.
@@ -41,9 +46,9 @@ impl Target {
         Self::launched(program, arguments, &[], log)
     }
 
-    fn launched(program: &Path, arguments: Vec<String>, listen: &[&str], log: &Path) -> Result<Self, String> {
-        let (child, said, address) = launch(program, &arguments, listen, log)?;
-        Ok(Self { program: program.to_owned(), arguments, log: log.to_owned(), child, address, said })
+    fn launched(program: &Path, arguments: Vec<String>, listen: &[String], log: &Path) -> Result<Self, String> {
+        let (child, said, addresses) = launch(program, &arguments, listen, log)?;
+        Ok(Self { program: program.to_owned(), arguments, log: log.to_owned(), child, addresses, said })
     }
 
     /// What it said when it listened.
@@ -57,17 +62,22 @@ impl Target {
         crate::succeeds(Command::new(&self.program).args(["reload", "--pid", &pid]))
     }
 
-    /// The port it listens on.
+    /// The port it listens on, or the first of them.
     pub(crate) fn port(&self) -> u16 {
-        self.address.port()
+        self.addresses[0].port()
     }
 
-    /// kill -9, a pause, and a start on the same port.
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// kill -9, a pause, and a start on the same ports.
     pub(crate) fn kill_and_restart(&mut self, pause: Duration) -> Result<(), String> {
         self.child.kill().and_then(|()| self.child.wait()).map_err(|e| format!("cannot kill the target: {e}"))?;
         thread::sleep(pause);
-        (self.child, self.said, self.address) =
-            launch(&self.program, &self.arguments, &["--listen", &self.address.to_string()], &self.log)?;
+        (self.child, self.said, self.addresses) =
+            launch(&self.program, &self.arguments, &listen(&self.addresses), &self.log)?;
         Ok(())
     }
 
@@ -97,7 +107,7 @@ impl Target {
         if !status.success() {
             return Err(self.with_log(&format!("SIGTERM: {}", describe(status))));
         }
-        TcpListener::bind(self.address).map_err(|e| format!("the port is not free after the end: {e}"))?;
+        TcpListener::bind(&*self.addresses).map_err(|e| format!("the port is not free after the end: {e}"))?;
         Ok(())
     }
 
@@ -123,9 +133,9 @@ impl Drop for Target {
 fn launch(
     program: &Path,
     arguments: &[String],
-    listen: &[&str],
+    listen: &[String],
     log: &Path,
-) -> Result<(Child, Listening, SocketAddr), String> {
+) -> Result<(Child, Listening, Vec<SocketAddr>), String> {
     let err = File::options().create(true).append(true).open(log).map_err(|e| format!("{}: {e}", log.display()))?;
     let mut child = Command::new(program)
         .arg("serve")
@@ -153,8 +163,8 @@ fn launch(
         let _ = output.read_to_end(&mut Vec::new());
     });
     let said = listening.recv_timeout(START_LIMIT).ok().map(Listening);
-    if let Some((said, address)) = said.and_then(|said| said.address().map(|address| (said, address))) {
-        return Ok((child, said, address));
+    if let Some((said, addresses)) = said.and_then(|said| said.addresses().map(|addresses| (said, addresses))) {
+        return Ok((child, said, addresses));
     }
     let _ = child.kill();
     let _ = child.wait();
@@ -162,10 +172,16 @@ fn launch(
     Err(format!("qpair serve {} {}: did not say that it listens", arguments.join(" "), listen.join(" ")))
 }
 
+/// The arguments for these addresses.
+fn listen(addresses: &[impl ToString]) -> Vec<String> {
+    addresses.iter().flat_map(|address| ["--listen".to_owned(), address.to_string()]).collect()
+}
+
 impl Listening {
-    /// The first address of `"listen":["127.0.0.1:4420"]`.
-    fn address(&self) -> Option<SocketAddr> {
-        self.text("\"listen\":[\"")?.parse().ok()
+    /// The addresses of `"listen":["127.0.0.1:4420","127.0.0.1:4421"]`; there is at least one.
+    fn addresses(&self) -> Option<Vec<SocketAddr>> {
+        let (_, rest) = self.0.split_once("\"listen\":[")?;
+        rest.split_once(']')?.0.split(',').map(|address| address.trim_matches('"').parse().ok()).collect()
     }
 
     /// Where the metrics are, if they are anywhere.
@@ -210,10 +226,14 @@ mod tests {
         let line = r#"{"schema":1,"event":"listening","listen":["127.0.0.1:39211"],"nqn":"nqn.x","namespaces":[],
                        "ring":"uring","ring_reason":null,"metrics":"127.0.0.1:9420"}"#;
         let said = Listening(line.to_owned());
-        assert_eq!(said.address(), Some(SocketAddr::from(([127, 0, 0, 1], 39211))));
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(said.addresses(), Some(vec![address(39211)]));
         assert_eq!(said.metrics(), Some(SocketAddr::from(([127, 0, 0, 1], 9420))));
         assert_eq!((said.ring(), said.ring_reason()), (Some("uring"), None));
-        assert_eq!(Listening("{}".to_owned()).address(), None);
-        assert_eq!(Listening(r#"{"listen":["nowhere"]}"#.to_owned()).address(), None);
+        let addresses = |line: &str| Listening(line.to_owned()).addresses();
+        assert_eq!(addresses(r#"{"listen":["127.0.0.1:1","127.0.0.1:2"]}"#), Some(vec![address(1), address(2)]));
+        for line in ["{}", r#"{"listen":["nowhere"]}"#, r#"{"listen":[]}"#] {
+            assert_eq!(addresses(line), None);
+        }
     }
 }

@@ -57,6 +57,8 @@ pub const MAX_ASKS: usize = 1024;
 
 /// For each of: the TCP connection, ICReq, Connect.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For one call of a TCP connection, which is then made anew: longer than systems wait before they repeat a lost one.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// For an admin command.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the thread of a path to end, the controller's shutdown included.
@@ -90,4 +92,5 @@ pub const NAMESPACES_LISTED: usize = 8;
 const _: () = assert!(DEFAULT_DEPTH <= MAX_DEPTH && ADMIN_DEPTH < ADMIN_QUEUE_ENTRIES);
 const _: () = assert!(MIN_TICK.as_millis() <= LOOK_INTERVAL.as_millis() && TICKS_PER_TIMEOUT > 0);
 const _: () = assert!(DEFAULT_RECONNECT_DELAY.as_millis() <= MAX_RECONNECT_DELAY.as_millis());
+const _: () = assert!(CALL_TIMEOUT.as_millis() < CONNECT_TIMEOUT.as_millis() && !MIN_TICK.is_zero());
 const _: () = assert!(MAX_TRANSFER_BYTES as u64 / 512 <= MAX_COMMAND_BLOCKS);

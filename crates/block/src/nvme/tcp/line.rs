@@ -13,7 +13,7 @@ use wire::tcp::digest::Crc32c;
 use wire::tcp::host::{Direction, Host, HostConfig, HostEvent};
 
 use super::error::{AdminError, STEP_RESOLVE, STEP_TCP};
-use super::limits::LINE_BYTES;
+use super::limits::{CALL_TIMEOUT, LINE_BYTES, MIN_TICK};
 
 /// The data of an admin command.
 pub enum Transfer<'a> {
@@ -273,7 +273,7 @@ fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, AdminError>
     let addresses = (host, port).to_socket_addrs().map_err(io(STEP_RESOLVE))?;
     let mut last = AdminError::protocol(STEP_RESOLVE, format!("{host} has no address"));
     for address in addresses {
-        match TcpStream::connect_timeout(&address, limit) {
+        match again(limit, |limit| TcpStream::connect_timeout(&address, limit)) {
             // Trying a local port that nobody listens on, again and again, one meets oneself in the end: TCP connects
             // a socket that has been given this very port with itself.
             Ok(stream) if stream.local_addr().ok() == Some(address) => {
@@ -292,6 +292,19 @@ fn dial(host: &str, port: u16, limit: Duration) -> Result<TcpStream, AdminError>
     Err(last)
 }
 
+/// Makes a call for a connection anew every [`CALL_TIMEOUT`], until `limit` is over. The system itself repeats what is
+/// lost ever later, up to minutes: a machine that has been away would be found long after it came back.
+fn again<T>(limit: Duration, mut call: impl FnMut(Duration) -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match call(left.clamp(MIN_TICK, CALL_TIMEOUT)) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && left > CALL_TIMEOUT => {}
+            result => return result,
+        }
+    }
+}
+
 fn remaining(step: &'static str, limit: Duration, deadline: Instant) -> Result<Duration, AdminError> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(AdminError::TimedOut { step, limit }) } else { Ok(left) }
@@ -307,5 +320,26 @@ fn progress(step: &'static str, result: io::Result<usize>) -> Result<usize, Admi
             Err(AdminError::Closed { step })
         }
         Err(source) => Err(AdminError::Io { step, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_made_anew_until_somebody_answers_or_the_time_is_over() {
+        let silence = |_| Err::<(), _>(io::Error::from(io::ErrorKind::TimedOut));
+        let mut calls = Vec::new();
+        let answered = again(100 * CALL_TIMEOUT, |limit| {
+            calls.push(limit);
+            if calls.len() < 5 { silence(limit) } else { Ok(()) }
+        });
+        assert!(answered.is_ok() && calls == [CALL_TIMEOUT; 5]);
+        // No time is left for another one.
+        let end = again(CALL_TIMEOUT / 2, silence).expect_err("nobody answers");
+        assert_eq!(end.kind(), io::ErrorKind::TimedOut);
+        let refused = again(100 * CALL_TIMEOUT, |_| Err::<(), _>(io::ErrorKind::ConnectionRefused.into()));
+        assert_eq!(refused.expect_err("refused").kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -185,17 +185,18 @@ fn files_fail_as_well_and_growth_goes_through() {
 fn every_request_of_a_workload_fails_in_every_way() {
     let ops = sweep::workload();
     let kinds = [
-        ("error=EIO", EIO),
-        ("error=ENOSPC", Failure::Host(28)),
-        ("status=2/80", Failure::Device(Status::WRITE_FAULT)),
-        ("short=1", EIO),
-        ("torn", EIO),
+        ("error=EIO", Err(EIO)),
+        ("error=ENOSPC", Err(Failure::Host(28))),
+        ("status=2/80", Err(Failure::Device(Status::WRITE_FAULT))),
+        ("short=1", Err(EIO)),
+        ("torn", Err(EIO)),
+        ("latency=1ms", Ok(())),
     ];
-    for (what, failure) in kinds {
+    for (what, end) in kinds {
         for at in 0..ops.len() {
             let Some(rule) = sweep::rule(&ops, at, what) else { continue };
             let device = faulty(&[&rule]);
-            sweep::play(&device, &ops, at, &rule, failure);
+            sweep::play(&device, &ops, at, &rule, end);
             assert_eq!(device.fired(), [1], "{rule}");
         }
     }

@@ -82,18 +82,18 @@ pub fn rule(ops: &[(Op, u8)], at: usize, what: &str) -> Option<String> {
     fits(&ops[at].0).then(|| format!("{kinds}:nth={number}:{what}"))
 }
 
-/// Plays the workload on a device with one rule, by which the request `fails` fails with `failure`.
-pub fn play(device: &dyn Device, ops: &[(Op, u8)], fails: usize, rule: &str, failure: Failure) {
+/// Plays the workload on a device with one rule, which the request `meets` meets and ends with `end`.
+pub fn play(device: &dyn Device, ops: &[(Op, u8)], meets: usize, rule: &str, end: Result<(), Failure>) {
     let mut rig = Rig::new(device);
     let mut model = vec![0; BLOCKS as usize * BLOCK];
     for (at, (op, seed)) in ops.iter().enumerate() {
         let outcome = act(&mut rig, &model, *op, *seed);
-        if at != fails {
-            assert_eq!(outcome, Ok(()), "{rule}: request {at}, {op:?}");
+        let expected = if at == meets { end } else { Ok(()) };
+        assert_eq!(outcome, expected, "{rule}: request {at}, {op:?}");
+        if expected.is_ok() {
             apply(&mut model, *op, *seed);
             continue;
         }
-        assert_eq!(outcome, Err(failure), "{rule}: request {at}, {op:?}");
         if let (Op::Write { range, .. }, true) = (op, rule.contains("short") || rule.contains("torn")) {
             // Each sector is old or new; the first block is new if the write was short.
             let mut new = model.clone();

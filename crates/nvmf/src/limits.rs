@@ -53,6 +53,8 @@ pub const OUTBOX_BYTES: usize = 1 << 20;
 pub const RECEIVES_PER_PASS: usize = 4;
 /// Passes without a byte after which a connection is no longer asked, only listened to.
 pub const COLD_PASSES: u32 = 64;
+/// A connection that was silent for so long gives back the memory that it needed for work.
+pub const IDLE: Duration = Duration::from_secs(1);
 /// A connection must have finished ICReq and Connect by then.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A Connect waits so long for devices to give back what they have of the host's last association; then the host is

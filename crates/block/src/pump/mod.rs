@@ -180,6 +180,12 @@ impl Pump {
         self.out.flush(|parts| socket.try_send(parts))
     }
 
+    /// Gives back memory that is kept for its room: for a connection that has become idle.
+    pub fn shrink(&mut self) {
+        self.tail.shrink_to_fit();
+        self.out.shrink();
+    }
+
     /// Moves the tail to the front of the scratch buffer; its length.
     fn unkeep(&mut self, scratch: &mut Scratch) -> usize {
         let kept = self.tail.len();

@@ -163,6 +163,14 @@ impl Outbox {
         Ok(Sent::All)
     }
 
+    /// Gives back memory that is kept for its room.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.segments.shrink_to_fit();
+        self.returned.shrink_to_fit();
+        self.iov = Vec::new();
+    }
+
     /// Gives the bytes behind the last segment a segment.
     fn close_bytes(&mut self) {
         let end = self.bytes.len();

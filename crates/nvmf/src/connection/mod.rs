@@ -31,7 +31,7 @@ use wire::tcp::digest::Crc32c;
 
 use crate::layout::changes::Changes;
 use crate::limits::{
-    H2C_BYTES, HANDSHAKE, IN_CAPSULE_MAX_BYTES, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS,
+    H2C_BYTES, HANDSHAKE, IDLE, IN_CAPSULE_MAX_BYTES, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS,
     SETTLING, STALLED, STALLED_WHILE_SHORT, TRANSFER_BYTES,
 };
 use crate::reservation::desk::What;
@@ -53,6 +53,7 @@ pub(crate) struct Connection {
     pump: Pump,
     wire: Wire,
     session: Session,
+    /// By slot, as many as the wire's state machine has.
     commands: Vec<Command>,
     /// Where commands are counted: one for each namespace that was used, by its ID.
     cells: Vec<(u32, CellId)>,
@@ -68,7 +69,11 @@ pub(crate) struct Connection {
     /// Commands whose data the host was asked for, and since when it has completed none of them.
     asked: u32,
     asked_since: Coarse,
+    /// Whether something has come since the last look at the time-outs; then, when that was.
     heard: bool,
+    heard_at: Coarse,
+    /// Whether nothing is left of the memory that it needed for work.
+    lean: bool,
     /// A Connect that cannot be answered yet: its slot, the command and its data.
     waiting: Option<Box<(Slot, Sqe, Vec<u8>)>>,
     /// Passes in a row that brought nothing.
@@ -94,7 +99,7 @@ impl Connection {
             pump: Pump::new(socket),
             wire: Wire::new(limits),
             session,
-            commands: vec![Command::free()],
+            commands: Vec::new(),
             cells: Vec::new(),
             index,
             generation,
@@ -105,6 +110,8 @@ impl Connection {
             asked: 0,
             asked_since: pass.now,
             heard: false,
+            heard_at: pass.now,
+            lean: false,
             waiting: None,
             quiet: 0,
             hot: true,
@@ -212,6 +219,9 @@ impl Connection {
             Event::Initialized => Ok(()),
             Event::Command { slot, sqe, data, digest_ok, duplicate } => {
                 let (cid, nsid) = (sqe.cid.get(), sqe.nsid.get());
+                if slot.index() >= self.commands.len() {
+                    self.commands.resize_with(self.wire.slots(), Command::free);
+                }
                 let command = &mut self.commands[slot.index()];
                 command.about = About { cid, opcode: sqe.opcode, nsid, lba: sqe.slba() };
                 (command.since, command.cell) = (pass.engine.stats.now(), None);
@@ -300,7 +310,6 @@ impl Connection {
             Answer::Data { bytes, result } => self.respond_data(pass, slot, sqe, &bytes, result),
             Answer::Connected { result, queue } => {
                 self.wire.set_queue(queue.depth, queue.admin, queue.in_capsule_bytes, queue.flow_control_disabled);
-                self.commands.resize_with(usize::from(queue.depth), Command::free);
                 self.respond(pass, slot, Status::SUCCESS, result);
             }
             Answer::Held | Answer::Later => {
@@ -726,11 +735,25 @@ impl Connection {
         Ok(())
     }
 
+    /// Gives back the memory that it needed for work.
+    fn shrink(&mut self) {
+        self.wire.shrink();
+        self.commands.truncate(self.wire.slots());
+        self.commands.shrink_to_fit();
+        self.pump.shrink();
+        self.lean = true;
+    }
+
     /// Looks at the time-outs.
     pub(crate) fn tick(&mut self, pass: &mut Pass<'_>) -> Result<(), End> {
         let now = pass.now;
         if std::mem::take(&mut self.heard) {
             self.session.touch(now);
+            (self.heard_at, self.lean) = (now, false);
+        }
+        // Whatever waits may be a command that was answered meanwhile: its slot is looked at once more.
+        if !self.lean && now.since(self.heard_at) >= IDLE && pass.engine.waiting.is_empty() {
+            self.shrink();
         }
         self.session.check(now)?;
         self.connect_again(pass)?;

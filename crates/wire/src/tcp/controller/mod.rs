@@ -19,11 +19,12 @@
 //!              '------------------- respond, or the last send_data with SUCCESS -------------'
 //! ```
 //!
-//! The caller keeps what it knows of a command in an array of its own, indexed by [`Slot`]. It calls [`feed`] until no
-//! event is left, and in the middle of a large write may receive straight into the destination ([`incoming`],
-//! [`absorbed`]). Once the phase is [`Phase::Closed`] nothing is written any more: calls for commands that were
-//! still executing only free their slots.
+//! The caller keeps what it knows of a command in an array of its own, indexed by [`Slot`], of the length that
+//! [`slots`] says. It calls [`feed`] until no event is left, and in the middle of a large write may receive straight
+//! into the destination ([`incoming`], [`absorbed`]). Once the phase is [`Phase::Closed`] nothing is written any more:
+//! calls for commands that were still executing only free their slots.
 //!
+//! [`slots`]: Controller::slots
 //! [`feed`]: Controller::feed
 //! [`incoming`]: Controller::incoming
 //! [`absorbed`]: Controller::absorbed
@@ -186,7 +187,7 @@ impl Controller {
         self.enter(Phase::Live);
         let in_capsule_bytes = if admin { ADMIN_IN_CAPSULE_BYTES } else { in_capsule_bytes };
         self.queue = QueueState { admin, in_capsule_bytes, flow_control_disabled, depth, sqhd: self.queue.sqhd };
-        self.table.grow(depth);
+        self.table.deepen(depth);
     }
 
     /// Ends the connection from this side, without a word to the peer. Feed accepts nothing more.
@@ -230,6 +231,18 @@ impl Controller {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.table.in_flight()
+    }
+
+    /// How many slots take memory now: every command in flight has one of a lower number. It grows with the commands
+    /// in flight, up to the depth of the queue (rounded up to a power of two).
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.table.slots()
+    }
+
+    /// Gives back the memory of slots that no command has: for a queue that has become idle.
+    pub fn shrink(&mut self) {
+        self.table.shrink();
     }
 
     /// How many slots are in each state.

@@ -5,7 +5,7 @@ use std::time::Duration;
 // ---- Rings. ----
 
 /// Sockets and listeners that one ring looks after.
-pub const MAX_SOCKETS: usize = 4096;
+pub const MAX_SOCKETS: usize = 16384;
 /// Owners (connection tables, file queues) that one ring knows.
 pub const MAX_OWNERS: usize = 1024;
 /// Entries of one vectored send or receive: Linux' `IOV_MAX`.

@@ -26,7 +26,7 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 /// Controllers of one target, discovery controllers included.
 pub const CONTROLLERS: usize = 1024;
 /// Connections of one reactor.
-pub const CONNECTIONS_PER_REACTOR: usize = 3900;
+pub const CONNECTIONS_PER_REACTOR: usize = 16_000;
 /// Asynchronous event requests that a controller holds (AERL + 1).
 pub const ASYNC_EVENTS: usize = 4;
 /// Largest transfer of one command in bytes: MDTS 5 in units of 4 KiB.
@@ -69,8 +69,13 @@ pub const STALLED: Duration = Duration::from_secs(30);
 pub const STALLED_WHILE_SHORT: Duration = Duration::from_secs(1);
 /// How often time-outs are looked at.
 pub const TICK: Duration = Duration::from_millis(100);
-/// How often at most all connections look at their controllers because one of those has changed.
+/// Connections of which one pass looks at the time-outs.
+pub const TICKS_PER_PASS: usize = 64;
+/// How often at most all connections look at their controllers because one of those has changed ...
 pub const ALERT_PAUSE: Duration = Duration::from_millis(2);
+/// ... and by how much less often for each connection: this takes a reactor a small part of its time, however many
+/// connections it has.
+pub const ALERT_PAUSE_EACH: Duration = Duration::from_micros(2);
 /// How often a reactor with connections logs what its commands are doing (at the debug level).
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// After a failed accept (no file descriptors left) the listener pauses so long.
@@ -85,10 +90,10 @@ pub const LAST_WORD: Duration = Duration::from_secs(1);
 pub const RETRIES_PER_PASS: usize = 32;
 /// How often a reactor that could sleep looks at commands that wait.
 pub const WAITING_POLL: Duration = Duration::from_millis(1);
-/// Connections accepted in one pass.
-pub const ACCEPTS_PER_PASS: usize = 64;
+/// Connections accepted, or taken over by a reactor, in one pass: so many of them the commands of others wait for.
+pub const ACCEPTS_PER_PASS: usize = 8;
 /// Accepted connections on their way to one reactor.
-pub const HANDED_OVER: usize = 1024;
+pub const HANDED_OVER: usize = 4096;
 /// Pairs of a host and a namespace whose commands one reactor counts apart, about 4 KiB each; those of further hosts
 /// are counted together, in as many again.
 pub const STATS_CELLS: usize = 1024;

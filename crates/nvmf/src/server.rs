@@ -1,7 +1,6 @@
 //! Starts a target on reactors of its own and stops it again.
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -9,6 +8,7 @@ use block::Device;
 use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Sender, Snapshot, Watcher, mailbox};
 use machine::ring::{RingChoice, RingKind};
 
+use crate::connection::placing::Arrival;
 use crate::layout::Layout;
 use crate::layout::apply::{ApplyError, close, devices};
 use crate::layout::order::{Listen, Order};
@@ -62,7 +62,7 @@ pub struct Server {
 
 /// The ways to one reactor.
 struct Reach {
-    streams: Sender<TcpStream>,
+    streams: Sender<Arrival>,
     orders: Sender<Order>,
     rulings: Sender<Ruling>,
     /// Of the one that accepts.
@@ -87,7 +87,9 @@ impl Server {
             rulings.push(reach.rulings);
         }
         // The first one accepts for all.
-        let (reactor, reach) = spawn(0, &target, options, &stats, Some(streams))?;
+        let (reactor, reach) = spawn(0, &target, options, &stats, Some(streams.clone()))?;
+        streams.insert(0, reach.streams);
+        target.set_reactors(streams);
         reactors.insert(0, reactor);
         orders.insert(0, reach.orders);
         rulings.insert(0, reach.rulings);
@@ -199,7 +201,7 @@ fn spawn(
     target: &Arc<Target>,
     options: &Options,
     stats: &[Arc<ReactorStats>],
-    others: Option<Vec<Sender<TcpStream>>>,
+    others: Option<Vec<Sender<Arrival>>>,
 ) -> Result<(Handle, Reach), StartError> {
     let config = ReactorConfig {
         name: format!("reactor-{number}"),

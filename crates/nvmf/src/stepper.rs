@@ -11,6 +11,7 @@ use machine::reactor::{Context, Poller, Sender, mailbox};
 use machine::ring::{Ring, Wait};
 
 use crate::connection::command::{Stage, Stages};
+use crate::connection::placing::Arrival;
 use crate::layout::{Layout, Subsystem};
 use crate::limits::{HANDED_OVER, ORDERS, RULINGS};
 use crate::reservation::keeper::Keeper;
@@ -24,7 +25,7 @@ pub struct Stepper {
     shard: Shard,
     target: Arc<Target>,
     keeper: Keeper,
-    inbox: Sender<TcpStream>,
+    inbox: Sender<Arrival>,
 }
 
 impl Stepper {
@@ -81,7 +82,7 @@ impl Stepper {
     /// Of the sockets; `WouldBlock` if more connections wait than one pass takes over.
     pub fn connect(&mut self) -> io::Result<TcpStream> {
         let (host, target) = connected_sockets()?;
-        self.inbox.send(target).map_err(|_| io::ErrorKind::WouldBlock)?;
+        self.inbox.send(Arrival { stream: target, progress: None }).map_err(|_| io::ErrorKind::WouldBlock)?;
         Ok(host)
     }
 

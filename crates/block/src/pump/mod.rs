@@ -13,6 +13,7 @@
 mod outbox;
 
 use std::io::{self, IoSliceMut};
+use std::net::TcpStream;
 
 use machine::reactor::Arm;
 use machine::ring::{Ring, Socket};
@@ -156,6 +157,18 @@ impl Pump {
         self.tail.clear();
         self.tail.extend_from_slice(left);
         self.held = true;
+    }
+
+    /// Takes the connection out of its ring, for another one, with the bytes that are held.
+    ///
+    /// # Errors
+    /// See [`Socket::leave`].
+    ///
+    /// # Panics
+    /// If there is something to send.
+    pub fn leave(self) -> io::Result<(TcpStream, Vec<u8>)> {
+        assert!(self.out.is_empty(), "what is to be sent does not leave the reactor");
+        Ok((self.socket.leave()?, self.tail))
     }
 
     /// Whether another receive is likely to bring something at once: bytes are held back, or the last receive did not

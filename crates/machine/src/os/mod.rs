@@ -19,7 +19,8 @@ pub(crate) use system::{CANCELLED, deallocate, largest_socket_buffers, read_exac
 pub use system::{
     Guard, Ward, allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, connected_sockets,
     direct_alignment, end_with_guard, file_key, files, get_xattr, is_block_device, is_ward, on_signal, open_data,
-    pin_to, punches_holes, rss_bytes, runtime_dir, set_xattr, started, thread_usage, total_memory, usage, ward_ready,
+    pin_to, punches_holes, raise_file_limit, rss_bytes, runtime_dir, set_xattr, started, thread_usage, total_memory,
+    usage, ward_ready,
 };
 
 /// What a process or a thread has used so far. All zero where the system does not say.

@@ -73,6 +73,12 @@ pub fn files() -> io::Result<Files> {
     unsupported("counting open files")
 }
 
+/// There is no limit of open files.
+#[must_use]
+pub fn raise_file_limit() -> Option<u64> {
+    None
+}
+
 /// When the process was started: not known yet.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use crate::reactor::Arm;
 /// The address of a socket that has none.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// A connected TCP socket that belongs to one ring for life. Dropping it closes the connection.
+/// A connected TCP socket that belongs to one ring, until it leaves it. Dropping it closes the connection.
 pub struct Socket {
     stream: mio::net::TcpStream,
     state: Rc<State>,
@@ -91,6 +91,14 @@ impl Socket {
     #[must_use]
     pub fn drained(&self) -> bool {
         self.state.drained.get()
+    }
+
+    /// Takes the connection out of its ring, for another one.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left: for a moment it takes one more. The connection is closed then.
+    pub fn leave(self) -> io::Result<TcpStream> {
+        Ok(SockRef::from(&self.stream).try_clone()?.into())
     }
 
     /// The key it was registered with.

@@ -1,4 +1,4 @@
-//! One host's connection: one queue pair, on one reactor for life.
+//! One host's connection: one queue pair, on one reactor for life from its Connect on.
 //!
 //! The pump receives, the wire's state machine finds commands in the bytes, and each command goes the way of
 //! [`command`]. What it answers is collected in the outbox and leaves in one send at the end of the pass.
@@ -10,6 +10,7 @@ pub(crate) mod end;
 pub(crate) mod fabrics;
 pub(crate) mod io;
 pub(crate) mod log_limit;
+pub(crate) mod placing;
 mod reservation;
 pub(crate) mod session;
 
@@ -32,7 +33,7 @@ use wire::tcp::digest::Crc32c;
 use crate::layout::changes::Changes;
 use crate::limits::{
     H2C_BYTES, HANDSHAKE, IDLE, IN_CAPSULE_MAX_BYTES, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS,
-    SETTLING, STALLED, STALLED_WHILE_SHORT, TRANSFER_BYTES,
+    STALLED, STALLED_WHILE_SHORT, TRANSFER_BYTES,
 };
 use crate::reservation::desk::What;
 use crate::shard::engine::{Owner, Pass, Wait};
@@ -43,6 +44,7 @@ use answer::Answer;
 use command::{About, Command, Payload, Stage};
 use end::End;
 use io::{Work, decode};
+use placing::Waiting;
 use session::{Claim, Role, Session};
 
 /// Bytes of all the ranges that a Dataset Management command can have.
@@ -74,8 +76,10 @@ pub(crate) struct Connection {
     heard_at: Coarse,
     /// Whether nothing is left of the memory that it needed for work.
     lean: bool,
-    /// A Connect that cannot be answered yet: its slot, the command and its data.
-    waiting: Option<Box<(Slot, Sqe, Vec<u8>)>>,
+    /// A Connect that cannot be answered yet.
+    waiting: Option<Box<Waiting>>,
+    /// The reactor that is to carry out the Connect that waits.
+    moving: Option<usize>,
     /// Passes in a row that brought nothing.
     pub(crate) quiet: u32,
     /// Whether it is among those that are asked in every pass.
@@ -83,6 +87,8 @@ pub(crate) struct Connection {
     /// Whether it is among those that are flushed at the end of this pass.
     pub(crate) dirty: bool,
 }
+
+const _: () = assert!(size_of::<Connection>() <= 1024, "10,000 of them may be idle");
 
 impl Connection {
     pub(crate) fn new(socket: Socket, index: u32, generation: u16, pass: &Pass<'_>) -> Self {
@@ -113,6 +119,7 @@ impl Connection {
             heard_at: pass.now,
             lean: false,
             waiting: None,
+            moving: None,
             quiet: 0,
             hot: true,
             dirty: false,
@@ -211,7 +218,7 @@ impl Connection {
 
     /// Whether there is room for another answer.
     fn may_answer(&self) -> bool {
-        self.pump.out.queued() + self.reading < OUTBOX_BYTES
+        self.pump.out.queued() + self.reading < OUTBOX_BYTES && self.moving.is_none()
     }
 
     fn handle(&mut self, pass: &mut Pass<'_>, event: Event<'_>) -> Result<(), End> {
@@ -281,26 +288,16 @@ impl Connection {
             }
             return Ok(());
         }
+        let waiting = || Some(Box::new(Waiting { slot, sqe: *sqe, data: data.to_vec() }));
+        if let Some(reactor) = self.place(pass, sqe) {
+            (self.waiting, self.moving) = (waiting(), Some(reactor));
+            return Ok(());
+        }
         let answer = self.session.execute(pass, slot, sqe, data);
         if let Answer::Later = answer {
-            self.waiting = Some(Box::new((slot, *sqe, data.to_vec())));
+            self.waiting = waiting();
         }
         self.answer(pass, slot, sqe, answer)
-    }
-
-    /// Tries a Connect again that waits; with enough patience lost, the host is to do so itself.
-    fn connect_again(&mut self, pass: &mut Pass<'_>) -> Result<(), End> {
-        let Some(waiting) = self.waiting.take() else { return Ok(()) };
-        let (slot, sqe, data) = &*waiting;
-        let mut answer = self.session.execute(pass, *slot, sqe, data);
-        if let Answer::Later = answer {
-            if pass.now.since(self.opened) < SETTLING {
-                self.waiting = Some(waiting);
-                return Ok(());
-            }
-            answer = Status::CONNECT_CONTROLLER_BUSY.into();
-        }
-        self.answer(pass, *slot, sqe, answer)
     }
 
     /// Carries out what the session decided about an admin or fabrics command.

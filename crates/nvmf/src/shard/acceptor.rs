@@ -1,12 +1,14 @@
-//! Accepts connections and deals them out to the reactors, one after the other, for life.
+//! Accepts connections and deals them out to the reactors, one after the other, for their first words: see
+//! [`placing`](crate::connection::placing).
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use machine::clock::Coarse;
 use machine::reactor::{Arm, Context, Mailbox, Poller, Sender};
 use machine::ring::{Listener, Owner, Ready, Ring};
 
 use crate::connection::log_limit::LogLimit;
+use crate::connection::placing::Arrival;
 use crate::layout::order::Listen;
 use crate::layout::plan::Listening;
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_PASS};
@@ -19,7 +21,7 @@ pub(crate) struct Acceptor {
     prepared: Vec<(SocketAddr, Listener)>,
     orders: Mailbox<Listen>,
     owner: Owner,
-    shards: Vec<Sender<TcpStream>>,
+    shards: Vec<Sender<Arrival>>,
     next: usize,
     ready: Vec<Ready>,
     /// Whether a listener may have more connections than were taken.
@@ -30,7 +32,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Listens nowhere yet: that comes through `orders`.
-    pub(crate) fn new(ring: &mut Ring, shards: Vec<Sender<TcpStream>>, orders: Mailbox<Listen>) -> Self {
+    pub(crate) fn new(ring: &mut Ring, shards: Vec<Sender<Arrival>>, orders: Mailbox<Listen>) -> Self {
         Self {
             listeners: Vec::new(),
             next_wanted: Vec::new(),
@@ -110,7 +112,7 @@ impl Acceptor {
                         accepted += 1;
                         let shard = &self.shards[self.next];
                         self.next = (self.next + 1) % self.shards.len();
-                        if shard.send(stream).is_err() && self.log.allows(now) {
+                        if shard.send(Arrival { stream, progress: None }).is_err() && self.log.allows(now) {
                             tracing::warn!(%peer, "refused a connection: its reactor has too many to take over");
                         }
                     }

@@ -1,7 +1,7 @@
 //! One reactor's part of the target: its connections, its queues into the devices, and the pass over all of them.
 //!
 //! ```text
-//!   a pass   new connections ▶ receive and parse (hot ones) ▶ kick and poll devices ▶ answers ▶ one send each
+//!   a pass   receive and parse (hot ones) ▶ kick and poll devices ▶ answers ▶ one send each ▶ new connections
 //! ```
 //!
 //! *Hot* connections are asked in every pass while the reactor spins; a connection that stays silent turns cold and is
@@ -11,9 +11,9 @@ pub(crate) mod acceptor;
 pub(crate) mod engine;
 pub(crate) mod memory;
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use block::Completions;
 use block::pump::{Pump, Received, Scratch, Sent};
@@ -24,14 +24,15 @@ use wire::tcp::Slot;
 
 use crate::connection::end::End;
 use crate::connection::log_limit::LogLimit;
+use crate::connection::placing::Arrival;
 use crate::connection::session::Claim;
 use crate::connection::{Connection, discard};
 use crate::layout::changes::Changes;
 use crate::layout::order::{Order, Unopened};
 use crate::layout::plan::Plan;
 use crate::limits::{
-    ALERT_PAUSE, COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING, RETRIES_PER_PASS, STATUS_INTERVAL, TICK,
-    WAITING_POLL,
+    ACCEPTS_PER_PASS, ALERT_PAUSE, ALERT_PAUSE_EACH, COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING,
+    RETRIES_PER_PASS, STATUS_INTERVAL, TICK, TICKS_PER_PASS, WAITING_POLL,
 };
 use crate::reservation::HostId;
 use crate::reservation::desk::{Event, Fence, Ruling};
@@ -70,8 +71,8 @@ struct Lingering {
 pub(crate) struct Inlets {
     /// The number of its reactor.
     pub(crate) reactor: usize,
-    /// Accepted connections.
-    pub(crate) streams: Mailbox<TcpStream>,
+    /// Connections, accepted or from another reactor.
+    pub(crate) streams: Mailbox<Arrival>,
     /// What to serve.
     pub(crate) orders: Mailbox<Order>,
     /// What the keeper of reservations has decided.
@@ -81,7 +82,7 @@ pub(crate) struct Inlets {
 /// See the module.
 pub(crate) struct Shard {
     engine: Engine,
-    inbox: Mailbox<TcpStream>,
+    inbox: Mailbox<Arrival>,
     orders: Mailbox<Order>,
     rulings: Mailbox<Ruling>,
     /// Accesses that are gone by, while devices still have something of those who lost theirs.
@@ -98,6 +99,8 @@ pub(crate) struct Shard {
     completions: Completions,
     ready: Vec<Ready>,
     ticked: Coarse,
+    /// The first connection that the look at the time-outs has not come to yet.
+    to_tick: u32,
     /// The last alert of the target that was seen.
     alerts: u64,
     reported: Coarse,
@@ -131,6 +134,7 @@ impl Shard {
             completions: Completions::default(),
             ready: Vec::new(),
             ticked: Coarse::from_millis(0),
+            to_tick: u32::MAX,
             alerts: 0,
             reported: Coarse::from_millis(0),
             log: LogLimit::default(),
@@ -263,10 +267,12 @@ impl Shard {
         }
     }
 
-    /// Takes connections that were handed over.
+    /// Takes connections that were handed over, some of them.
     fn accept(&mut self, cx: &mut Context<'_>) -> usize {
         let mut accepted = 0;
-        while let Some(stream) = self.inbox.take() {
+        while accepted < ACCEPTS_PER_PASS
+            && let Some(Arrival { stream, progress }) = self.inbox.take()
+        {
             accepted += 1;
             if self.open_connections() == CONNECTIONS_PER_REACTOR {
                 if self.log.allows(cx.now.coarse()) {
@@ -292,9 +298,28 @@ impl Shard {
             let pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
             entry.place = Place::Open(Box::new(Connection::new(socket, index, entry.generation, &pass)));
             self.hot.push(index);
-            Counters::bump(&self.engine.target.counters.connections);
+            match progress {
+                None => Counters::bump(&self.engine.target.counters.connections),
+                Some(progress) => drop(self.with(cx, index, |connection, pass, _| connection.arrive(pass, *progress))),
+            }
         }
         accepted
+    }
+
+    /// Gives a connection to the reactor that is to have it.
+    fn hand_over(&mut self, cx: &mut Context<'_>, index: u32) {
+        let Place::Open(connection) = std::mem::replace(&mut self.entries[index as usize].place, Place::Free) else {
+            unreachable!("it has just said that it moves");
+        };
+        self.free.push(index);
+        let peer = connection.peer();
+        let arrived = match connection.depart() {
+            Ok((reactor, arrival)) => self.engine.target.hand_over(reactor, arrival),
+            Err(end) => return tracing::debug!(%peer, "connection ended: {end}"),
+        };
+        if !arrived && self.log.allows(cx.now.coarse()) {
+            tracing::warn!(%peer, "refused a connection: its reactor has too many to take over");
+        }
     }
 
     /// Notes which sockets have something to read or room to write.
@@ -323,16 +348,20 @@ impl Shard {
         let (mut units, mut at) = (0, 0);
         while let Some(&index) = self.hot.get(at) {
             let spinning = cx.spinning;
-            let mut stays_hot = false;
+            let (mut stays_hot, mut moves) = (false, false);
             let brought = self.with(cx, index, |connection, pass, scratch| {
                 let brought = connection.receive(pass, scratch)?;
                 connection.quiet = if brought > 0 { 0 } else { connection.quiet + 1 };
                 stays_hot = connection.has_more() || (spinning && connection.quiet < COLD_PASSES);
+                moves = connection.moves();
+                stays_hot &= !moves;
                 connection.hot = stays_hot;
                 Ok(brought)
             });
             units += brought.unwrap_or(1);
-            if brought.is_some_and(|brought| brought > 0) {
+            if moves {
+                self.hand_over(cx, index);
+            } else if brought.is_some_and(|brought| brought > 0) {
                 self.mark_dirty(index);
             }
             if stays_hot {
@@ -422,22 +451,41 @@ impl Shard {
         }
     }
 
-    /// Looks at time-outs, and at those who say their last word.
+    /// How long after the last look at the time-outs an alert leads to the next one.
+    fn alert_pause(&self) -> Duration {
+        (ALERT_PAUSE + ALERT_PAUSE_EACH * self.open_connections() as u32).min(TICK)
+    }
+
+    /// Whether a look at the time-outs is under way.
+    fn is_ticking(&self) -> bool {
+        (self.to_tick as usize) < self.entries.len()
+    }
+
+    /// Looks at the time-outs, of some connections in each pass.
     fn tick(&mut self, cx: &mut Context<'_>) {
-        let now = cx.now.coarse();
-        let alerts = self.engine.target.alerts();
-        if now.since(self.ticked) < if alerts == self.alerts { TICK } else { ALERT_PAUSE } {
-            return;
+        if !self.is_ticking() {
+            let (now, alerts) = (cx.now.coarse(), self.engine.target.alerts());
+            if now.since(self.ticked) < if alerts == self.alerts { TICK } else { self.alert_pause() } {
+                return;
+            }
+            self.alerts = alerts;
+            self.ticked = now;
+            self.to_tick = 0;
+            self.tick_shared(now);
         }
-        self.alerts = alerts;
-        self.ticked = now;
-        for index in 0..self.entries.len() as u32 {
+        let end = self.entries.len().min(self.to_tick as usize + TICKS_PER_PASS) as u32;
+        for index in self.to_tick..end {
             self.with(cx, index, |connection, pass, _| {
                 connection.tick(pass)?;
                 // A Connect that waited may have been answered, an event sent.
                 if connection.has_output() { connection.flush(pass.now) } else { Ok(()) }
             });
         }
+        self.to_tick = end;
+    }
+
+    /// Looks at those who say their last word, and adds up what was done.
+    fn tick_shared(&mut self, now: Coarse) {
         let scratch = &mut self.scratch;
         self.lingering.retain_mut(|lingering| now < lingering.until && is_open(&mut lingering.pump, scratch));
         let target = self.engine.target.clone();
@@ -524,7 +572,6 @@ impl Poller for Shard {
         let mut units = self.obey(cx);
         units += self.follow(cx);
         self.engine.begin();
-        units += self.accept(cx);
         self.collect_readiness(cx);
         if !cx.stopping {
             units += self.receive(cx);
@@ -541,6 +588,8 @@ impl Poller for Shard {
         if !self.fences.is_empty() {
             self.lower_fences();
         }
+        // Those who are there come before those who come.
+        units += self.accept(cx);
         self.tick(cx);
         if cx.stopping {
             self.sweep(cx);
@@ -561,7 +610,10 @@ impl Poller for Shard {
         });
         self.hot = hot;
         if self.engine.target.alerts() != self.alerts {
-            all = all.and(Arm::PollEvery(ALERT_PAUSE));
+            all = all.and(Arm::PollEvery(self.alert_pause()));
+        }
+        if self.is_ticking() {
+            all = all.and(Arm::Busy);
         }
         if !self.engine.waiting.is_empty() {
             all = all.and(Arm::PollEvery(WAITING_POLL));
@@ -577,7 +629,7 @@ impl Poller for Shard {
     }
 
     fn drained(&self) -> bool {
-        self.open_connections() == 0
+        self.open_connections() == 0 && self.inbox.is_empty()
     }
 }
 

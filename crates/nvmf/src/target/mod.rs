@@ -11,14 +11,16 @@ pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use machine::clock::{Coarse, Fine};
+use machine::reactor::Sender;
 use machine::ring::Waker;
 use wire::nvme::reservation::Notification;
 
+use crate::connection::placing::Arrival;
 use crate::layout::plan::Plan;
 use crate::limits::CONTROLLERS;
 use crate::reservation::HostId;
@@ -33,6 +35,10 @@ pub struct Target {
     alerts: AtomicU64,
     /// What wakes the reactors.
     wakers: OnceLock<Vec<Waker>>,
+    /// The way for connections to each reactor.
+    reactors: OnceLock<Vec<Sender<Arrival>>>,
+    /// Admin queues and I/O queues dealt out so far.
+    dealt: [AtomicUsize; 2],
     /// The reservations of all namespaces.
     pub reservations: Desk,
     stopped: AtomicBool,
@@ -110,6 +116,9 @@ impl Target {
             state: Mutex::default(),
             alerts: AtomicU64::new(0),
             wakers: OnceLock::new(),
+            reactors: OnceLock::new(),
+            // The first reactor accepts: I/O queues begin with the second.
+            dealt: [AtomicUsize::new(0), AtomicUsize::new(1)],
             reservations,
             stopped: AtomicBool::new(false),
             started: Fine::now().coarse(),
@@ -228,6 +237,23 @@ impl Target {
     /// The reactors that look after alerts.
     pub(crate) fn set_wakers(&self, wakers: Vec<Waker>) {
         assert!(self.wakers.set(wakers).is_ok(), "the reactors are started once");
+    }
+
+    /// The reactors that connections are dealt out to.
+    pub(crate) fn set_reactors(&self, reactors: Vec<Sender<Arrival>>) {
+        assert!(self.reactors.set(reactors).is_ok(), "the reactors are started once");
+    }
+
+    /// The reactor that is to have a queue: admin queues and I/O queues go to them in turns of their own. `None`: there
+    /// is only one.
+    pub(crate) fn deal(&self, qid: u16) -> Option<usize> {
+        let reactors = self.reactors.get()?.len();
+        Some(self.dealt[usize::from(qid > 0)].fetch_add(1, Ordering::Relaxed) % reactors)
+    }
+
+    /// Gives a connection to a reactor. Whether that has room for it; if not, the connection is closed.
+    pub(crate) fn hand_over(&self, reactor: usize, arrival: Arrival) -> bool {
+        self.reactors.get().is_some_and(|reactors| reactors[reactor].send(arrival).is_ok())
     }
 
     /// Has all connections look at their controllers now: one has ended, was reset, or has nothing left at devices.

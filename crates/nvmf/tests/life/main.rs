@@ -7,5 +7,6 @@ mod counts;
 mod events;
 mod layout;
 mod model;
+mod placing;
 mod slow;
 mod stop;

@@ -22,6 +22,9 @@ use crate::signals;
 /// How often `serve` looks whether a reactor has died.
 const WATCH: Duration = Duration::from_millis(500);
 
+/// Open files with which nothing is said: 10,000 connections, and what the rings, devices and reactors have open.
+const FILES: u64 = 10_240;
+
 /// Runs the command: returns after SIGINT or SIGTERM, when all is answered and durable. With a configuration file,
 /// SIGHUP reads it again.
 ///
@@ -36,6 +39,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         os::end_with_guard()?;
     }
     let wanted = args.flags.wanted()?;
+    if let Some(files) = os::raise_file_limit().filter(|&files| files < FILES) {
+        tracing::warn!(
+            "this process may have {files} open files, so it serves fewer connections than that; hosts beyond wait. \
+             More: ulimit -Hn {FILES}, LimitNOFILE={FILES} in a systemd unit, --ulimit nofile={FILES} for a container"
+        );
+    }
     let (wake, woken) = mpsc::channel();
     signals::watch(wanted.file.is_some(), move |wish| wake.send(wish).unwrap_or_default())?;
     let source = wanted.source();

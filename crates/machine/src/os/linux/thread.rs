@@ -94,6 +94,19 @@ pub fn files() -> io::Result<Files> {
     Ok(Files { open, most: rustix::process::getrlimit(rustix::process::Resource::Nofile).current })
 }
 
+/// Lets the process have as many open files as it may allow itself (the hard limit of `RLIMIT_NOFILE`): how many that
+/// is; `None` without a limit. Programs that it starts inherit it.
+#[must_use]
+pub fn raise_file_limit() -> Option<u64> {
+    use rustix::process::{Resource::Nofile, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Nofile);
+    // The kernel has a limit of its own for "no limit", and refuses it then.
+    match setrlimit(Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum,
+        Err(_) => current,
+    }
+}
+
 /// When the process was started, since 1970.
 ///
 /// # Errors

@@ -44,15 +44,18 @@ const NQN: &str = "nqn.2026-01.io.qpair:lab";
 const GUARDED_NQN: &str = "nqn.2026-01.io.qpair:guarded";
 const ALLOWED_HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:11111111-0000-4000-8000-000000000001";
 
+/// On small machines there would be one.
+const REACTORS: &str = "2";
 /// How long a target stays away between its death and its return.
 const ABSENCE: Duration = Duration::from_secs(1);
 /// A target has let go of a host by then. Far above its keep-alive time-out: the machine may be busy.
 const FORGET_LIMIT: Duration = Duration::from_secs(40);
 
 impl<'a> Lab<'a> {
-    /// `qpair serve` with the ring of this run.
+    /// `qpair serve` with the ring of this run, and with reactors that have to agree on something.
     fn serve(&self, arguments: &[&str], log: &Path) -> Result<Target, String> {
-        Target::start(self.program, &[arguments, &["--ring", self.ring.name()]].concat(), log)
+        let machine = ["--ring", self.ring.name(), "--reactors", REACTORS];
+        Target::start(self.program, &[arguments, &machine].concat(), log)
     }
 
     /// A boot of this script. The guest is killed after `limit_s`.
@@ -164,7 +167,7 @@ fn configuration(name: &str, ring: Ring, image: &Path) -> String {
     let more = if more.is_empty() { String::new() } else { format!("[[subsystem.namespace]]\nnsid = 2\n{more}\n") };
     // Without a size, the image keeps the one it has.
     format!(
-        "ring = \"{}\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[[subsystem]]\nnqn = \"{NQN}\"\n\
+        "ring = \"{}\"\nreactors = {REACTORS}\n[[listener]]\naddress = \"127.0.0.1:0\"\n[[subsystem]]\nnqn = \"{NQN}\"\n\
          [[subsystem.namespace]]\nnsid = 1\ndevice = \"{}\"\n{size}\n{more}",
         ring.name(),
         image.display()

@@ -16,18 +16,18 @@ use crate::report::Report;
 pub(crate) struct Scenario {
     /// The script's name without `.sh`.
     pub(super) script: &'static str,
-    /// The rings on which the ordinary command runs it.
-    pub(super) ordinary: &'static [Ring],
+    /// The kind of ring on which the ordinary command runs it.
+    pub(super) ordinary: Ring,
     pub(super) run: fn(&mut Lab) -> Result<(), Trouble>,
 }
 
 pub(super) const SCENARIOS: [Scenario; 6] = [
-    Scenario { script: "controller", ordinary: &[Ring::Uring], run: controller },
-    Scenario { script: "data", ordinary: &[Ring::Uring, Ring::Portable], run: data },
-    Scenario { script: "kill", ordinary: &[Ring::Uring], run: kill },
-    Scenario { script: "reload", ordinary: &[Ring::Portable], run: reload },
-    Scenario { script: "reservations", ordinary: &[Ring::Portable], run: reservations },
-    Scenario { script: "vanish", ordinary: &[Ring::Uring], run: vanish },
+    Scenario { script: "controller", ordinary: Ring::Portable, run: controller },
+    Scenario { script: "data", ordinary: Ring::Uring, run: data },
+    Scenario { script: "kill", ordinary: Ring::Portable, run: kill },
+    Scenario { script: "reload", ordinary: Ring::Uring, run: reload },
+    Scenario { script: "reservations", ordinary: Ring::Portable, run: reservations },
+    Scenario { script: "vanish", ordinary: Ring::Uring, run: vanish },
 ];
 
 /// What a scenario works with.
@@ -167,8 +167,8 @@ fn configuration(name: &str, ring: Ring, image: &Path) -> String {
     let more = if more.is_empty() { String::new() } else { format!("[[subsystem.namespace]]\nnsid = 2\n{more}\n") };
     // Without a size, the image keeps the one it has.
     format!(
-        "ring = \"{}\"\nreactors = {REACTORS}\n[[listener]]\naddress = \"127.0.0.1:0\"\n[[subsystem]]\nnqn = \"{NQN}\"\n\
-         [[subsystem.namespace]]\nnsid = 1\ndevice = \"{}\"\n{size}\n{more}",
+        "ring = \"{}\"\nreactors = {REACTORS}\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         [[subsystem]]\nnqn = \"{NQN}\"\n[[subsystem.namespace]]\nnsid = 1\ndevice = \"{}\"\n{size}\n{more}",
         ring.name(),
         image.display()
     )

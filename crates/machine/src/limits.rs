@@ -30,6 +30,10 @@ pub const MAX_REGISTERED_POOLS: usize = 16;
 /// Threads of one ring that carry out file tasks: the portable ring's own, started with the first task, or those of
 /// `io_uring` for what would block.
 pub const FILE_WORKERS: usize = 4;
+/// Jobs that a worker does before it tells the ring of the first of them, while they are short.
+pub const WORKER_BATCH: u32 = 16;
+/// A job that takes so long has waited for its medium: the ring is told at once. Less than it costs to wake a thread.
+pub const WORKER_SLOW: Duration = Duration::from_micros(20);
 /// Zeros written at once where the file system cannot zero a range by itself, in bytes: so many entries of that block.
 pub const ZERO_BLOCK_BYTES: usize = 64 << 10;
 /// Entries, each of [`ZERO_BLOCK_BYTES`], in one such write.

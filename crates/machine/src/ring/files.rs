@@ -195,7 +195,7 @@ impl Files {
         self.reap();
     }
 
-    /// Moves what is finished to the lists of its owners, without a system call.
+    /// Moves what is finished to the lists of its owners, and has the workers begin with what they were given.
     pub(super) fn reap(&mut self) {
         if self.in_flight == 0 {
             return;
@@ -205,6 +205,9 @@ impl Files {
         }
         while let Some(Done { slot, result }) = self.workers.as_ref().and_then(Workers::pop) {
             self.finish(slot, result);
+        }
+        if let Some(workers) = &mut self.workers {
+            workers.flush();
         }
     }
 
@@ -287,9 +290,9 @@ fn user_data(index: u32, generation: u32) -> u64 {
 }
 
 /// The workers, started if they are not there yet.
-fn workers<'a>(there: &'a mut Option<Workers>, waker: &Waker) -> io::Result<&'a Workers> {
+fn workers<'a>(there: &'a mut Option<Workers>, waker: &Waker) -> io::Result<&'a mut Workers> {
     if there.is_none() {
         *there = Some(Workers::start(waker)?);
     }
-    Ok(there.as_ref().expect("started above"))
+    Ok(there.as_mut().expect("started above"))
 }

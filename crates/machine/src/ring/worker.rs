@@ -2,6 +2,11 @@
 //!
 //! Jobs and completions go through two bounded queues without locks. How a worker that finds no job sleeps, and why no
 //! job is left lying, is told in `idle.rs`.
+//!
+//! A system call that wakes another thread costs more than reading 4 KiB that the system has in memory, so both ways go
+//! in batches. The ring wakes one worker for all jobs of a pass; a worker that leaves jobs behind wakes the next. A
+//! worker tells the ring of what it has done when there is no further job, after [`WORKER_BATCH`] jobs, or at once
+//! after a job that took [`WORKER_SLOW`]: then there is a medium to wait for, and the next one may take as long.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +18,8 @@ use crossbeam_queue::ArrayQueue;
 use super::idle::Idle;
 use super::registered::OneRings;
 use super::{FileOp, Waker};
-use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS};
+use crate::clock::Fine;
+use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS, WORKER_BATCH, WORKER_SLOW};
 use crate::os;
 use crate::region::RawBytes;
 
@@ -47,13 +53,15 @@ struct Shared {
 pub(super) struct Workers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Jobs were queued that no worker was woken for.
+    unannounced: bool,
 }
 
 impl Workers {
     /// Starts [`FILE_WORKERS`] threads, or as many as the system gives; it is an error if that is none.
     pub(super) fn start(ring: &Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(ring));
-        let mut workers = Self { shared, threads: Vec::with_capacity(FILE_WORKERS) };
+        let mut workers = Self { shared, threads: Vec::with_capacity(FILE_WORKERS), unannounced: false };
         for number in 0..FILE_WORKERS {
             let shared = Arc::clone(&workers.shared);
             match thread::Builder::new().name(format!("ring-file-{number}")).spawn(move || shared.work()) {
@@ -68,11 +76,19 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Queues a job; there is room because the ring counts its pending tasks.
-    pub(super) fn push(&self, job: Job) {
+    /// Queues a job; there is room because the ring counts its pending tasks. It may not begin before
+    /// [`Workers::flush`].
+    pub(super) fn push(&mut self, job: Job) {
         self.shared.cancelled[job.slot as usize].store(false, Ordering::Relaxed);
         assert!(self.shared.jobs.push(job).is_ok(), "at most MAX_FILE_TASKS are pending");
-        self.shared.idle.wake_one();
+        self.unannounced = true;
+    }
+
+    /// Has somebody begin with what was queued.
+    pub(super) fn flush(&mut self) {
+        if std::mem::take(&mut self.unannounced) {
+            self.shared.idle.wake_one();
+        }
     }
 
     /// A job that no worker has begun is not begun any more; it ends as cancelled.
@@ -114,9 +130,26 @@ impl Shared {
         if let Err(error) = os::unpin() {
             tracing::warn!(%error, "a file worker stays on its reactor's core");
         }
-        while let Some(job) = self.next() {
+        // What was done and the ring was not told of.
+        let mut untold = 0;
+        loop {
+            let job = self.next_now().or_else(|| {
+                if std::mem::take(&mut untold) > 0 {
+                    self.ring.wake();
+                }
+                self.next()
+            });
+            let Some(job) = job else { return };
+            if !self.jobs.is_empty() {
+                self.idle.wake_one();
+            }
+            let begun = Fine::now();
             self.carry_out(job);
-            self.ring.wake();
+            untold += 1;
+            if untold == WORKER_BATCH || Fine::now().since(begun) >= WORKER_SLOW {
+                self.ring.wake();
+                untold = 0;
+            }
         }
     }
 
@@ -125,6 +158,11 @@ impl Shared {
         let cancelled = self.cancelled[slot as usize].load(Ordering::Relaxed);
         let result = if cancelled { Err(io::Error::from_raw_os_error(os::CANCELLED)) } else { run(job) };
         assert!(self.done.push(Done { slot, result }).is_ok(), "at most MAX_FILE_TASKS are pending");
+    }
+
+    /// A job that is there, unless the ring is being dropped.
+    fn next_now(&self) -> Option<Job> {
+        if self.stop.load(Ordering::Relaxed) { None } else { self.jobs.pop() }
     }
 
     /// The next job; sleeps until there is one. `None`: the ring is being dropped.
@@ -160,10 +198,11 @@ mod tests {
     fn a_cancelled_job_is_not_begun_and_its_slot_is_clean_for_the_next_one() {
         let ring = Ring::of(RingKind::Portable).expect("a ring");
         // No threads: this test is the worker.
-        let workers = Workers { shared: Arc::new(Shared::new(&ring.waker())), threads: Vec::new() };
+        let shared = Arc::new(Shared::new(&ring.waker()));
+        let mut workers = Workers { shared, threads: Vec::new(), unannounced: false };
         let file = OneRings::new(Arc::new(tempfile::tempfile().expect("a file")));
         let job = |slot| Job { slot, file: Arc::clone(&file), op: FileOp::Sync, bytes: None };
-        let end = || {
+        let end = |workers: &Workers| {
             workers.shared.carry_out(workers.shared.next().expect("a job"));
             let Done { slot, result } = workers.pop().expect("an end");
             (slot, result.map_err(|error| error.raw_os_error()))
@@ -171,8 +210,8 @@ mod tests {
         workers.push(job(3));
         workers.push(job(4));
         workers.cancel(3);
-        assert_eq!([end(), end()], [(3, Err(Some(os::CANCELLED))), (4, Ok(()))]);
+        assert_eq!([end(&workers), end(&workers)], [(3, Err(Some(os::CANCELLED))), (4, Ok(()))]);
         workers.push(job(3));
-        assert_eq!(end(), (3, Ok(())));
+        assert_eq!(end(&workers), (3, Ok(())));
     }
 }

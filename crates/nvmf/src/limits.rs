@@ -112,6 +112,14 @@ pub const ERROR_LOG_ENTRIES: usize = 16;
 pub const REGISTRANTS: usize = 256;
 /// Pages of the reservation notification log that a controller holds; a host reads how many in 8 bits.
 pub const RESERVATION_PAGES: usize = 64;
+/// Exclusive commands (fused pairs) of one reactor, from their first half to their end. Further ones are interrupted:
+/// the host tries again.
+pub const EXCLUSIVE: usize = 48;
+/// Ranges that one reactor gives away at a time, each of another device; further requests wait their turn.
+pub const EXCLUSIVE_HOLDS: usize = 8;
+/// Messages on their way from one reactor to another: what it asks for, and for each range that is given away, by this
+/// one or the other, what is said before an answer is needed.
+pub const MESH: usize = EXCLUSIVE + 5 * EXCLUSIVE_HOLDS;
 
 const _: () = assert!(SETTLING.as_millis() < HANDSHAKE.as_millis());
 const _: () = assert!(LOAN.as_millis() < STALLED_WHILE_SHORT.as_millis());
@@ -124,3 +132,5 @@ const _: () = assert!(H2C_BYTES >= 4096 && H2C_BYTES.is_multiple_of(4));
 const _: () = assert!(SMALL_BUFFER.0 >= IN_CAPSULE_DEFAULT_BYTES as usize);
 const _: () = assert!(LARGE_BUFFER.0 >= IN_CAPSULE_MAX_BYTES as usize);
 const _: () = assert!(RESERVATION_PAGES <= 255);
+// Both halves of an exclusive command may hold a buffer while they wait. What is left moves by itself.
+const _: () = assert!(2 * EXCLUSIVE + RESERVED_BUFFERS < LARGE_BUFFER.1);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use block::Device;
-use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Sender, Snapshot, Watcher, mailbox};
+use machine::reactor::{Handle, Mode, Poller, Ports, Reactor, ReactorConfig, Sender, Snapshot, Watcher, mailbox};
 use machine::ring::{RingChoice, RingKind};
 
 use crate::connection::placing::Arrival;
@@ -16,6 +16,7 @@ use crate::limits::{HANDED_OVER, ORDERS, RULINGS};
 use crate::reservation::desk::Ruling;
 use crate::reservation::keeper::Keeper;
 use crate::shard::acceptor::Acceptor;
+use crate::shard::exclusive::{self, Message};
 use crate::shard::memory::Memory;
 use crate::shard::{Inlets, Shard};
 use crate::stats::ReactorStats;
@@ -79,15 +80,17 @@ impl Server {
         let (target, events) = Target::new();
         let stats: Vec<Arc<ReactorStats>> = (0..options.reactors).map(|_| Arc::default()).collect();
         let (mut reactors, mut orders, mut streams, mut rulings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for number in 1..options.reactors {
-            let (reactor, reach) = spawn(number, &target, options, &stats, None)?;
+        let mut ports = exclusive::ports(options.reactors);
+        let first = ports.remove(0);
+        for ports in ports {
+            let (reactor, reach) = spawn(ports, &target, options, &stats, None)?;
             reactors.push(reactor);
             orders.push(reach.orders);
             streams.push(reach.streams);
             rulings.push(reach.rulings);
         }
         // The first one accepts for all.
-        let (reactor, reach) = spawn(0, &target, options, &stats, Some(streams.clone()))?;
+        let (reactor, reach) = spawn(first, &target, options, &stats, Some(streams.clone()))?;
         streams.insert(0, reach.streams);
         target.set_reactors(streams);
         reactors.insert(0, reactor);
@@ -197,12 +200,13 @@ impl Observer {
 
 /// Starts one reactor with its shard; with `others`, it accepts connections for itself and them.
 fn spawn(
-    number: usize,
+    ports: Ports<Message>,
     target: &Arc<Target>,
     options: &Options,
     stats: &[Arc<ReactorStats>],
     others: Option<Vec<Sender<Arrival>>>,
 ) -> Result<(Handle, Reach), StartError> {
+    let number = ports.me();
     let config = ReactorConfig {
         name: format!("reactor-{number}"),
         cpu: options.cpus.get(number).copied(),
@@ -222,7 +226,7 @@ fn spawn(
             pollers.push(Box::new(Acceptor::new(ring, shards, acceptor_orders)));
             listen
         });
-        let inlets = Inlets { reactor: number, streams: inbox, orders: shard_orders, rulings: shard_rulings };
+        let inlets = Inlets { ports, streams: inbox, orders: shard_orders, rulings: shard_rulings };
         let memory = Memory::new(ring)?;
         pollers.push(Box::new(Shard::new(target, ring, inlets, stats, memory)));
         let _ = report.send(Reach { streams, orders, rulings, listen });

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use block::Info;
-use wire::nvme::identify::{ascii, cntrltype, csi, ctratt, entry_size, frmw, lpa, oaes, ofcs, oncs, sgls, vwc};
+use block::limits::BLOCK_BYTES;
+use wire::nvme::identify::{ascii, cntrltype, csi, ctratt, entry_size, frmw, fuses, lpa, oaes, ofcs, oncs, sgls, vwc};
 use wire::nvme::namespace::{dlfeat, nmic, nsattr, nsfeat, nstat};
 use wire::nvme::reservation::rescap;
 use wire::nvme::{
@@ -17,7 +18,7 @@ use crate::connection::answer::Answer;
 use crate::connection::copy;
 use crate::connection::session::Session;
 use crate::layout::plan::Served;
-use crate::limits::{ASYNC_EVENTS, ERROR_LOG_ENTRIES, KAS, LAST_NSID, MDTS, QUEUE_ENTRIES};
+use crate::limits::{ASYNC_EVENTS, ERROR_LOG_ENTRIES, KAS, LAST_NSID, MDTS, QUEUE_ENTRIES, TRANSFER_BYTES};
 use crate::target::controller::{Controller, VERSION};
 
 /// The model number that Identify Controller states.
@@ -181,6 +182,9 @@ fn identify_io(controller: &Controller, served: &Served, id: &mut IdentifyContro
     // Of every controller, whatever its namespaces are: one whose device cannot do it says so command by command.
     id.oncs = ONCS.into();
     id.ocfs = copy::OCFS.into();
+    id.fuses = fuses::COMPARE_AND_WRITE.into();
+    // Of all namespaces: those with the largest blocks have the fewest of them.
+    id.acwu = compare_and_write_blocks(BLOCK_BYTES[BLOCK_BYTES.len() - 1]).into();
     // Hosts read this once, and a namespace with a volatile cache may come later.
     id.vwc = vwc::FLUSH_ALL_UNSUPPORTED | vwc::PRESENT;
     id.ofcs = ofcs::DISCONNECT.into();
@@ -216,12 +220,22 @@ fn namespace(info: &Info, blocks: u64, used: u64) -> IdentifyNamespace {
 /// What is written as a whole or not at all. The controller's own values (AWUN, AWUPF) are a single block, as they hold
 /// for every namespace.
 fn atomics(info: &Info, id: &mut IdentifyNamespace) {
+    if info.features.compare {
+        id.nsfeat |= nsfeat::ATOMICS;
+        id.nacwu = compare_and_write_blocks(info.block_bytes).into();
+    }
     if info.atomic_blocks > 1 {
         // 0's based. What a loss of power leaves of a larger write is not promised: NAWUPF is a single block.
         let blocks = (info.atomic_blocks - 1) as u16;
         id.nsfeat |= nsfeat::ATOMICS;
         (id.nawun, id.nabsn) = (blocks.into(), blocks.into());
     }
+}
+
+/// ACWU and NACWU, 0's based: a fused pair has its blocks to itself, however many one command transfers. So no other
+/// command sees a part of it; what a loss of power leaves is as of any write (NAWUPF).
+fn compare_and_write_blocks(block_bytes: u32) -> u16 {
+    (TRANSFER_BYTES / block_bytes - 1) as u16
 }
 
 /// CNS 08h.

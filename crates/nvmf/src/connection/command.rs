@@ -29,7 +29,7 @@ pub enum Stage {
     NeedsBuffer,
     /// An R2T is out; the host sends the data.
     Receiving,
-    /// Waits for room in the device's queue.
+    /// Waits for room in the device's queue; half of a fused pair, for the other half and for its blocks.
     Ready,
     /// The device has it.
     AtDevice,
@@ -78,6 +78,11 @@ impl Stages {
     #[must_use]
     pub fn count(&self, stage: Stage) -> u32 {
         self.0[stage as usize]
+    }
+
+    /// Adds those of another reactor.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
     }
 
     fn shift(&mut self, from: Stage, to: Stage) {

@@ -15,6 +15,8 @@ pub(crate) enum Work {
     Nothing,
     /// One request.
     Block(Op),
+    /// One request, of a half of a fused pair: see [`super::fused`].
+    Fused(Op),
     /// One deallocation for each range of a Dataset Management command; `next` is the first not yet submitted.
     Ranges { count: u32, next: u32 },
     /// One copy to the blocks from `to` on; the sources are in the data.
@@ -29,16 +31,27 @@ impl Work {
     /// The one request that it is, if it is one.
     pub(crate) fn op(self) -> Option<Op> {
         match self {
-            Self::Block(op) => Some(op),
+            Self::Block(op) | Self::Fused(op) => Some(op),
             _ => None,
+        }
+    }
+
+    /// Whether it touches these blocks. Commands with a list of ranges may touch all.
+    pub(crate) fn touches(self, blocks: Range) -> bool {
+        match self {
+            Self::Block(op) | Self::Fused(op) => op.range().is_some_and(|range| range.overlaps(blocks)),
+            Self::Ranges { .. } | Self::Copy { .. } => true,
+            Self::Nothing | Self::Reserve(_) | Self::Asked => false,
         }
     }
 
     /// What it does to the blocks, for reservations; `None`: nothing.
     pub(crate) fn group(self) -> Option<Group> {
         match self {
-            Self::Block(Op::Read(_) | Op::Compare(_) | Op::Verify(_)) => Some(Group::Read),
-            Self::Block(_) | Self::Ranges { .. } | Self::Copy { .. } => Some(Group::Write),
+            Self::Block(Op::Read(_) | Op::Compare(_) | Op::Verify(_)) | Self::Fused(Op::Compare(_)) => {
+                Some(Group::Read)
+            }
+            Self::Block(_) | Self::Fused(_) | Self::Ranges { .. } | Self::Copy { .. } => Some(Group::Write),
             Self::Nothing | Self::Reserve(_) | Self::Asked => None,
         }
     }

@@ -4,10 +4,13 @@
 //! [`command`]. What it answers is collected in the outbox and leaves in one send at the end of the pass.
 
 pub(crate) mod answer;
+mod busy;
 pub(crate) mod command;
 pub(crate) mod copy;
+mod counting;
 pub(crate) mod end;
 pub(crate) mod fabrics;
+mod fused;
 pub(crate) mod io;
 pub(crate) mod log_limit;
 pub(crate) mod placing;
@@ -25,7 +28,7 @@ use machine::region::Lent;
 use machine::ring::{Ring, Socket};
 use wire::nvme::dsm::MAX_RANGES;
 use wire::nvme::reservation::Keys;
-use wire::nvme::{DsmRange, Sgl, Sqe, Status, opcode};
+use wire::nvme::{DsmRange, Fuse, Sgl, Sqe, Status, opcode};
 use wire::tcp::Slot;
 use wire::tcp::controller::{Controller as Wire, Event, Limits as WireLimits};
 use wire::tcp::digest::Crc32c;
@@ -35,6 +38,7 @@ use crate::limits::{
     H2C_BYTES, HANDSHAKE, IDLE, IN_CAPSULE_MAX_BYTES, LARGE_BUFFER, LAST_WORD, LOAN, OUTBOX_BYTES, RECEIVES_PER_PASS,
     STALLED, STALLED_WHILE_SHORT, TRANSFER_BYTES,
 };
+use crate::reservation::Group;
 use crate::reservation::desk::What;
 use crate::shard::engine::{Owner, Pass, Wait};
 use crate::stats::CellId;
@@ -43,6 +47,7 @@ use crate::target::Counters;
 use answer::Answer;
 use command::{About, Command, Payload, Stage};
 use end::End;
+use fused::Fused;
 use io::{Work, decode};
 use placing::Waiting;
 use session::{Claim, Role, Session};
@@ -57,6 +62,7 @@ pub(crate) struct Connection {
     session: Session,
     /// By slot, as many as the wire's state machine has.
     commands: Vec<Command>,
+    fused: Box<Fused>,
     /// Where commands are counted: one for each namespace that was used, by its ID.
     cells: Vec<(u32, CellId)>,
     index: u32,
@@ -106,6 +112,7 @@ impl Connection {
             wire: Wire::new(limits),
             session,
             commands: Vec::new(),
+            fused: Box::default(),
             cells: Vec::new(),
             index,
             generation,
@@ -232,10 +239,11 @@ impl Connection {
                 let command = &mut self.commands[slot.index()];
                 command.about = About { cid, opcode: sqe.opcode, nsid, lba: sqe.slba() };
                 (command.since, command.cell) = (pass.engine.stats.now(), None);
+                self.expect(pass, &sqe);
                 if !digest_ok {
-                    self.respond(pass, slot, Status::TRANSIENT_TRANSPORT_ERROR, 0);
+                    self.refuse(pass, slot, &sqe, Status::TRANSIENT_TRANSPORT_ERROR);
                 } else if duplicate {
-                    self.respond(pass, slot, Status::COMMAND_ID_CONFLICT.with_dnr(), 0);
+                    self.refuse(pass, slot, &sqe, Status::COMMAND_ID_CONFLICT.with_dnr());
                 } else {
                     self.command(pass, slot, &sqe, data)?;
                 }
@@ -284,7 +292,7 @@ impl Connection {
             let started =
                 if ready { self.start_io(pass, slot, sqe, data) } else { Err(Status::COMMAND_SEQUENCE_ERROR) };
             if let Err(status) = started {
-                self.respond(pass, slot, status, 0);
+                self.refuse(pass, slot, sqe, status);
             }
             return Ok(());
         }
@@ -354,8 +362,15 @@ impl Connection {
         }
     }
 
-    /// Checks an I/O command and starts it.
-    fn start_io(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, data: &[u8]) -> Result<(), Status> {
+    /// Checks an I/O command and starts it; `fuse` was taken out of it.
+    fn start_plain(
+        &mut self,
+        pass: &mut Pass<'_>,
+        slot: Slot,
+        sqe: &Sqe,
+        data: &[u8],
+        fuse: Fuse,
+    ) -> Result<(), Status> {
         let Role::Io(queue) = self.session.role() else { unreachable!("only I/O queues have I/O commands") };
         let namespace = queue.view.find(sqe.nsid.get()).ok_or(Status::INVALID_NAMESPACE.with_dnr())?;
         let cell = self.cell(pass, sqe.nsid.get());
@@ -369,8 +384,12 @@ impl Connection {
         if decoded.work.group().is_some_and(|group| !at.access.allows(&queue.controller.host_id, group)) {
             return Err(Status::RESERVATION_CONFLICT.with_dnr());
         }
+        let work = match fuse {
+            Fuse::Normal => decoded.work,
+            _ => self.join(pass, slot, fuse, namespace, decoded.work)?,
+        };
         let command = &mut self.commands[slot.index()];
-        command.work = decoded.work;
+        command.work = work;
         command.namespace = namespace;
         (command.outstanding, command.failure, command.cut) = (0, None, None);
         if decoded.to_host > 0 {
@@ -464,20 +483,6 @@ impl Connection {
         }
     }
 
-    /// A namespace is leaving: what its device does not have yet fails.
-    pub(crate) fn withdraw(&mut self, pass: &mut Pass<'_>, at: usize) {
-        for index in 0..self.commands.len() {
-            if self.commands[index].needs(at) {
-                self.cut(pass, Slot(index as u16), Status::INVALID_NAMESPACE.with_dnr());
-            }
-        }
-    }
-
-    /// Whether a command needs this namespace.
-    pub(crate) fn needs(&self, at: usize) -> bool {
-        self.commands.iter().any(|command| command.needs(at))
-    }
-
     /// Ends a command that no device has, now or as soon as the data that the host was asked for is in. Whether it was
     /// such a one.
     fn cut(&mut self, pass: &mut Pass<'_>, slot: Slot, status: Status) -> bool {
@@ -529,6 +534,7 @@ impl Connection {
                 }
                 true
             }
+            (Stage::Ready, Work::Fused(op)) => return self.drive_half(pass, slot, op),
             (Stage::Ready, Work::Ranges { .. }) => return self.drive_ranges(pass, slot),
             (Stage::Ready, Work::Copy { to, sources, fua }) => return self.drive_copy(pass, slot, to, sources, fua),
             (Stage::Ready, Work::Reserve(change)) => return self.reserve(pass, slot, change),
@@ -649,7 +655,7 @@ impl Connection {
     /// Answers a command that has no data for the host.
     fn finish(&mut self, pass: &mut Pass<'_>, slot: Slot) {
         let command = &self.commands[slot.index()];
-        let reads = matches!(command.work, Work::Block(Op::Read(_) | Op::Compare(_) | Op::Verify(_)));
+        let reads = command.work.group() == Some(Group::Read);
         let status = command.failure.map_or(Status::SUCCESS, |failure| status::of(failure, !reads));
         self.count(pass, slot);
         if status.is_success() {
@@ -659,41 +665,6 @@ impl Connection {
             self.succeeded(pass, slot, bytes);
         }
         self.respond(pass, slot, status, 0);
-    }
-
-    /// Counts what hosts have read and written by a command that is over at the device.
-    fn count(&self, pass: &mut Pass<'_>, slot: Slot) {
-        let command = &self.commands[slot.index()];
-        if let Work::Block(op) = command.work {
-            let block_bytes = pass.engine.at(command.namespace).info.block_bytes;
-            pass.engine.usage.count(op, block_bytes, command.failure);
-        }
-    }
-
-    /// Counts an I/O command that has succeeded.
-    fn succeeded(&self, pass: &mut Pass<'_>, slot: Slot, bytes: u32) {
-        let command = &self.commands[slot.index()];
-        let cell = command.cell.expect("it had a namespace");
-        pass.engine.stats.succeeded(cell, command.about.opcode, bytes, command.since);
-    }
-
-    /// Counts a command that has failed, if it is one of an I/O queue.
-    fn failed(&mut self, pass: &mut Pass<'_>, slot: Slot, status: Status) {
-        if matches!(self.session.role(), Role::Io(_)) {
-            let cell = self.commands[slot.index()].cell.unwrap_or_else(|| self.cell(pass, 0));
-            pass.engine.stats.failed(cell, status);
-        }
-    }
-
-    /// Where the commands of this I/O queue to a namespace are counted; 0 stands for those that are not there.
-    fn cell(&mut self, pass: &mut Pass<'_>, nsid: u32) -> CellId {
-        if let Some((_, cell)) = self.cells.iter().find(|(known, _)| *known == nsid) {
-            return *cell;
-        }
-        let (subsystem, host) = self.session.names();
-        let cell = pass.engine.stats.cell(subsystem, host, nsid);
-        self.cells.push((nsid, cell));
-        cell
     }
 
     /// Answers with a response capsule; the slot is free.
@@ -706,6 +677,9 @@ impl Connection {
         self.commands[slot.index()].payload = Payload::None;
         self.step(slot, Stage::Free, pass);
         self.wire.respond(slot, status, result, self.pump.out.bytes());
+        if let Work::Fused(_) = self.commands[slot.index()].work {
+            self.half_answered(pass, slot, status);
+        }
     }
 
     fn step(&mut self, slot: Slot, next: Stage, pass: &mut Pass<'_>) {
@@ -763,6 +737,7 @@ impl Connection {
         if self.asked > 0 && now.since(self.asked_since) >= patience {
             return Err(End::Stalled);
         }
+        self.miss_late(pass, patience);
         let blocked = self.blocked.map_or(Duration::ZERO, |since| now.since(since));
         if blocked >= patience {
             return Err(End::Stalled);
@@ -779,6 +754,7 @@ impl Connection {
     /// The connection is over: its commands end, devices are asked to give back what they have of them. The socket is
     /// given back for a last word, and the claim on an I/O queue.
     pub(crate) fn end(mut self, pass: &mut Pass<'_>, end: &End) -> (Pump, Option<Claim>) {
+        self.end_pairs(pass);
         for index in 0..self.commands.len() {
             let tag = self.tag(Slot(index as u16));
             let command = &mut self.commands[index];

@@ -19,6 +19,7 @@ use crate::layout::plan::{Plan, Served};
 use crate::limits::{LANDING_BYTES, LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
 use crate::reservation::Access;
 use crate::reservation::desk::Fence;
+use crate::shard::exclusive::{Exclusive, Key};
 use crate::stats::Recorder;
 use crate::target::Target;
 use crate::target::usage::Usage;
@@ -56,6 +57,8 @@ pub(crate) struct Namespace {
     submitted: bool,
     /// Who may do what: a snapshot of its reservations.
     pub(crate) access: Access,
+    /// Its device, where blocks are given away.
+    pub(crate) key: Key,
 }
 
 /// The namespaces of a subsystem as this reactor reaches them. Shared by the connections to it.
@@ -96,6 +99,8 @@ pub(crate) struct Engine {
     pub(crate) usage: Usage,
     /// What was done for whom.
     pub(crate) stats: Recorder,
+    /// Ranges of blocks that a reactor has for itself.
+    pub(crate) exclusive: Exclusive,
     /// The sources of a copy that is being submitted; kept for its room.
     sources: Vec<Range>,
     small: Pool,
@@ -119,7 +124,13 @@ pub(crate) enum Wait {
 
 impl Engine {
     /// An engine without namespaces: they come with a plan.
-    pub(crate) fn new(target: Arc<Target>, reactor: usize, stats: Recorder, (small, large): (Pool, Pool)) -> Self {
+    pub(crate) fn new(
+        target: Arc<Target>,
+        exclusive: Exclusive,
+        reactor: usize,
+        stats: Recorder,
+        (small, large): (Pool, Pool),
+    ) -> Self {
         Self {
             target,
             reactor,
@@ -130,6 +141,7 @@ impl Engine {
             stages: Stages::default(),
             usage: Usage::default(),
             stats,
+            exclusive,
             sources: Vec::with_capacity(MAX_COPY_SOURCES),
             small,
             large,
@@ -153,9 +165,18 @@ impl Engine {
             let queue =
                 device.open_queue(ring).map_err(|error| Unopened { device: device.info().name.clone(), error })?;
             let info = device.info().clone();
+            let key = Key::of(&info);
             let access = self.target.reservations.state(namespace.id).map_or_else(Access::open, |state| state.access());
-            let opened =
-                Some(Namespace { id: namespace.id, leaving: false, device, info, queue, submitted: false, access });
+            let opened = Some(Namespace {
+                id: namespace.id,
+                leaving: false,
+                device,
+                info,
+                queue,
+                submitted: false,
+                access,
+                key,
+            });
             match self.namespaces.iter().position(Option::is_none) {
                 Some(free) => self.namespaces[free] = opened,
                 None => self.namespaces.push(opened),
@@ -330,8 +351,17 @@ impl Engine {
         }
     }
 
-    /// Submits a request that needs no further buffer.
+    /// Submits a request that needs no further buffer. While its blocks are given away, that is as if the queue were
+    /// full.
     pub(crate) fn submit(&mut self, ring: &mut Ring, at: usize, request: Request<'_>) -> Result<(), Wait> {
+        if self.exclusive.holds_back(self.at(at).key, &request.op) {
+            return Err(Wait::Queue(Payload::of_refused(request.data)));
+        }
+        self.submit_exclusive(ring, at, request)
+    }
+
+    /// The same for a request whose blocks are given away to it.
+    pub(crate) fn submit_exclusive(&mut self, ring: &mut Ring, at: usize, request: Request<'_>) -> Result<(), Wait> {
         let namespace = self.at_mut(at);
         match namespace.queue.submit(ring, request) {
             Ok(()) => {

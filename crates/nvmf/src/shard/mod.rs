@@ -9,16 +9,18 @@
 
 pub(crate) mod acceptor;
 pub(crate) mod engine;
+pub(crate) mod exclusive;
 pub(crate) mod memory;
+pub(crate) mod remains;
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use block::Completions;
 use block::pump::{Pump, Received, Scratch, Sent};
+use block::{Completions, Range};
 use machine::clock::Coarse;
-use machine::reactor::{Arm, Context, Mailbox, Poller};
+use machine::reactor::{Arm, Context, Mailbox, Poller, Ports};
 use machine::ring::{Owner as RingOwner, Ready, Ring};
 use wire::tcp::Slot;
 
@@ -39,7 +41,9 @@ use crate::reservation::desk::{Event, Fence, Ruling};
 use crate::stats::{ReactorStats, Recorder};
 use crate::target::{Counters, Target};
 use engine::{Engine, Owner, Pass};
+use exclusive::{Exclusive, Key, Message};
 use memory::Memory;
+use remains::Remains;
 
 /// The place of a connection on its reactor.
 struct Entry {
@@ -58,6 +62,7 @@ enum Place {
         claim: Option<Claim>,
         /// Whose they are.
         host: Option<HostId>,
+        remains: Vec<Remains>,
     },
 }
 
@@ -69,8 +74,8 @@ struct Lingering {
 
 /// What comes to a shard from other threads.
 pub(crate) struct Inlets {
-    /// The number of its reactor.
-    pub(crate) reactor: usize,
+    /// From and to other reactors; they know its number.
+    pub(crate) ports: Ports<Message>,
     /// Connections, accepted or from another reactor.
     pub(crate) streams: Mailbox<Arrival>,
     /// What to serve.
@@ -117,8 +122,11 @@ impl Shard {
         memory: Memory,
     ) -> Self {
         let Memory { small, large, scratch } = memory;
+        let reactor = inlets.ports.me();
+        let mut exclusive = Exclusive::new(inlets.ports);
+        exclusive.attach(ring.waker());
         Self {
-            engine: Engine::new(target, inlets.reactor, Recorder::new(stats), (small, large)),
+            engine: Engine::new(target, exclusive, reactor, Recorder::new(stats), (small, large)),
             inbox: inlets.streams,
             orders: inlets.orders,
             rulings: inlets.rulings,
@@ -390,10 +398,13 @@ impl Shard {
                     connection.complete(&mut pass, completion, lent);
                     mark(&mut connection.dirty, &mut self.dirty, owner.connection);
                 }
-                Place::Leaving { in_flight, claim, .. } => {
+                Place::Leaving { in_flight, claim, remains, .. } => {
                     *in_flight -= 1;
                     let left = *in_flight;
                     discard(completion.data, lent);
+                    if remains::settle(remains, owner.slot) {
+                        self.engine.exclusive.returned(owner);
+                    }
                     if left == 0 {
                         drop(claim.take());
                         entry.place = Place::Free;
@@ -405,6 +416,37 @@ impl Shard {
         }
         self.completions = completions;
         units
+    }
+
+    /// Whether a device has something of this reactor that touches these blocks.
+    fn is_busy(&self, key: Key, blocks: Range) -> bool {
+        self.entries.iter().any(|entry| match &entry.place {
+            Place::Free => false,
+            Place::Open(connection) => connection.is_busy(&self.engine, key, blocks),
+            Place::Leaving { remains, .. } => remains::touch(remains, key, blocks),
+        })
+    }
+
+    /// Does what concerns exclusive ranges: here, and with other reactors.
+    fn exclude(&mut self, cx: &mut Context<'_>) -> usize {
+        let mut units = self.engine.exclusive.exchange();
+        loop {
+            while let Some(hold) = self.engine.exclusive.due(|key, blocks| self.is_busy(key, blocks)) {
+                self.engine.exclusive.settle(hold);
+            }
+            while let Some((owner, ticket)) = self.engine.exclusive.granted() {
+                let entry = &mut self.entries[owner.connection as usize];
+                assert_eq!(entry.generation, owner.generation, "blocks are granted to a connection that is gone");
+                let Place::Open(connection) = &mut entry.place else { unreachable!("it wants its blocks") };
+                let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now: cx.now.coarse() };
+                connection.granted(&mut pass, ticket);
+                mark(&mut connection.dirty, &mut self.dirty, owner.connection);
+            }
+            match self.engine.exclusive.exchange() {
+                0 => return units,
+                messages => units += messages,
+            }
+        }
     }
 
     /// Tries again what waits for a buffer or for room in a device's queue.
@@ -545,6 +587,7 @@ impl Shard {
         }
         let mut pass = Pass { engine: &mut self.engine, ring: cx.ring, now };
         let in_flight = connection.in_flight();
+        let remains = connection.remains(pass.engine);
         let (mut pump, claim) = connection.end(&mut pass, end);
         match in_flight {
             0 => {
@@ -552,7 +595,7 @@ impl Shard {
                 drop(claim);
                 self.free.push(index);
             }
-            in_flight => self.entries[index as usize].place = Place::Leaving { in_flight, claim, host },
+            in_flight => self.entries[index as usize].place = Place::Leaving { in_flight, claim, host, remains },
         }
         let last_word = matches!(end, End::Protocol(_) | End::Disconnect);
         if last_word && self.lingering.len() < LINGERING && matches!(pump.flush(), Ok(Sent::All)) {
@@ -576,7 +619,13 @@ impl Poller for Shard {
         if !cx.stopping {
             units += self.receive(cx);
         }
+        if !self.engine.exclusive.is_quiet() {
+            units += self.exclude(cx);
+        }
         units += self.complete(cx);
+        if !self.engine.exclusive.is_quiet() {
+            units += self.exclude(cx);
+        }
         if !self.engine.waiting.is_empty() {
             units += self.retry(cx);
         }
@@ -593,7 +642,9 @@ impl Poller for Shard {
         self.tick(cx);
         if cx.stopping {
             self.sweep(cx);
+            self.engine.exclusive.bury();
         }
+        self.engine.exclusive.flush();
         self.engine.stats.end(&self.engine.stages, self.open_connections());
         units
     }
@@ -601,6 +652,7 @@ impl Poller for Shard {
     fn arm(&mut self, cx: &mut Context<'_>) -> Arm {
         let mut hot = std::mem::take(&mut self.hot);
         let mut all = self.inbox.arm().and(self.orders.arm()).and(self.rulings.arm()).and(self.engine.arm(cx.ring));
+        all = all.and(self.engine.exclusive.arm());
         hot.retain(|&index| {
             let Place::Open(connection) = &mut self.entries[index as usize].place else { return false };
             let arm = connection.arm(cx.ring);

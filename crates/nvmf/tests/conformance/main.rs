@@ -12,6 +12,7 @@ mod connect;
 mod copy;
 mod discovery;
 mod features;
+mod fused;
 mod identify;
 mod io;
 mod logs;

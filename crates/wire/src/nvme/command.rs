@@ -4,7 +4,7 @@
 //!    0        1       2     4      8       16     24      40      44             64
 //!   | opcode | flags | cid | nsid | cdw2-3 | mptr | dptr  | cdw10 | cdw11 .. 15 |
 //!              |                                    SGL descriptor
-//!              bits 7:6 PSDT (01b on fabrics), bits 1:0 FUSE (0)
+//!              bits 7:6 PSDT (01b on fabrics), bits 1:0 FUSE
 //!
 //!   a fabrics command (opcode 7Fh) has its type in byte 4 and its own fields from byte 40: see `fabrics`
 //! ```
@@ -14,6 +14,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::fuse::Fuse;
 use super::opcode::FABRICS;
 use super::{Sgl, SglDescriptor, Status};
 
@@ -24,8 +25,6 @@ pub const NSID_ALL: u32 = 0xffff_ffff;
 pub const PSDT_SGL: u8 = 0x40;
 /// The bits of PSDT in the flags.
 const PSDT_MASK: u8 = 0xc0;
-/// The bits of FUSE in the flags.
-const FUSE_MASK: u8 = 0x03;
 
 /// Read, Write, Write Zeroes, cdw12: force unit access.
 pub(super) const FUA: u32 = 1 << 30;
@@ -89,7 +88,7 @@ impl Sqe {
     /// # Errors
     /// [`Status::INVALID_FIELD`] with DNR.
     pub fn check_flags(&self) -> Result<(), Status> {
-        let fused = self.opcode != FABRICS && self.flags & FUSE_MASK != 0;
+        let fused = self.fuse() != Fuse::Normal;
         if fused || self.flags & PSDT_MASK != PSDT_SGL { Err(Status::INVALID_FIELD.with_dnr()) } else { Ok(()) }
     }
 

@@ -121,6 +121,12 @@ pub mod oncs {
     pub const COPY: u16 = 1 << 8;
 }
 
+/// Fused operation support.
+pub mod fuses {
+    /// Compare and Write.
+    pub const COMPARE_AND_WRITE: u16 = 1 << 0;
+}
+
 /// Volatile write cache.
 pub mod vwc {
     /// There is one.
@@ -317,7 +323,7 @@ pub struct IdentifyController {
     pub nn: U32,
     /// See [`oncs`].
     pub oncs: U16,
-    /// Fused operation support.
+    /// See [`fuses`].
     pub fuses: U16,
     /// Format NVM attributes.
     pub fna: u8,

@@ -1,0 +1,13 @@
+//! Commands that exclude others: fused pairs of several hosts beside ordinary writes, and connections that die while
+//! they have asked for blocks or have them.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[allow(dead_code, unreachable_pub, reason = "it is shared with the stateful tests")]
+#[path = "../stateful/peer.rs"]
+mod peer;
+
+mod counter;
+mod deaths;
+
+use common::pdu;

@@ -55,6 +55,11 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         let read = [4, 1, 8, 0, 63];
         add("in-capsule", &[&write[..], &read].concat());
         add("by-r2t", &[&asked[..], &data, &data, &read].concat());
+        let swap = [18, 1, 8, 0, 7, 1, 0];
+        let swap_asked = [18, 2, 8, 0, 7, 0, 0, 17, 0, 2];
+        add("swap", &[&swap[..], &[17, 0, 3], &read].concat());
+        add("swap-by-r2t", &[&swap_asked[..], &data, &data, &[17, 0, 3], &read].concat());
+        add("swap-closed-in-the-middle", &[&swap_asked[..], &data, &[13, 2, 1, 17, 0, 2], &swap, &read].concat());
         add("reset-in-the-middle", &[&asked[..], &[3, 0, 1, 17, 0, 2], &data].concat());
         add("closed-in-the-middle", &[&asked[..], &[13, 2, 1, 17, 0, 2], &read].concat());
         add("time-out", &[&asked[..], &[16, 0, 255, 16, 0, 255, 16, 0, 255], &read].concat());
@@ -85,7 +90,7 @@ fn seeds_are_current() {
 fn the_seeds_go_all_the_way() {
     for (name, bytes) in seeds() {
         let reads = world::run(&bytes);
-        if name.starts_with("in-capsule") || name.starts_with("by-r2t") {
+        if ["in-capsule", "by-r2t", "swap"].iter().any(|kind| name.starts_with(kind)) {
             assert_eq!(reads, 1, "{name}");
         } else if name.starts_with("deaf") {
             assert_eq!(reads, 40, "{name}");

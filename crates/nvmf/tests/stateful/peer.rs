@@ -36,6 +36,7 @@ pub struct Pending {
 pub enum Kind {
     Read { lba: u64, blocks: u64 },
     Write { lba: u64, blocks: u64, number: u32 },
+    Compare { lba: u64, blocks: u64, number: u32 },
     Connect { is_io: bool, depth: usize },
     Other,
 }

@@ -43,6 +43,8 @@ pub enum Op {
     Time { ticks: u8 },
     /// Further passes.
     Passes { count: u8 },
+    /// A fused pair: compares with what the write so many writes ago put there, and writes.
+    Swap { lba: u16, blocks: u8, in_capsule: bool, ago: u8 },
 }
 
 /// The bytes of a script, from the front.
@@ -77,7 +79,7 @@ impl Iterator for Script<'_> {
             return None;
         }
         let (op, peer) = (self.byte(), usize::from(self.byte()));
-        let op = match op % 18 {
+        let op = match op % 19 {
             0 => Op::Open { digests: self.byte() & 3 },
             1 => Op::ConnectAdmin { kato: self.byte() },
             2 => Op::ConnectIo { qid: self.byte(), depth: self.byte(), flow_control_disabled: self.bit() },
@@ -99,7 +101,8 @@ impl Iterator for Script<'_> {
             14 => Op::Finish,
             15 => Op::Reading { on: self.bit() },
             16 => Op::Time { ticks: self.byte() },
-            _ => Op::Passes { count: self.byte() % 16 },
+            17 => Op::Passes { count: self.byte() % 16 },
+            _ => Op::Swap { lba: self.word(), blocks: self.byte(), in_capsule: self.bit(), ago: self.byte() },
         };
         Some((peer, op))
     }

@@ -10,7 +10,7 @@ use machine::clock::Fine;
 use machine::ring::{Ring, RingKind};
 use qpair_nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
 use qpair_nvmf::{Stepper, Subsystem, Target};
-use wire::nvme::{Cc, ConnectData, ConnectResult, DsmRange, LogRequest, Nqn, Sqe, property};
+use wire::nvme::{Cc, ConnectData, ConnectResult, DsmRange, Fuse, LogRequest, Nqn, Sqe, property};
 use zerocopy::IntoBytes;
 
 use crate::model::{BLOCK, BLOCKS, Model, ZEROS};
@@ -157,7 +157,13 @@ impl World {
                 peer.command(self::property(which), &[], 0, Kind::Other);
             }
             Op::Read { .. } | Op::Write { .. } | Op::Clear { .. } if peer.is_io => self.io(&mut peer, op),
+            Op::Swap { lba, blocks, in_capsule, ago } if peer.is_io => {
+                self.swap(&mut peer, place(lba, blocks), in_capsule, u32::from(ago));
+            }
             Op::Data { dwords } => peer.data(u32::from(dwords) * 4, |kind, offset, len| match kind {
+                Kind::Compare { lba, blocks, number } => {
+                    Model::bytes(lba, blocks, number)[offset as usize..][..len as usize].to_vec()
+                }
                 Kind::Write { lba, blocks, number } if number != ZEROS => {
                     Model::bytes(lba, blocks, number)[offset as usize..][..len as usize].to_vec()
                 }
@@ -230,6 +236,30 @@ impl World {
         }
     }
 
+    /// A fused pair.
+    fn swap(&mut self, peer: &mut Peer, (lba, blocks): (u64, u64), in_capsule: bool, ago: u32) {
+        let old = self.writes.saturating_sub(ago);
+        self.writes += 1;
+        let compare = (Sqe::compare(1, lba, blocks as u32).with_fuse(Fuse::First), old);
+        let write = (Sqe::write(1, lba, blocks as u32, false).with_fuse(Fuse::Second), self.writes);
+        for (sqe, number) in [compare, write] {
+            let kind = match sqe.fuse() {
+                Fuse::First => Kind::Compare { lba, blocks, number },
+                _ => Kind::Write { lba, blocks, number },
+            };
+            let bytes = Model::bytes(lba, blocks, number);
+            let len = bytes.len() as u32;
+            let sent = if in_capsule && len <= IN_CAPSULE_DEFAULT_BYTES {
+                peer.command(sqe.with_data_in_capsule(len), &bytes, 0, kind)
+            } else {
+                peer.command(sqe, &[], len, kind)
+            };
+            if sent && let Some((lba, blocks, number)) = touched(kind) {
+                self.model.start(lba, blocks, number);
+            }
+        }
+    }
+
     /// One pass of the target; then every host hears what was said.
     fn pass(&mut self) {
         self.now = self.now.plus(Duration::from_micros(1));
@@ -265,6 +295,7 @@ impl World {
                     self.reads += 1;
                 }
             }
+            Kind::Compare { lba, blocks, .. } => self.model.end(lba, blocks, None),
             Kind::Write { lba, blocks, number } => self.model.end(lba, blocks, well.then_some(number)),
             Kind::Connect { is_io, depth } if well => {
                 if !is_io {
@@ -304,7 +335,7 @@ impl World {
 /// The blocks that a command touches, and what it writes there.
 fn touched(kind: Kind) -> Option<(u64, u64, Option<u32>)> {
     match kind {
-        Kind::Read { lba, blocks } => Some((lba, blocks, None)),
+        Kind::Read { lba, blocks } | Kind::Compare { lba, blocks, .. } => Some((lba, blocks, None)),
         Kind::Write { lba, blocks, number } => Some((lba, blocks, Some(number))),
         Kind::Connect { .. } | Kind::Other => None,
     }

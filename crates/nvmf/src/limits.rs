@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use machine::limits::STOP_LIMIT;
+
 /// Entries of a submission queue (CAP.MQES + 1) and so the commands in flight on one connection.
 pub const QUEUE_ENTRIES: u16 = 256;
 /// I/O queues of one controller.
@@ -23,12 +25,18 @@ pub const ORDERS: usize = 16;
 pub const RULINGS: usize = 256;
 /// How long a change waits for the requests that devices still have for namespaces that go. It is in force before.
 pub const DRAIN: Duration = Duration::from_secs(10);
+/// After so long devices are asked to give back what they have: for namespaces that go, or when the target stops.
+pub const RECALL: Duration = Duration::from_secs(2);
 /// Controllers of one target, discovery controllers included.
 pub const CONTROLLERS: usize = 1024;
 /// Connections of one reactor.
 pub const CONNECTIONS_PER_REACTOR: usize = 16_000;
 /// Asynchronous event requests that a controller holds (AERL + 1).
 pub const ASYNC_EVENTS: usize = 4;
+/// Abort commands of a controller that are not answered yet (ACL + 1).
+pub const ABORTS: usize = 4;
+/// An Abort waits so long for a device to give a command back; then the command was not aborted.
+pub const ABORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Largest transfer of one command in bytes: MDTS 5 in units of 4 KiB.
 pub const TRANSFER_BYTES: u32 = 4096 << MDTS;
 /// Maximum data transfer size as the controller states it (2^n pages of 4 KiB).
@@ -60,6 +68,9 @@ pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A Connect waits so long for devices to give back what they have of the host's last association; then the host is
 /// asked to try again.
 pub const SETTLING: Duration = Duration::from_secs(5);
+/// What a socket had at one moment a reactor has seen so much later: by then it has asked its ring, and clocks that
+/// tell milliseconds cannot be wrong about which was first.
+pub const LOOKED: Duration = Duration::from_millis(2);
 /// A peer that has not read its answers for so long has lent bytes copied out and the loans returned.
 pub const LOAN: Duration = Duration::from_millis(200);
 /// A peer that has not read its answers, or not sent the data it was asked for, for so long is disconnected.
@@ -122,6 +133,7 @@ pub const EXCLUSIVE_HOLDS: usize = 8;
 pub const MESH: usize = EXCLUSIVE + 5 * EXCLUSIVE_HOLDS;
 
 const _: () = assert!(SETTLING.as_millis() < HANDSHAKE.as_millis());
+const _: () = assert!(RECALL.as_millis() < DRAIN.as_millis() && RECALL.as_millis() < STOP_LIMIT.as_millis());
 const _: () = assert!(LOAN.as_millis() < STALLED_WHILE_SHORT.as_millis());
 const _: () = assert!(KEEP_ALIVE_SLACK.as_millis() == 2 * TICK.as_millis());
 const _: () = assert!(IN_CAPSULE_MAX_BYTES as usize + 80 <= block::limits::TAIL_BYTES);

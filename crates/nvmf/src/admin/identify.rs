@@ -18,7 +18,7 @@ use crate::connection::answer::Answer;
 use crate::connection::copy;
 use crate::connection::session::Session;
 use crate::layout::plan::Served;
-use crate::limits::{ASYNC_EVENTS, ERROR_LOG_ENTRIES, KAS, LAST_NSID, MDTS, QUEUE_ENTRIES, TRANSFER_BYTES};
+use crate::limits::{ABORTS, ASYNC_EVENTS, ERROR_LOG_ENTRIES, KAS, LAST_NSID, MDTS, QUEUE_ENTRIES, TRANSFER_BYTES};
 use crate::target::controller::{Controller, VERSION};
 
 /// The model number that Identify Controller states.
@@ -139,7 +139,7 @@ fn controller(controller: &Controller, served: Option<&Arc<Served>>) -> Identify
     id.lpa = lpa::COMMAND_EFFECTS | lpa::EXTENDED_DATA | lpa::SUPPORTED_LOGS;
     id.elpe = (ERROR_LOG_ENTRIES - 1) as u8;
     id.aerl = (ASYNC_EVENTS - 1) as u8;
-    id.acl = 3;
+    id.acl = (ABORTS - 1) as u8;
     id.kas = KAS.into();
     id.ctratt = (ctratt::HOST_ID_128 | ctratt::TRAFFIC_KEEP_ALIVE).into();
     id.maxcmd = QUEUE_ENTRIES.into();

@@ -11,7 +11,7 @@ pub(crate) enum Answer {
     Data { bytes: Vec<u8>, result: u64 },
     /// Connect is accepted: the queue is as follows.
     Connected { result: u64, queue: QueueShape },
-    /// No answer yet: an asynchronous event request.
+    /// No answer yet: an asynchronous event request, or an Abort that I/O queues have to do with.
     Held,
     /// No answer yet: a Connect that is tried again at each look at the time-outs.
     Later,

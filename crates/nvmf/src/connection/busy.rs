@@ -1,25 +1,14 @@
 //! What of a connection's commands concerns a namespace or some of its blocks.
 
 use block::Range;
-use wire::nvme::Status;
-use wire::tcp::Slot;
 
 use super::Connection;
 use crate::connection::command::Command;
-use crate::shard::engine::{Engine, Pass};
+use crate::shard::engine::Engine;
 use crate::shard::exclusive::Key;
 use crate::shard::remains::Remains;
 
 impl Connection {
-    /// A namespace is leaving: what its device does not have yet fails.
-    pub(crate) fn withdraw(&mut self, pass: &mut Pass<'_>, at: usize) {
-        for index in 0..self.commands.len() {
-            if self.commands[index].needs(at) {
-                self.cut(pass, Slot(index as u16), Status::INVALID_NAMESPACE.with_dnr());
-            }
-        }
-    }
-
     /// Whether a device has a command of this connection that touches these blocks.
     pub(crate) fn is_busy(&self, engine: &Engine, key: Key, blocks: Range) -> bool {
         let is_there = |command: &Command| {
@@ -38,10 +27,5 @@ impl Connection {
             work: command.work,
         });
         remains.collect()
-    }
-
-    /// Whether a command needs this namespace.
-    pub(crate) fn needs(&self, at: usize) -> bool {
-        self.commands.iter().any(|command| command.needs(at))
     }
 }

@@ -33,8 +33,8 @@ pub enum Stage {
     Ready,
     /// The device has it.
     AtDevice,
-    /// An asynchronous event request, answered when there is an event, or a change that the keeper of reservations
-    /// decides about.
+    /// An asynchronous event request, answered when there is an event; an Abort that waits for an I/O queue; a change
+    /// that the keeper of reservations decides about.
     Held,
 }
 
@@ -130,8 +130,11 @@ pub(crate) struct Command {
     pub(crate) bytes: u32,
     /// Requests at the device.
     pub(crate) outstanding: u32,
-    /// What it is answered with once its data is in, instead of going to the device.
+    /// What it is answered with once its data is in, instead of going to the device; or once the device, which was
+    /// asked to give it back, has done so.
     pub(crate) cut: Option<Status>,
+    /// Whether its slot is on the list of what waits.
+    pub(crate) queued: bool,
     /// The first failure of them.
     pub(crate) failure: Option<Failure>,
     /// Where its data is, or will be.
@@ -196,6 +199,7 @@ impl Command {
             bytes: 0,
             outstanding: 0,
             cut: None,
+            queued: false,
             failure: None,
             payload: Payload::None,
         }
@@ -207,7 +211,8 @@ impl Command {
 
     /// Whether it needs this namespace: its device has it, or will.
     pub(crate) fn needs(&self, at: usize) -> bool {
-        !matches!(self.stage, Stage::Free | Stage::Held) && self.namespace == at && self.cut.is_none()
+        let waits = !matches!(self.stage, Stage::Free | Stage::Held) && self.cut.is_none();
+        self.namespace == at && (waits || self.outstanding > 0)
     }
 
     /// Takes a step of the picture above.

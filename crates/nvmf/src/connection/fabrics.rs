@@ -18,7 +18,7 @@ use crate::target::{Counters, Denied};
 pub(crate) fn execute(session: &mut Session, pass: &mut Pass<'_>, sqe: &Sqe, data: &[u8]) -> Answer {
     use opcode::fabrics::{CONNECT, DISCONNECT, PROPERTY_GET, PROPERTY_SET};
     match (sqe.fctype(), session.role()) {
-        (CONNECT, Role::New) => connect(session, pass, sqe, data).unwrap_or_else(|refused| {
+        (CONNECT, Role::New(_)) => connect(session, pass, sqe, data).unwrap_or_else(|refused| {
             if refused.settling {
                 return Answer::Later;
             }
@@ -27,7 +27,7 @@ pub(crate) fn execute(session: &mut Session, pass: &mut Pass<'_>, sqe: &Sqe, dat
             Answer::Done { status: refused.status, result: refused.result }
         }),
         // Also a second Connect on one connection.
-        (_, Role::New) | (CONNECT, _) => Status::COMMAND_SEQUENCE_ERROR.with_dnr().into(),
+        (_, Role::New(_)) | (CONNECT, _) => Status::COMMAND_SEQUENCE_ERROR.with_dnr().into(),
         (PROPERTY_GET, Role::Admin(controller)) => property_get(controller, sqe),
         (PROPERTY_SET, Role::Admin(controller)) => {
             let controller = controller.clone();
@@ -126,6 +126,7 @@ fn connect(session: &mut Session, pass: &mut Pass<'_>, sqe: &Sqe, data: &[u8]) -
         host_id: data.hostid,
         kato_ms: keep_alive_timer(command.kato.get())
             .ok_or(Refused::parameter(InvalidParameter::KATO, "KATO is too long"))?,
+        asked: session.asked(pass.now),
         now: pass.now,
     };
     let controller = match (command.qid.get(), served) {
@@ -205,7 +206,7 @@ fn property_set(session: &mut Session, controller: &Controller, sqe: &Sqe) -> An
     }
     if controller.set_configuration(command.value.get() as u32) {
         session.target.alert();
-        session.reset()
+        session.reset(controller)
     } else {
         Answer::ok()
     }

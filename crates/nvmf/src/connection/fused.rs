@@ -192,7 +192,7 @@ impl Connection {
             Ok(()) => self.submitted(pass, slot),
             Err(Wait::Queue(payload)) => {
                 command.payload = payload;
-                pass.engine.waiting.push_back(self.owner(slot));
+                self.wait(pass, slot);
             }
             Err(Wait::Buffer) => unreachable!("it needs none"),
         }

@@ -45,6 +45,11 @@ impl Work {
         }
     }
 
+    /// The requests that the device has got of it at most: numbers for their tags.
+    pub(crate) fn parts(self) -> u32 {
+        if let Self::Ranges { next, .. } = self { next } else { 1 }
+    }
+
     /// What it does to the blocks, for reservations; `None`: nothing.
     pub(crate) fn group(self) -> Option<Group> {
         match self {

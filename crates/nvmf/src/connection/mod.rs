@@ -8,6 +8,7 @@ mod busy;
 pub(crate) mod command;
 pub(crate) mod copy;
 mod counting;
+mod cut;
 pub(crate) mod end;
 pub(crate) mod fabrics;
 mod fused;
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use block::pump::{Pump, Received, Scratch, Sent};
-use block::{Completion, Data, Op, Range, Request, Returned};
+use block::{Completion, Data, Failure, Op, Range, Request, Returned};
 use machine::clock::Coarse;
 use machine::region::Lent;
 use machine::ring::{Ring, Socket};
@@ -465,6 +466,7 @@ impl Connection {
 
     /// Takes a command that waited further, if the association still stands: else the connection is about to end.
     pub(crate) fn retry(&mut self, pass: &mut Pass<'_>, slot: Slot) {
+        self.commands[slot.index()].queued = false;
         if self.session.check(pass.now).is_ok() {
             self.drive(pass, slot);
         }
@@ -481,24 +483,6 @@ impl Connection {
         while let Some((slot, event)) = self.session.events.next() {
             self.respond(pass, slot, Status::SUCCESS, event.to_result());
         }
-    }
-
-    /// Ends a command that no device has, now or as soon as the data that the host was asked for is in. Whether it was
-    /// such a one.
-    fn cut(&mut self, pass: &mut Pass<'_>, slot: Slot, status: Status) -> bool {
-        let command = &mut self.commands[slot.index()];
-        match (command.stage(), command.work) {
-            (Stage::Receiving, _) => {
-                command.cut = Some(status);
-                return true;
-            }
-            (Stage::NeedsBuffer, Work::Block(Op::Read(_))) => self.reading -= command.bytes as usize,
-            (Stage::NeedsBuffer, _) => {}
-            (Stage::Ready, _) if command.outstanding == 0 => {}
-            _ => return false,
-        }
-        self.respond(pass, slot, status, 0);
-        true
     }
 
     /// Takes a command as far as it gets now; where it has to wait, it is put among those that wait.
@@ -542,16 +526,26 @@ impl Connection {
             _ => false,
         };
         if waits {
+            self.wait(pass, slot);
+        }
+    }
+
+    /// Puts a command among those that wait, once; also for one that has been there for an earlier command of its slot.
+    fn wait(&mut self, pass: &mut Pass<'_>, slot: Slot) {
+        if !std::mem::replace(&mut self.commands[slot.index()].queued, true) {
             pass.engine.waiting.push_back(self.owner(slot));
         }
     }
 
     /// Submits one deallocation after the other.
     fn drive_ranges(&mut self, pass: &mut Pass<'_>, slot: Slot) {
-        let tag = self.tag(slot);
+        let owner = self.owner(slot);
         loop {
             let command = &mut self.commands[slot.index()];
             let Work::Ranges { count, next } = command.work else { return };
+            if next < count && command.cut.is_some() {
+                command.failure.get_or_insert(Failure::Cancelled);
+            }
             if next == count || command.failure.is_some() {
                 break;
             }
@@ -559,10 +553,9 @@ impl Connection {
             let range = DsmRange::list(ranges, count).expect("the length was checked")[next as usize];
             if range.nlb.get() > 0 {
                 let range = Range { lba: range.slba.get(), blocks: range.nlb.get().into() };
-                let request = Request { tag, op: Op::Deallocate(range), data: Data::None };
+                let request = Request { tag: owner.tag_of(next), op: Op::Deallocate(range), data: Data::None };
                 if pass.engine.submit(pass.ring, command.namespace, request).is_err() {
-                    pass.engine.waiting.push_back(self.owner(slot));
-                    return;
+                    return self.wait(pass, slot);
                 }
                 command.outstanding += 1;
                 self.in_flight += 1;
@@ -578,12 +571,12 @@ impl Connection {
 
     /// Submits a copy, whose sources have come.
     fn drive_copy(&mut self, pass: &mut Pass<'_>, slot: Slot, to: u64, count: u32, fua: bool) {
-        let (tag, owner) = (self.tag(slot), self.owner(slot));
+        let tag = self.tag(slot);
         let command = &self.commands[slot.index()];
         let Payload::Buf(list) = &command.payload else { unreachable!("its sources are in a buffer") };
         match pass.engine.copy_blocks(pass.ring, command.namespace, tag, (list, count), to, fua) {
             Ok(true) => self.submitted(pass, slot),
-            Ok(false) => pass.engine.waiting.push_back(owner),
+            Ok(false) => self.wait(pass, slot),
             Err(status) => self.respond(pass, slot, status, 0),
         }
     }
@@ -623,6 +616,9 @@ impl Connection {
         let bytes = self.commands[slot.index()].bytes;
         self.count(pass, slot);
         self.succeeded(pass, slot, bytes);
+        if self.commands[slot.index()].cut.is_some() {
+            self.was_cancelled(slot, false);
+        }
         let sent = self.wire.send_data(slot, 0, bytes, true, self.pump.out.bytes());
         let mut digest = self.wire.data_digest().then(Crc32c::new);
         match data {
@@ -656,8 +652,13 @@ impl Connection {
     fn finish(&mut self, pass: &mut Pass<'_>, slot: Slot) {
         let command = &self.commands[slot.index()];
         let reads = command.work.group() == Some(Group::Read);
-        let status = command.failure.map_or(Status::SUCCESS, |failure| status::of(failure, !reads));
+        let mut status = command.failure.map_or(Status::SUCCESS, |failure| status::of(failure, !reads));
+        if let Some(cut) = command.cut {
+            status = if status.same_code(Status::ABORT_REQUESTED) { cut } else { status };
+            self.was_cancelled(slot, status == Status::ABORT_REQUESTED);
+        }
         self.count(pass, slot);
+        let command = &self.commands[slot.index()];
         if status.is_success() {
             // Ranges are no data.
             let ranges = matches!(command.work, Work::Ranges { .. } | Work::Copy { .. });
@@ -727,9 +728,14 @@ impl Connection {
             self.shrink();
         }
         self.session.check(now)?;
+        if !self.has_more() {
+            self.session.stands(now);
+        }
         self.connect_again(pass)?;
         self.announce(pass);
-        if matches!(self.session.role(), Role::New) && now.since(self.opened) >= HANDSHAKE {
+        self.abort_what_is_asked(pass);
+        self.answer_aborts(pass);
+        if matches!(self.session.role(), Role::New(_)) && now.since(self.opened) >= HANDSHAKE {
             return Err(End::Handshake);
         }
         // Others wait for the buffers that a slow peer holds: there is less patience with it.
@@ -756,13 +762,11 @@ impl Connection {
     pub(crate) fn end(mut self, pass: &mut Pass<'_>, end: &End) -> (Pump, Option<Claim>) {
         self.end_pairs(pass);
         for index in 0..self.commands.len() {
-            let tag = self.tag(Slot(index as u16));
-            let command = &mut self.commands[index];
-            if command.stage() == Stage::AtDevice {
+            if self.commands[index].outstanding > 0 {
                 // Nobody waits for it any more. Its place is free when it is back all the same.
-                pass.engine.cancel(pass.ring, command.namespace, tag);
+                self.cancel_requests(pass, Slot(index as u16));
             }
-            command.abandon(&mut pass.engine.stages);
+            self.commands[index].abandon(&mut pass.engine.stages);
         }
         (self.pump, self.session.end(end))
     }

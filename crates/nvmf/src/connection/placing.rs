@@ -51,7 +51,7 @@ pub(crate) struct Progress {
 impl Connection {
     /// The reactor that is to carry out a command, if that is a Connect and not for this one.
     pub(super) fn place(&mut self, pass: &mut Pass<'_>, sqe: &Sqe) -> Option<usize> {
-        let is_first = matches!(self.session.role(), Role::New) && sqe.is_fabrics() && sqe.fctype() == CONNECT;
+        let is_first = matches!(self.session.role(), Role::New(_)) && sqe.is_fabrics() && sqe.fctype() == CONNECT;
         // The answer to an ICReq that came along has to be gone: if it cannot go, the connection stays.
         if !is_first || self.flush(pass.now).is_err() || !self.pump.out.is_empty() {
             return None;

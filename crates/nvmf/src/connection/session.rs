@@ -20,14 +20,18 @@ use crate::connection::fabrics;
 use crate::layout::changes::Changes;
 use crate::reservation::Notifications;
 use crate::shard::engine::{Pass, View};
+use crate::target::aborts::{Aborts, QueueId};
 use crate::target::controller::Controller;
 use crate::target::events::Events;
 use crate::target::{Counters, Target};
 
+/// Bit 0 of the result of an Abort.
+const NOT_ABORTED: u64 = 1;
+
 /// What a connection is for.
 pub(crate) enum Role {
-    /// No Connect yet.
-    New,
+    /// No Connect yet, or one that waits since then.
+    New(Option<Coarse>),
     /// The admin queue.
     Admin(Arc<Controller>),
     /// An I/O queue.
@@ -67,6 +71,10 @@ impl IoQueue {
     pub(crate) fn is_over(&self) -> bool {
         self.controller.has_ended() || self.controller.resets() != self.resets
     }
+
+    fn id(&self) -> QueueId {
+        QueueId { qid: self.qid, resets: self.resets }
+    }
 }
 
 /// See the module.
@@ -81,7 +89,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(target: Arc<Target>, local: SocketAddr) -> Self {
-        Self { target, local, role: Role::New, events: Events::default() }
+        Self { target, local, role: Role::New(None), events: Events::default() }
     }
 
     pub(crate) fn role(&self) -> &Role {
@@ -105,6 +113,11 @@ impl Session {
         self.role = Role::Io(IoQueue { controller, view, qid, resets, claim });
     }
 
+    /// When the Connect came that is decided about now.
+    pub(crate) fn asked(&mut self, now: Coarse) -> Coarse {
+        if let Role::New(asked) = &mut self.role { *asked.get_or_insert(now) } else { now }
+    }
+
     /// Decides about any command but an I/O command of an I/O queue.
     pub(crate) fn execute(&mut self, pass: &mut Pass<'_>, slot: Slot, sqe: &Sqe, data: &[u8]) -> Answer {
         if let Err(status) = sqe.check_flags() {
@@ -120,7 +133,7 @@ impl Session {
         let controller = controller.clone();
         match sqe.opcode {
             opcode::admin::ASYNC_EVENT_REQUEST => self.events.request(slot, sqe.cid.get()),
-            opcode::admin::ABORT => self.abort(sqe),
+            opcode::admin::ABORT => self.abort(&controller, slot, sqe, pass.now),
             _ => admin::execute(self, &controller, pass, sqe).unwrap_or_else(Answer::from),
         }
     }
@@ -135,16 +148,42 @@ impl Session {
         }
     }
 
-    /// Abort (Base 2.0, 5.1): an asynchronous event request can be aborted. An I/O command cannot: it is already with
-    /// the device, or waits for the host's own data; bit 0 of the result says "not aborted".
-    fn abort(&mut self, sqe: &Sqe) -> Answer {
-        const NOT_ABORTED: u64 = 1;
-        if sqe.abort_sqid() != 0 {
-            return Answer::result(NOT_ABORTED);
+    /// Abort (Base 2.0, 5.1). An asynchronous event request is held here; whatever else an admin queue has is answered
+    /// soon. What is on an I/O queue its connection looks after, and the Abort waits until it has.
+    fn abort(&mut self, controller: &Controller, slot: Slot, sqe: &Sqe, now: Coarse) -> Answer {
+        let (qid, cid) = (sqe.abort_sqid(), sqe.abort_cid());
+        if qid == 0 {
+            let held = self.events.abort(cid);
+            return held.map_or(Answer::result(NOT_ABORTED), |slot| Answer::Aborted { slot });
         }
-        match self.events.abort(sqe.abort_cid()) {
-            Some(slot) => Answer::Aborted { slot },
-            None => Answer::result(NOT_ABORTED),
+        let Some(queue) = controller.queue(qid) else { return Answer::result(NOT_ABORTED) };
+        if !controller.aborts(|aborts| aborts.ask(slot, queue, cid, now)) {
+            return Status::ABORT_COMMAND_LIMIT.into();
+        }
+        self.target.alert();
+        Answer::Held
+    }
+
+    /// An Abort of this admin queue that can be answered now: its slot, and the result.
+    pub(crate) fn next_abort_over(&self, now: Coarse) -> Option<(Slot, u64)> {
+        let Role::Admin(controller) = &self.role else { return None };
+        let controller = Some(controller).filter(|controller| controller.has_aborts())?;
+        let (slot, aborted) = controller.aborts(|aborts| aborts.next_over(now))?;
+        Some((slot, if aborted { 0 } else { NOT_ABORTED }))
+    }
+
+    /// A command of this I/O queue that its host wants aborted.
+    pub(crate) fn next_abort(&self) -> Option<u16> {
+        let Role::Io(queue) = &self.role else { return None };
+        let controller = Some(&queue.controller).filter(|controller| controller.has_aborts())?;
+        controller.aborts(|aborts| aborts.next_asked(queue.id()))
+    }
+
+    /// What became of a command of this I/O queue that was to be aborted.
+    pub(crate) fn abort_over(&self, cid: u16, aborted: bool) {
+        if let Role::Io(queue) = &self.role {
+            queue.controller.aborts(|aborts| aborts.over(queue.id(), cid, aborted));
+            self.target.alert();
         }
     }
 
@@ -166,14 +205,16 @@ impl Session {
     }
 
     /// The controller was reset: the held requests are not held any more.
-    pub(crate) fn reset(&mut self) -> Answer {
-        Answer::Reset { held: self.events.reset() }
+    pub(crate) fn reset(&mut self, controller: &Controller) -> Answer {
+        let mut held = self.events.reset();
+        held.extend(controller.aborts(Aborts::reset));
+        Answer::Reset { held }
     }
 
     /// A command has failed: a line for the controller's error log.
     pub(crate) fn log_error(&self, status: Status, about: &About) {
         let (controller, qid) = match &self.role {
-            Role::New => return,
+            Role::New(_) => return,
             Role::Admin(controller) => (controller, 0),
             Role::Io(queue) => (&queue.controller, queue.qid),
         };
@@ -194,9 +235,16 @@ impl Session {
     /// The host was heard of.
     pub(crate) fn touch(&self, now: Coarse) {
         match &self.role {
-            Role::New => {}
+            Role::New(_) => {}
             Role::Admin(controller) => controller.touch(now),
             Role::Io(queue) => queue.controller.touch(now),
+        }
+    }
+
+    /// All that the socket had was received, and it has not ended.
+    pub(crate) fn stands(&self, now: Coarse) {
+        if let Role::Admin(controller) = &self.role {
+            controller.stands(now);
         }
     }
 
@@ -227,12 +275,18 @@ impl Session {
             End::Closed | End::Socket(_) | End::Association | End::Disconnect | End::Stopped => {}
         }
         match self.role {
-            Role::New => None,
+            Role::New(_) => None,
             Role::Admin(controller) => {
                 self.target.remove_controller(controller.id);
                 None
             }
-            Role::Io(queue) => Some(queue.claim),
+            Role::Io(queue) => {
+                if queue.controller.has_aborts() {
+                    queue.controller.aborts(|aborts| aborts.queue_over(queue.id()));
+                    self.target.alert();
+                }
+                Some(queue.claim)
+            }
         }
     }
 }

@@ -65,7 +65,9 @@ impl Server {
         if let Err(error) = reservations.open(&new).map_err(ApplyError::from).and_then(|()| self.prepare(&new)) {
             reservations.retire(&old);
             self.order(|| Order::Forget);
-            self.listen(Listen::Forget);
+            let (reply, forgotten) = mpsc::channel();
+            self.listen(Listen::Forget(reply));
+            self.wait(&forgotten)?;
             return Err(error);
         }
         let mut changes = Changes::between(&old, &new);

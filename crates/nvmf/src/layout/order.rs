@@ -44,8 +44,8 @@ pub(crate) struct Unopened {
 pub(crate) enum Listen {
     /// Bind what is not bound yet. Who connects there waits to be accepted.
     Prepare(Vec<SocketAddr>, Sender<Result<Vec<Listening>, (SocketAddr, std::io::Error)>>),
-    /// Close what was prepared.
-    Forget,
+    /// Close what was prepared, and listen again where that was in its way. Told when that is done.
+    Forget(Sender<()>),
     /// Accept at what was prepared last, and close the others.
     Install(Sender<()>),
 }

@@ -1,6 +1,7 @@
 //! Accepts connections and deals them out to the reactors, one after the other, for their first words: see
 //! [`placing`](crate::connection::placing).
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use machine::clock::Coarse;
@@ -19,6 +20,8 @@ pub(crate) struct Acceptor {
     /// The wanted addresses that are to be listened on next, and the listeners that come with them.
     next_wanted: Vec<SocketAddr>,
     prepared: Vec<(SocketAddr, Listener)>,
+    /// Addresses that were closed because a prepared one needs their port: as wanted, and as bound.
+    displaced: Vec<(SocketAddr, SocketAddr)>,
     orders: Mailbox<Listen>,
     owner: Owner,
     shards: Vec<Sender<Arrival>>,
@@ -37,6 +40,7 @@ impl Acceptor {
             listeners: Vec::new(),
             next_wanted: Vec::new(),
             prepared: Vec::new(),
+            displaced: Vec::new(),
             orders,
             owner: ring.owner(),
             shards,
@@ -56,8 +60,12 @@ impl Acceptor {
             match order {
                 // Whoever does not wait for the answer any more does not want to know.
                 Listen::Prepare(wanted, reply) => drop(reply.send(self.prepare(ring, wanted))),
-                Listen::Forget => self.prepared.clear(),
+                Listen::Forget(reply) => {
+                    self.forget(ring);
+                    let _ = reply.send(());
+                }
                 Listen::Install(reply) => {
+                    self.displaced.clear();
                     self.listeners.append(&mut self.prepared);
                     let mut wanted = std::mem::take(&mut self.next_wanted);
                     self.listeners.retain(|(address, _)| take(&mut wanted, address));
@@ -75,26 +83,58 @@ impl Acceptor {
         ring: &mut Ring,
         wanted: Vec<SocketAddr>,
     ) -> Result<Vec<Listening>, (SocketAddr, std::io::Error)> {
-        let mut known: Vec<_> =
+        let mut going: Vec<_> =
             self.listeners.iter().map(|(address, listener)| (*address, listener.local_addr())).collect();
+        let mut stays = |wanted: &SocketAddr| {
+            let at = going.iter().position(|(known, _)| known == wanted);
+            at.map(|at| going.swap_remove(at).1)
+        };
+        let known: Vec<_> = wanted.iter().map(|address| (*address, stays(address))).collect();
         let mut all = Vec::new();
-        for &address in &wanted {
-            let bound = match known.iter().position(|(known, _)| *known == address) {
-                Some(at) => known.swap_remove(at).1,
-                None => {
-                    let listener = ring.listener(address, self.owner, 0).map_err(|error| {
-                        self.prepared.clear();
-                        (address, error)
-                    })?;
-                    let bound = listener.local_addr();
-                    self.prepared.push((address, listener));
-                    bound
-                }
-            };
-            all.push(Listening { wanted: address, bound });
+        for (wanted, known) in known {
+            let bound = known.map_or_else(|| self.bind(ring, wanted, &mut going), Ok).map_err(|error| {
+                self.forget(ring);
+                (wanted, error)
+            })?;
+            all.push(Listening { wanted, bound });
         }
         self.next_wanted = wanted;
         Ok(all)
+    }
+
+    /// Listens on an address. If its port is taken by listeners that are `going`, as when all addresses become one or
+    /// one becomes all, those are closed first. What it is bound to.
+    fn bind(
+        &mut self,
+        ring: &mut Ring,
+        address: SocketAddr,
+        going: &mut Vec<(SocketAddr, SocketAddr)>,
+    ) -> std::io::Result<SocketAddr> {
+        let mut outcome = ring.listener(address, self.owner, 0);
+        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
+            let in_the_way: Vec<_> = going.extract_if(.., |(_, bound)| bound.port() == address.port()).collect();
+            if !in_the_way.is_empty() {
+                self.listeners.retain(|(_, listener)| in_the_way.iter().all(|(_, at)| *at != listener.local_addr()));
+                self.displaced.extend(in_the_way);
+                outcome = ring.listener(address, self.owner, 0);
+            }
+        }
+        let listener = outcome?;
+        let bound = listener.local_addr();
+        self.prepared.push((address, listener));
+        Ok(bound)
+    }
+
+    /// Listens as before.
+    fn forget(&mut self, ring: &mut Ring) {
+        self.prepared.clear();
+        for (wanted, bound) in self.displaced.drain(..) {
+            match ring.listener(bound, self.owner, 0) {
+                Ok(listener) => self.listeners.push((wanted, listener)),
+                Err(error) => tracing::error!(%error, "cannot listen on {bound} any more: reload to try it again"),
+            }
+        }
+        self.pending = true;
     }
 
     fn accept(&mut self, now: Coarse) -> usize {

@@ -11,12 +11,13 @@ use machine::clock::Coarse;
 use machine::region::{Buf, Pool};
 use machine::ring::Ring;
 use wire::nvme::Status;
+use wire::nvme::dsm::MAX_RANGES;
 
 use crate::connection::command::{Payload, Stages};
 use crate::connection::copy;
 use crate::layout::order::Unopened;
 use crate::layout::plan::{Plan, Served};
-use crate::limits::{LANDING_BYTES, LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
+use crate::limits::{CONNECTIONS_PER_REACTOR, LANDING_BYTES, LARGE_BUFFER, RESERVED_BUFFERS, SMALL_BUFFER};
 use crate::reservation::Access;
 use crate::reservation::desk::Fence;
 use crate::shard::exclusive::{Exclusive, Key};
@@ -25,6 +26,10 @@ use crate::target::Target;
 use crate::target::usage::Usage;
 
 /// A command in flight at a device: which connection, which of its commands.
+///
+/// ```text
+///   tag   | part 8 | connection 24 | generation 16 | slot 16 |     part: which request of a command that is several
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// Index of the connection on this reactor.
@@ -36,14 +41,25 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    /// The tag of its only request, or of the first one.
     pub(crate) fn tag(self) -> Tag {
         u64::from(self.connection) << 32 | u64::from(self.generation) << 16 | u64::from(self.slot)
     }
 
+    /// The tag of one of its requests.
+    pub(crate) fn tag_of(self, part: u32) -> Tag {
+        u64::from(part) << 56 | self.tag()
+    }
+
+    /// Whose request that is, whichever of them.
     pub(crate) fn of(tag: Tag) -> Self {
-        Self { connection: (tag >> 32) as u32, generation: (tag >> 16) as u16, slot: tag as u16 }
+        Self { connection: (tag >> 32) as u32 & LAST_CONNECTION, generation: (tag >> 16) as u16, slot: tag as u16 }
     }
 }
+
+/// The highest index of a connection that a tag has room for.
+const LAST_CONNECTION: u32 = 0xff_ffff;
+const _: () = assert!(CONNECTIONS_PER_REACTOR <= LAST_CONNECTION as usize && MAX_RANGES <= 1 << 8);
 
 /// A namespace as this reactor reaches it.
 pub(crate) struct Namespace {
@@ -448,10 +464,11 @@ mod tests {
     fn tags_name_their_owner() {
         for owner in [
             Owner { connection: 0, generation: 0, slot: 0 },
-            Owner { connection: u32::MAX, generation: 1, slot: 127 },
+            Owner { connection: LAST_CONNECTION, generation: 1, slot: 127 },
             Owner { connection: 7, generation: u16::MAX, slot: u16::MAX },
         ] {
             assert_eq!(Owner::of(owner.tag()), owner);
+            assert_eq!((Owner::of(owner.tag_of(255)), owner.tag_of(0)), (owner, owner.tag()));
         }
     }
 }

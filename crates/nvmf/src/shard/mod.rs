@@ -22,6 +22,7 @@ use block::{Completions, Range};
 use machine::clock::Coarse;
 use machine::reactor::{Arm, Context, Mailbox, Poller, Ports};
 use machine::ring::{Owner as RingOwner, Ready, Ring};
+use wire::nvme::Status;
 use wire::tcp::Slot;
 
 use crate::connection::end::End;
@@ -34,7 +35,7 @@ use crate::layout::order::{Order, Unopened};
 use crate::layout::plan::Plan;
 use crate::limits::{
     ACCEPTS_PER_PASS, ALERT_PAUSE, ALERT_PAUSE_EACH, COLD_PASSES, CONNECTIONS_PER_REACTOR, LAST_WORD, LINGERING,
-    RETRIES_PER_PASS, STATUS_INTERVAL, TICK, TICKS_PER_PASS, WAITING_POLL,
+    RECALL, RETRIES_PER_PASS, STATUS_INTERVAL, TICK, TICKS_PER_PASS, WAITING_POLL,
 };
 use crate::reservation::HostId;
 use crate::reservation::desk::{Event, Fence, Ruling};
@@ -84,6 +85,9 @@ pub(crate) struct Inlets {
     pub(crate) rulings: Mailbox<Ruling>,
 }
 
+/// What commands to a namespace that has gone are answered with.
+const GONE: Status = Status::INVALID_NAMESPACE.with_dnr();
+
 /// See the module.
 pub(crate) struct Shard {
     engine: Engine,
@@ -94,6 +98,10 @@ pub(crate) struct Shard {
     fences: Vec<Arc<Fence>>,
     /// Who waits for the namespaces to be gone that are leaving.
     drained: Vec<Sender<()>>,
+    /// Since when, until their devices are asked to give back what they have.
+    leaving_since: Option<Coarse>,
+    /// Since when the target stops, and whether devices were asked to give back what they have.
+    stopping: Option<(Coarse, bool)>,
     owner: RingOwner,
     entries: Vec<Entry>,
     free: Vec<u32>,
@@ -132,6 +140,8 @@ impl Shard {
             rulings: inlets.rulings,
             fences: Vec::new(),
             drained: Vec::new(),
+            leaving_since: None,
+            stopping: None,
             owner: ring.owner(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -191,6 +201,7 @@ impl Shard {
                     self.withdraw(cx);
                     let _ = installing.installed.send(());
                     self.drained.push(installing.drained);
+                    self.leaving_since = Some(cx.now.coarse());
                 }
             }
         }
@@ -258,11 +269,17 @@ impl Shard {
     /// Ends what waits for namespaces that are leaving.
     fn withdraw(&mut self, cx: &mut Context<'_>) {
         let leaving: Vec<usize> = self.engine.leaving().collect();
-        self.each(cx, |connection, pass| leaving.iter().for_each(|&at| connection.withdraw(pass, at)));
+        self.each(cx, |connection, pass| leaving.iter().for_each(|&at| connection.withdraw(pass, GONE, at)));
     }
 
-    /// Closes the namespaces that are leaving and that no command needs any more; tells when none is left.
+    /// Closes the namespaces that are leaving and that no command needs any more; tells when none is left. What a
+    /// device has for long it is asked to give back; of connections that have ended it was asked then.
     fn drain(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now.coarse();
+        if self.leaving_since.take_if(|since| now.since(*since) >= RECALL).is_some() {
+            let leaving: Vec<usize> = self.engine.leaving().collect();
+            self.each(cx, |connection, pass| connection.recall(pass, GONE, |at| leaving.contains(&at)));
+        }
         let is_needed = |at| self.entries.iter().any(|entry| matches!(&entry.place, Place::Open(it) if it.needs(at)));
         let over: Vec<usize> = self.engine.leaving().filter(|&at| self.engine.is_idle(at) && !is_needed(at)).collect();
         for at in over {
@@ -538,8 +555,15 @@ impl Shard {
         }
     }
 
-    /// Ends the connections that have nothing under way: the target stops.
+    /// Ends the connections that have nothing under way: the target stops. What a device has for long it is asked to
+    /// give back.
     fn sweep(&mut self, cx: &mut Context<'_>) {
+        let (now, (since, recalled)) = (cx.now.coarse(), self.stopping.unwrap_or((cx.now.coarse(), false)));
+        let late = now.since(since) >= RECALL;
+        self.stopping = Some((since, late));
+        if late && !recalled {
+            self.each(cx, |connection, pass| connection.recall(pass, Status::ABORTED_SQ_DELETION, |_| true));
+        }
         for index in 0..self.entries.len() as u32 {
             self.with(
                 cx,

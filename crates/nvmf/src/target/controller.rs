@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use machine::clock::Coarse;
 
-use crate::limits::{ERROR_LOG_ENTRIES, IO_QUEUES, KAS, KEEP_ALIVE_SLACK, QUEUE_ENTRIES};
+use super::aborts::{Aborts, QueueId};
+use crate::limits::{ERROR_LOG_ENTRIES, IO_QUEUES, KAS, KEEP_ALIVE_SLACK, LOOKED, QUEUE_ENTRIES};
 use crate::reservation::Notifications;
 use wire::nvme::identify::KAS_UNIT_MS;
 use wire::nvme::property::{self, Shutdown};
@@ -81,6 +82,8 @@ pub(crate) struct NewController {
     pub(crate) host_nqn: String,
     pub(crate) host_id: [u8; 16],
     pub(crate) kato_ms: u32,
+    /// When its Connect came.
+    pub(crate) asked: Coarse,
     pub(crate) now: Coarse,
 }
 
@@ -103,11 +106,16 @@ pub struct Controller {
     notifications: Mutex<Notifications>,
     /// Whether the host is to be told that there are some.
     news: AtomicBool,
+    aborts: Mutex<Aborts>,
+    /// Whether there are some.
+    aborting: AtomicBool,
     ready: AtomicBool,
     ended: AtomicBool,
     resets: AtomicU32,
     kato_ms: AtomicU32,
     seen: AtomicU64,
+    /// When its admin connection was last known not to have ended.
+    stood: AtomicU64,
 }
 
 impl Controller {
@@ -130,11 +138,14 @@ impl Controller {
             errors: Mutex::default(),
             notifications: Mutex::default(),
             news: AtomicBool::new(false),
+            aborts: Mutex::default(),
+            aborting: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             resets: AtomicU32::new(0),
             kato_ms: AtomicU32::new(new.kato_ms),
             seen: AtomicU64::new(new.now.millis()),
+            stood: AtomicU64::new(new.now.millis()),
         }
     }
 
@@ -179,6 +190,17 @@ impl Controller {
     /// Something came from the host (CTRATT.TBKAS: any command counts).
     pub(crate) fn touch(&self, now: Coarse) {
         self.seen.store(now.millis(), Ordering::Relaxed);
+    }
+
+    /// All that the admin connection's socket had was received, and it has not ended.
+    pub(crate) fn stands(&self, now: Coarse) {
+        self.stood.store(now.millis(), Ordering::Relaxed);
+    }
+
+    /// Whether devices may have requests of it, and its admin connection may have ended before `moment`.
+    pub(crate) fn may_have_ended(&self, moment: Coarse) -> bool {
+        let stood = Coarse::from_millis(self.stood.load(Ordering::Relaxed));
+        !self.is_settled() && stood.since(moment) < LOOKED
     }
 
     /// Whether keep-alives have stayed out for longer than the host promised.
@@ -232,6 +254,12 @@ impl Controller {
             return Err(ClaimError::BadQueue);
         }
         Ok(self.resets())
+    }
+
+    /// The I/O queue of this ID as it is connected now.
+    pub(crate) fn queue(&self, qid: u16) -> Option<QueueId> {
+        let registers = self.registers();
+        registers.io_queues.contains(&qid).then(|| QueueId { qid, resets: self.resets() })
     }
 
     /// Whether an I/O queue is connected.
@@ -300,6 +328,19 @@ impl Controller {
     /// Whether the host is to be told that there are notifications. One load: it is asked once a tick.
     pub(crate) fn has_news(&self) -> bool {
         self.news.load(Ordering::Relaxed)
+    }
+
+    /// Works with the Abort commands that are not answered yet.
+    pub(crate) fn aborts<T>(&self, work: impl FnOnce(&mut Aborts) -> T) -> T {
+        let mut aborts = self.aborts.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = work(&mut aborts);
+        self.aborting.store(!aborts.is_empty(), Ordering::Relaxed);
+        outcome
+    }
+
+    /// Whether there are some. One load: it is asked once a tick.
+    pub(crate) fn has_aborts(&self) -> bool {
+        self.aborting.load(Ordering::Relaxed)
     }
 
     /// The value of the property at `offset` (Fabrics, Property Get); `None` if there is none.
@@ -390,7 +431,10 @@ mod tests {
     fn controller(kato_ms: u32) -> Controller {
         let now = Coarse::from_millis(1000);
         let (host_nqn, host_id) = ("nqn.h".into(), [1; 16]);
-        Controller::new(1, NewController { subsystem: Some(1), in_capsule_bytes: 0, host_nqn, host_id, kato_ms, now })
+        Controller::new(
+            1,
+            NewController { subsystem: Some(1), in_capsule_bytes: 0, host_nqn, host_id, kato_ms, asked: now, now },
+        )
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! [`Engine`](crate::shard::engine::Engine). Plan and controllers are under one lock, so that no controller is made by
 //! a plan that is gone.
 
+pub(crate) mod aborts;
 pub(crate) mod controller;
 pub(crate) mod events;
 pub(crate) mod usage;
@@ -176,6 +177,14 @@ impl Target {
         let ended = state.controllers.by_id.values().filter(|controller| controller.has_ended());
         let mut old = ended.chain(&state.ending);
         if old.any(|old| old.is_of(&new) && !old.is_settled()) {
+            return Err(Denied::Settling);
+        }
+        // A host may have several controllers. One whose connection the host has closed before may not be seen as such
+        // yet, on another reactor: that one is waited for. Of a host that is gone without a word nobody knows before
+        // its keep-alives stay out; a host that comes again has to wait for that itself.
+        let mut alive = state.controllers.by_id.values().filter(|controller| !controller.has_ended());
+        if alive.any(|old| old.is_of(&new) && old.may_have_ended(new.asked)) {
+            self.alert();
             return Err(Denied::Settling);
         }
         let table = &mut state.controllers;

@@ -48,22 +48,6 @@ fn an_event_request_can_be_aborted() {
 }
 
 #[test]
-fn what_cannot_be_aborted_is_left_alone() {
-    let rig = Rig::new(&["ram:1MiB"]);
-    let (mut admin, cntlid) = Raw::admin(&rig, NO_DIGESTS);
-    let mut io = Raw::io(rig.addr, cntlid, 1, 32, 0, NO_DIGESTS);
-    // A write that waits for its data.
-    io.command(Sqe::write(1, 0, 1, false).with_data_by_transport(512).with_cid(5), &[]);
-    let ttag = io.pdu().r2t().ttag.get();
-    for (sqid, cid) in [(1, 5), (1, 6), (2, 5), (0, 5), (0, 0xffff), (0xffff, 0xffff)] {
-        let cqe = admin.run(Sqe::abort(sqid, cid), &[]).cqe;
-        assert_eq!((cqe.status(), cqe.result()), (Status::SUCCESS, 1), "not aborted");
-    }
-    io.send(&crate::common::pdu::h2c(5, ttag, 0, &[9; 512], true, NO_DIGESTS));
-    assert_eq!(io.pdu().cqe().status(), Status::SUCCESS);
-}
-
-#[test]
 fn the_pointer_is_an_sgl_and_only_pairs_are_fused() {
     let rig = Rig::new(&["ram:1MiB"]);
     let (mut admin, cntlid) = Raw::admin(&rig, NO_DIGESTS);

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod abort;
 mod admin;
 mod association;
 mod connect;

@@ -1,11 +1,11 @@
 //! What is served changes while hosts are connected.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use machine::limits::MAX_OWNERS;
 use machine::reactor::Mode;
-use qpair_nvmf::{ApplyError, Changes, Hosts, Layout, Referral, Subsystem};
+use qpair_nvmf::{ApplyError, Changes, Hosts, Layout, Referral, Stage, Subsystem};
 use wire::nvme::discovery::{DiscoveryLogEntry, DiscoveryLogHeader, SUBTYPE_NVM, SUBTYPE_REFERRAL};
 use wire::nvme::{ActiveNamespaces, IdentifyNamespace, LogRequest, Sqe, Status, cns, lid, nqn};
 use zerocopy::FromBytes;
@@ -65,7 +65,7 @@ fn what_is_under_way_finishes_before_the_device_goes() {
     let layout = |device| Subsystem::new(NQN, vec![device]);
     let mut rig = Rig::with(layout(slow::Slow::device()), 2, Mode::Shared);
     let mut association = Association::new(&rig);
-    let mut io = slow::submitted(&association, 1);
+    let mut io = slow::submitted(association.addr, association.cntlid, 1);
     io.command(Sqe::write(1, 0, 8, false).with_data_by_transport(4096).with_cid(20), &[]);
     let ttag = io.pdu().r2t().ttag.get();
     let changes = rig.apply(|layout| remove(layout, 1));
@@ -78,6 +78,28 @@ fn what_is_under_way_finishes_before_the_device_goes() {
     io.send(&crate::common::pdu::h2c(20, ttag, 0, &[1; 4096], true, NO_DIGESTS));
     let cqe = io.pdu().cqe();
     assert_eq!((cqe.cid.get(), cqe.status()), (20, GONE));
+}
+
+/// A device that keeps requests for ever is asked to give them back.
+#[test]
+fn a_namespace_goes_though_its_device_is_stuck() {
+    let mut rig = Rig::on_two_reactors(&["fault:ram:1MiB,bs=512,rule=any:drop"]);
+    let association = Association::new(&rig);
+    let mut queues = [association.io(1), association.io(2)];
+    let stuck = queues
+        .each_mut()
+        .map(|io| [io.submit(Sqe::flush(1), Data::None), io.submit(Sqe::read(1, 0, 1), Data::Read(512))]);
+    let at_device = |rig: &Rig| rig.server().observer().reactors().iter().map(|it| it.stage(Stage::AtDevice)).sum();
+    eventually("4 commands at the device", || 4u64 == at_device(&rig));
+    let changes = rig.apply(|layout| remove(layout, 1));
+    assert!(!changes.draining);
+    for (io, slots) in queues.iter_mut().zip(stuck) {
+        for _ in slots {
+            let done = io.wait();
+            assert!(slots.contains(&done.slot));
+            assert_eq!(done.status(), GONE);
+        }
+    }
 }
 
 /// The slots that a host's data is received into outlive the queue that lent them.
@@ -152,6 +174,36 @@ fn listeners_come_and_go() {
     // Connections stay, wherever they came through.
     assert_eq!(io.read(1, 0, 1, 512), [0; 512]);
     assert_eq!(active(&mut association.admin), active(&mut through_second.admin));
+}
+
+/// All addresses become one of them and the other way round, at the same port: the old one is closed for that, and
+/// opened again if the layout does not hold.
+#[test]
+fn a_listener_takes_the_port_of_one_that_goes() {
+    let mut rig = Rig::on_two_reactors(&["ram:1MiB,bs=512"]);
+    let association = Association::new(&rig);
+    let mut io = association.io(1);
+    let reaches = |address: &str, port: u16| TcpStream::connect((address, port)).is_ok();
+    let any = "0.0.0.0:0".parse().expect("an address");
+    let changes = rig.apply(|layout| layout.listen = vec![any]);
+    let bound = changes.listeners_added[0];
+    let port = bound.port();
+    let one: SocketAddr = ([127, 0, 0, 1], port).into();
+    let mut broken = [rig.layout.clone(), rig.layout.clone()];
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    broken[0].listen = vec![one, taken.local_addr().expect("an address")];
+    broken[1].listen = vec![one];
+    broken[1].subsystems[0].namespaces.insert(2, slow::Broken::device());
+    for layout in &broken {
+        assert!(rig.server().apply(layout).is_err());
+        assert!(reaches("127.0.0.2", port) && rig.target.listeners() == [bound], "as it was");
+    }
+    for (listen, old, new, elsewhere) in [(one, bound, one, false), (bound, one, bound, true)] {
+        let changes = rig.apply(|layout| layout.listen = vec![listen]);
+        assert_eq!((&changes.listeners_added[..], &changes.listeners_removed[..]), (&[new][..], &[old][..]));
+        assert_eq!((reaches("127.0.0.1", port), reaches("127.0.0.2", port)), (true, elsewhere));
+    }
+    assert_eq!(io.read(1, 0, 1, 512), [0; 512]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A device that takes its time.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,14 +14,19 @@ use wire::nvme::{Cc, Sqe, Status};
 
 use crate::common::{self, Association, NQN, Raw, Rig, pdu};
 
-const DELAY: Duration = Duration::from_millis(300);
+const DELAY: Duration = Duration::from_millis(600);
 
-/// What it is, and how many requests its queues have.
-pub(crate) struct Slow(Info, Arc<AtomicUsize>);
+/// What it is, how many requests its queues have, and how long it has them.
+pub(crate) struct Slow(Info, Arc<AtomicUsize>, Duration);
 
 impl Slow {
     pub(crate) fn device() -> Arc<dyn Device> {
         Arc::new(Self::named("slow"))
+    }
+
+    /// One that takes longer than an Abort waits.
+    pub(crate) fn very() -> Arc<dyn Device> {
+        Arc::new(Self(Self::named("very slow").0, Arc::default(), DELAY * 4))
     }
 
     /// The device, and how many requests it has.
@@ -42,7 +48,7 @@ impl Slow {
             features: Features::default(),
             identity: Identity::from_uuid("6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a UUID")),
         };
-        Self(info, Arc::default())
+        Self(info, Arc::default(), DELAY)
     }
 }
 
@@ -52,7 +58,7 @@ impl Device for Slow {
     }
 
     fn open_queue(&self, _ring: &mut Ring) -> std::io::Result<Box<dyn Queue>> {
-        Ok(Box::new(SlowQueue(VecDeque::new(), self.1.clone())))
+        Ok(Box::new(SlowQueue(VecDeque::new(), self.1.clone(), self.2)))
     }
 }
 
@@ -76,7 +82,7 @@ impl Device for Broken {
 }
 
 /// What waits, and until when.
-struct SlowQueue(VecDeque<(Instant, Completion)>, Arc<AtomicUsize>);
+struct SlowQueue(VecDeque<(Instant, Completion)>, Arc<AtomicUsize>, Duration);
 
 impl Queue for SlowQueue {
     fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
@@ -85,7 +91,7 @@ impl Queue for SlowQueue {
             Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_) => Returned::None,
         };
         self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.push_back((Instant::now() + DELAY, Completion { tag: request.tag, outcome: Ok(()), data }));
+        self.0.push_back((Instant::now() + self.2, Completion { tag: request.tag, outcome: Ok(()), data }));
         Ok(())
     }
 
@@ -110,15 +116,15 @@ fn rig() -> Rig {
 }
 
 /// Writes of both ways, all at the device.
-pub(crate) fn submitted(association: &Association, qid: u16) -> Raw {
-    let mut io = Raw::io(association.addr, association.cntlid, qid, 32, 4, common::NO_DIGESTS);
+pub(crate) fn submitted(addr: SocketAddr, cntlid: u16, qid: u16) -> Raw {
+    let mut io = Raw::io(addr, cntlid, qid, 32, 4, common::NO_DIGESTS);
     io.command(Sqe::write(1, 8, 8, false).with_data_by_transport(4096).with_cid(1), &[]);
     let ttag = io.pdu().r2t().ttag.get();
     io.send(&pdu::h2c(1, ttag, 0, &[1; 4096], true, common::NO_DIGESTS));
     for cid in 2..10 {
         io.command(Sqe::write(1, 0, 8, false).with_data_in_capsule(4096).with_cid(cid), &[2; 4096]);
     }
-    std::thread::sleep(DELAY / 3);
+    std::thread::sleep(DELAY / 6);
     io
 }
 
@@ -126,7 +132,8 @@ pub(crate) fn submitted(association: &Association, qid: u16) -> Raw {
 fn a_target_that_stops_answers_what_the_device_has() {
     let mut rig = rig();
     let association = Association::new(&rig);
-    let mut io = [submitted(&association, 1), submitted(&association, 2)];
+    let mut io =
+        [submitted(association.addr, association.cntlid, 1), submitted(association.addr, association.cntlid, 2)];
     rig.stop();
     for io in &mut io {
         let mut answered: Vec<u16> = std::iter::from_fn(|| io.try_pdu())
@@ -147,8 +154,8 @@ fn late_completions_hit_nobody() {
     let before = common::bystander::large_buffers(&rig);
     let association = Association::new(&rig);
     for round in 0..6 {
-        drop(submitted(&association, round * 2 + 1));
-        let mut next = submitted(&association, round * 2 + 2);
+        drop(submitted(association.addr, association.cntlid, round * 2 + 1));
+        let mut next = submitted(association.addr, association.cntlid, round * 2 + 2);
         for cid in 1..10 {
             assert_eq!(next.pdu().cqe().cid.get(), cid);
         }
@@ -166,7 +173,8 @@ fn a_reset_has_taken_effect_when_the_device_has_nothing_left() {
     let rig = Rig::with(Subsystem::new(NQN, vec![device]), 2, Mode::Shared);
     let mut association = Association::new(&rig);
     for round in 0..3 {
-        let old = [submitted(&association, 1), submitted(&association, 2)];
+        let old =
+            [submitted(association.addr, association.cntlid, 1), submitted(association.addr, association.cntlid, 2)];
         assert_eq!(requests.load(Ordering::SeqCst), 18);
         association.set_cc(Cc::enable().with_en(false));
         assert_ne!(association.csts() & 1, 0, "RDY");
@@ -176,7 +184,7 @@ fn a_reset_has_taken_effect_when_the_device_has_nothing_left() {
         drop(old);
     }
     // Who does not wait for RDY to be 0 waits for it to be 1 again.
-    let _old = submitted(&association, 1);
+    let _old = submitted(association.addr, association.cntlid, 1);
     association.set_cc(Cc::enable().with_en(false));
     association.enable();
     assert_eq!(requests.load(Ordering::SeqCst), 0);
@@ -191,13 +199,35 @@ fn a_new_association_waits_for_what_devices_have_of_the_last_one() {
     let rig = Rig::with(Subsystem::new(NQN, vec![device]), 2, Mode::Shared);
     for round in 0..3 {
         let association = Association::new(&rig);
-        let old = [submitted(&association, 1), submitted(&association, 2)];
+        let old =
+            [submitted(association.addr, association.cntlid, 1), submitted(association.addr, association.cntlid, 2)];
         drop(association);
         rig.await_controllers(0);
         assert_eq!(requests.load(Ordering::SeqCst), 18);
         let next = Association::connected(&rig, NQN, common::NO_DIGESTS, 0);
         assert_eq!(requests.load(Ordering::SeqCst), 0, "round {round}");
         drop((next, old));
+        rig.await_controllers(0);
+    }
+}
+
+/// Also if the target has not seen yet that the last one is over; a controller that the host keeps is not waited for.
+#[test]
+fn a_new_association_waits_for_one_that_the_host_has_just_closed() {
+    let (device, requests) = Slow::counted();
+    let rig = Rig::with(Subsystem::new(NQN, vec![device]), 2, Mode::Shared);
+    for round in 0..4 {
+        let association = Association::new(&rig);
+        let old = submitted(rig.addr, association.cntlid, 1);
+        // Another reactor, every other time.
+        let bystander = (round % 2 == 0).then(|| Raw::new(rig.addr));
+        drop(association);
+        let next = Association::new(&rig);
+        assert_eq!(requests.load(Ordering::SeqCst), 0, "round {round}");
+        let beside = submitted(rig.addr, next.cntlid, 1);
+        let third = Association::new(&rig);
+        assert_eq!(requests.load(Ordering::SeqCst), 9, "a second path does not wait for the first");
+        drop((next, old, bystander, beside, third));
         rig.await_controllers(0);
     }
 }

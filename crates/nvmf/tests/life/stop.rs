@@ -5,9 +5,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use machine::limits::STOP_LIMIT;
-use wire::nvme::{Sqe, Status};
+use qpair_nvmf::Stage;
+use wire::nvme::{DsmRange, Sqe, Status};
+use zerocopy::IntoBytes;
 
-use crate::common::{Association, Data, Host, NO_DIGESTS, Raw, Rig, pattern, same};
+use crate::common::{Association, Data, Host, NO_DIGESTS, Raw, Rig, eventually, pattern, same};
 
 /// Bytes of the area that each writer has.
 const AREA: usize = 1 << 20;
@@ -46,6 +48,25 @@ fn extent_bytes(number: u16, extent: u64, generation: u64) -> Vec<u8> {
         return vec![0; WRITE];
     }
     pattern(u64::from(number) << 48 | extent << 32 | generation, WRITE)
+}
+
+/// A device that keeps requests for ever is asked to give them back.
+#[test]
+fn a_device_that_is_stuck_does_not_keep_the_target_from_stopping() {
+    let mut rig = Rig::on_two_reactors(&["fault:ram:1MiB,bs=512,rule=any:drop"]);
+    let association = Association::new(&rig);
+    let mut io = association.io(1);
+    // The device has room for the first.
+    let ranges = [DsmRange::new(0, 1); 256];
+    for _ in 0..3 {
+        io.submit(Sqe::dsm(1, 256, true), Data::Capsule(ranges.as_bytes()));
+    }
+    eventually("two commands wait for the device", || {
+        rig.server().observer().reactors().iter().any(|reactor| reactor.stage(Stage::Ready) == 2)
+    });
+    let took = rig.stop();
+    assert!(took < STOP_LIMIT, "{took:?}");
+    (0..3).for_each(|_| assert_eq!(io.wait().status(), Status::ABORTED_SQ_DELETION));
 }
 
 #[test]

@@ -65,6 +65,10 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         add("time-out", &[&asked[..], &[16, 0, 255, 16, 0, 255, 16, 0, 255], &read].concat());
         add("deaf", &[&[15, 1, 0][..], &read.repeat(40), &[16, 0, 8, 17, 0, 3, 15, 1, 1, 17, 0, 9]].concat());
         add("events-and-aborts", &[10, 0, 9, 0, 0, 2, 9, 0, 1, 3, 10, 0, 10, 0, 10, 0, 10, 0, 3, 0, 2]);
+        // A read, a write that waits for its data, ranges: the disk keeps them until they are aborted.
+        let stuck = [4, 1, 8, 128, 7, 5, 2, 8, 128, 7, 0, 7, 1, 0, 128, 3, 1, 17, 0, 2, 6, 1, 255, 0, 17, 0, 2];
+        let aborts: Vec<u8> = (1..3).flat_map(|qid| (1..4).flat_map(move |cid| [9, 0, qid, cid, 17, 0, 1])).collect();
+        add("aborted", &[&stuck[..], &aborts, &[16, 0, 1, 17, 0, 4, 16, 0, 1, 17, 0, 4], &data, &read].concat());
         add("wrong-bit", &[&[12, 1, 60, 0][..], &write, &read].concat());
     }
     seeds

@@ -29,15 +29,36 @@ pub struct Pending {
     received: Vec<u8>,
     /// Bytes that the target has asked for.
     asked: u32,
+    /// The target says that it is aborted.
+    pub aborted: bool,
 }
 
 /// What is to be done when it is over.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    Read { lba: u64, blocks: u64 },
-    Write { lba: u64, blocks: u64, number: u32 },
-    Compare { lba: u64, blocks: u64, number: u32 },
-    Connect { is_io: bool, depth: usize },
+    Read {
+        lba: u64,
+        blocks: u64,
+    },
+    Write {
+        lba: u64,
+        blocks: u64,
+        number: u32,
+    },
+    Compare {
+        lba: u64,
+        blocks: u64,
+        number: u32,
+    },
+    Connect {
+        qid: u16,
+        depth: usize,
+    },
+    /// Of a command on a queue of the controller that this is the admin queue of.
+    Abort {
+        qid: u16,
+        cid: u16,
+    },
     Other,
 }
 
@@ -72,6 +93,12 @@ pub struct Peer {
     /// Everything it said so far was right, so everything it hears has to be.
     pub clean: bool,
     pub is_io: bool,
+    /// Of which controller it is which queue, once it is connected.
+    pub queue: Option<(u16, u16)>,
+    /// How the last command of each identifier has ended.
+    pub ends: BTreeMap<u16, Status>,
+    /// Identifiers that an Abort is under way for: they are not used again before it is answered.
+    pub reserved: Vec<u16>,
     /// Commands that the queue takes at a time: one until its Connect has succeeded.
     pub depth: usize,
 }
@@ -92,6 +119,9 @@ impl Peer {
             finished: false,
             clean: true,
             is_io: false,
+            queue: None,
+            ends: BTreeMap::new(),
+            reserved: Vec::new(),
             depth: 1,
         };
         peer.send(pdu::ic_req(peer.digests, 0));
@@ -150,13 +180,13 @@ impl Peer {
             // More than it may send: the target may end the connection.
             self.clean = false;
         }
-        while self.pending.contains_key(&self.next_cid) {
+        while self.pending.contains_key(&self.next_cid) || self.reserved.contains(&self.next_cid) {
             self.next_cid = (self.next_cid + 1) % 256;
         }
         let cid = self.next_cid;
         self.next_cid = (cid + 1) % 256;
         let sqe = if capsule.is_empty() && bytes > 0 { sqe.with_data_by_transport(bytes) } else { sqe };
-        self.pending.insert(cid, Pending { kind, bytes, received: Vec::new(), asked: 0 });
+        self.pending.insert(cid, Pending { kind, bytes, received: Vec::new(), asked: 0, aborted: false });
         self.send(pdu::command(sqe.with_cid(cid), capsule, self.digests));
         true
     }
@@ -222,6 +252,8 @@ impl Peer {
                 let pending = self.pending.remove(&cqe.cid.get()).expect("a response to a command");
                 self.asked.retain(|asked| asked.cid != cqe.cid.get());
                 let (status, result) = (cqe.status(), cqe.result());
+                assert!(!pending.aborted || status == Status::ABORT_REQUESTED, "aborted, and then {status}");
+                self.ends.insert(cqe.cid.get(), status);
                 if status.is_success() && matches!(pending.kind, Kind::Read { .. }) {
                     assert_eq!(pending.received.len(), pending.bytes as usize, "a read succeeds with its data");
                 }
@@ -238,7 +270,9 @@ impl Peer {
                 assert!(pending.received.len() <= pending.bytes as usize, "no more than was asked for");
                 if header.ch.flags & flags::SUCCESS != 0 {
                     assert!(header.ch.flags & flags::LAST != 0 && pending.received.len() == pending.bytes as usize);
-                    let Pending { kind, received, .. } = self.pending.remove(&cid).expect("it was there");
+                    let Pending { kind, received, aborted, .. } = self.pending.remove(&cid).expect("it was there");
+                    assert!(!aborted, "aborted, and then a success");
+                    self.ends.insert(cid, Status::SUCCESS);
                     done.push(Done { kind, status: Status::SUCCESS, result: 0, data: received });
                 }
             }

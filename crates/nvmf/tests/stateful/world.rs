@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use block::ram::RamDevice;
+use block::spec::{Defaults, Spec};
 use block::{Completions, Data, Device, Op as BlockOp, Queue, Range, Request};
 use machine::clock::Fine;
 use machine::ring::{Ring, RingKind};
 use qpair_nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
 use qpair_nvmf::{Stepper, Subsystem, Target};
-use wire::nvme::{Cc, ConnectData, ConnectResult, DsmRange, Fuse, LogRequest, Nqn, Sqe, property};
+use wire::nvme::{Cc, ConnectData, ConnectResult, DsmRange, Fuse, LogRequest, Nqn, Sqe, Status, property};
 use zerocopy::IntoBytes;
 
 use crate::model::{BLOCK, BLOCKS, Model, ZEROS};
@@ -21,6 +22,8 @@ const PEERS: usize = 4;
 const NQN: &str = "nqn.2024-01.test.qpair:stateful";
 const HOST: &str = "nqn.2024-01.test.qpair:host";
 const ADMIN_DEPTH: u16 = 32;
+/// Commands to blocks with this bit go to the disk that is stuck.
+const STUCK: u16 = 0x8000;
 const TICK: Duration = Duration::from_millis(50);
 /// After so many passes the target has seen that a connection is closed, and a RAM disk has answered.
 const SETTLED: usize = 4;
@@ -32,6 +35,7 @@ const PASSES_TO_FORGET: usize = 60;
 struct Workbench {
     stepper: Stepper,
     device: Arc<RamDevice>,
+    stuck: Arc<dyn Device>,
     /// A way to the disk past the target.
     queue: Box<dyn Queue>,
     ring: Ring,
@@ -85,15 +89,16 @@ impl Workbench {
     fn new() -> Self {
         let device = RamDevice::new("ram:stateful", BLOCKS * BLOCK as u64, None, false, None).expect("a small disk");
         let device = Arc::new(device);
-        let stepper = Stepper::new(subsystems(&device)).expect("descriptors and memory");
+        let stuck = stuck();
+        let stepper = Stepper::new(subsystems(&device, &stuck)).expect("descriptors and memory");
         let mut ring = Ring::of(RingKind::Portable).expect("descriptors");
         let queue = device.open_queue(&mut ring).expect("memory");
-        Self { stepper, device, queue, ring, chunk: vec![0; CHUNK_BYTES].into_boxed_slice() }
+        Self { stepper, device, stuck, queue, ring, chunk: vec![0; CHUNK_BYTES].into_boxed_slice() }
     }
 
     /// As new: an empty disk, and a target that nobody has talked to.
     fn cleared(mut self) -> Self {
-        self.stepper = self.stepper.renew(subsystems(&self.device)).expect("as before");
+        self.stepper = self.stepper.renew(subsystems(&self.device, &self.stuck)).expect("as before");
         let op = BlockOp::WriteZeroes { range: Range { lba: 0, blocks: BLOCKS }, fua: false, deallocate: true };
         let request = Request { tag: 0, op, data: Data::None };
         assert!(self.queue.submit(&mut self.ring, request).is_ok(), "the queue is empty");
@@ -109,8 +114,8 @@ impl Workbench {
     }
 }
 
-fn subsystems(device: &Arc<RamDevice>) -> Vec<Subsystem> {
-    vec![Subsystem::new(NQN, vec![device.clone()])]
+fn subsystems(device: &Arc<RamDevice>, stuck: &Arc<dyn Device>) -> Vec<Subsystem> {
+    vec![Subsystem::new(NQN, vec![device.clone(), stuck.clone()])]
 }
 
 impl World {
@@ -144,13 +149,14 @@ impl World {
             Op::ConnectAdmin { kato } => {
                 let sqe = Sqe::connect(0, ADMIN_DEPTH - 1, u32::from(kato) * 100, 0);
                 let data = connect_data(0xffff);
-                let kind = Kind::Connect { is_io: false, depth: ADMIN_DEPTH.into() };
+                let kind = Kind::Connect { qid: 0, depth: ADMIN_DEPTH.into() };
                 peer.command(sqe, data.as_bytes(), 0, kind);
             }
             Op::ConnectIo { qid, depth, flow_control_disabled } => {
-                let sqe = Sqe::connect(u16::from(qid % 6), u16::from(depth), 0, u8::from(flow_control_disabled) << 2);
+                let qid = u16::from(qid % 6);
+                let sqe = Sqe::connect(qid, u16::from(depth), 0, u8::from(flow_control_disabled) << 2);
                 let data = connect_data(self.cntlid);
-                let kind = Kind::Connect { is_io: true, depth: usize::from(depth) + 1 };
+                let kind = Kind::Connect { qid, depth: usize::from(depth) + 1 };
                 peer.command(sqe, data.as_bytes(), 0, kind);
             }
             Op::Property { which } => {
@@ -182,7 +188,11 @@ impl World {
                 any(&mut peer, opcode, nsid, cdw);
             }
             Op::Abort { qid, cid } => {
-                peer.command(Sqe::abort(u16::from(qid % 6), cid.into()), &[], 0, Kind::Other);
+                let (qid, cid) = (u16::from(qid % 6), u16::from(cid));
+                let sent = peer.command(Sqe::abort(qid, cid), &[], 0, Kind::Abort { qid, cid });
+                if let (true, Some(victim)) = (sent, self.victim(&peer, qid)) {
+                    victim.reserved.push(cid);
+                }
             }
             Op::Event => {
                 peer.command(Sqe::async_event(), &[], 0, Kind::Other);
@@ -203,6 +213,11 @@ impl World {
     }
 
     fn io(&mut self, peer: &mut Peer, op: Op) {
+        if let Op::Read { lba, blocks } | Op::Write { lba, blocks, .. } | Op::Clear { lba, blocks, .. } = op
+            && lba & STUCK != 0
+        {
+            return on_stuck(peer, op, u64::from(lba % 128), u32::from(blocks) + 1);
+        }
         let (kind, sent) = match op {
             Op::Read { lba, blocks } => {
                 let (lba, blocks) = place(lba, blocks);
@@ -297,16 +312,45 @@ impl World {
             }
             Kind::Compare { lba, blocks, .. } => self.model.end(lba, blocks, None),
             Kind::Write { lba, blocks, number } => self.model.end(lba, blocks, well.then_some(number)),
-            Kind::Connect { is_io, depth } if well => {
-                if !is_io {
-                    self.cntlid = ConnectResult::from_result(done.result).cntlid;
+            Kind::Connect { qid, depth } if well => {
+                let cntlid = ConnectResult::from_result(done.result).cntlid;
+                if qid == 0 {
+                    self.cntlid = cntlid;
                 }
                 if let Some(peer) = &mut self.peers[at] {
-                    (peer.is_io, peer.depth) = (is_io, depth);
+                    (peer.is_io, peer.depth, peer.queue) = (qid != 0, depth, Some((cntlid, qid)));
                 }
             }
+            Kind::Abort { qid, cid } => self.abort_ended(at, qid, cid, well && done.result & 1 == 0),
             Kind::Connect { .. } | Kind::Other => {}
         }
+    }
+
+    /// An Abort is answered: what is aborted has ended so, or will.
+    fn abort_ended(&mut self, at: usize, qid: u16, cid: u16, aborted: bool) {
+        let Some(admin) = self.peers[at].take() else { return };
+        if let Some(victim) = self.victim(&admin, qid)
+            && let Some(reserved) = victim.reserved.iter().position(|reserved| *reserved == cid)
+        {
+            victim.reserved.swap_remove(reserved);
+            match victim.pending.get_mut(&cid) {
+                Some(pending) => pending.aborted |= aborted,
+                None if aborted && victim.clean => {
+                    assert_eq!(victim.ends.get(&cid), Some(&Status::ABORT_REQUESTED), "aborted, it says");
+                }
+                None => {}
+            }
+        }
+        self.peers[at] = Some(admin);
+    }
+
+    /// The connection that is a queue of the controller of `admin`, which is not among the others. None if there are
+    /// two: one of them is over, and the host does not know which.
+    fn victim(&mut self, admin: &Peer, qid: u16) -> Option<&mut Peer> {
+        let (cntlid, _) = admin.queue.filter(|queue| queue.1 == 0 && qid != 0)?;
+        let mut found = self.peers.iter_mut().flatten().filter(|peer| peer.queue == Some((cntlid, qid)));
+        let one = found.next()?;
+        found.next().is_none().then_some(one)
     }
 
     fn close(&mut self, at: usize) {
@@ -337,8 +381,14 @@ fn touched(kind: Kind) -> Option<(u64, u64, Option<u32>)> {
     match kind {
         Kind::Read { lba, blocks } | Kind::Compare { lba, blocks, .. } => Some((lba, blocks, None)),
         Kind::Write { lba, blocks, number } => Some((lba, blocks, Some(number))),
-        Kind::Connect { .. } | Kind::Other => None,
+        Kind::Connect { .. } | Kind::Abort { .. } | Kind::Other => None,
     }
+}
+
+/// A disk of which nothing comes back unless it is cancelled.
+fn stuck() -> Arc<dyn Device> {
+    let spec: Spec = "fault:ram:64KiB,bs=512,rule=any:drop".parse().expect("a device");
+    spec.open(&Defaults::default()).expect("a small disk")
 }
 
 /// Blocks on the disk, most of them; some ranges end behind it.
@@ -359,6 +409,18 @@ fn property(which: u8) -> Sqe {
         3 => Sqe::property_get(property::CSTS, false),
         _ => Sqe::property_get(property::CAP, true),
     }
+}
+
+/// A command to the disk that is stuck.
+fn on_stuck(peer: &mut Peer, op: Op, lba: u64, blocks: u32) {
+    let (sqe, bytes) = match op {
+        Op::Read { .. } => (Sqe::read(2, lba, blocks), blocks * BLOCK as u32),
+        Op::Write { .. } => (Sqe::write(2, lba, blocks, false), blocks * BLOCK as u32),
+        // Some ranges, of zeros.
+        Op::Clear { range: true, .. } => (Sqe::dsm(2, blocks, true), blocks * 16),
+        _ => (Sqe::write_zeroes(2, lba, blocks, true, false), 0),
+    };
+    peer.command(sqe, &[], bytes, Kind::Other);
 }
 
 /// A command of any kind; one that the target knows has a chance to be right.

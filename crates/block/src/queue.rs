@@ -2,6 +2,17 @@
 //!
 //! A pass of a reactor submits what it has, kicks once, and polls. A request owns its buffer until its completion gives
 //! it back; what a device could not take is given back at once ([`Refused`]).
+//!
+//! To drain a queue: [`Queue::cancel_all`] if there is no patience for what is in flight, then poll until
+//! [`Queue::in_flight`] is 0, then [`Queue::close`]. Nothing else may be submitted meanwhile.
+//!
+//! | device | what is cancelled | what ends as if not asked |
+//! |---|---|---|
+//! | `ram` | clearing and copying of large ranges, where it is | all else: it ends with the next poll |
+//! | `null` | | everything: it ends with the next poll |
+//! | `file` | what no thread, or the kernel, has begun; requests of several steps, between two of them | the rest |
+//! | `nvme-tcp` | what waits for a connection; what the target gives back: it is sent an Abort | the rest |
+//! | `fault` | what is delayed or dropped; else what the device below cancels | the rest |
 
 use std::collections::VecDeque;
 
@@ -234,6 +245,10 @@ pub trait Queue {
     /// Asks for the end of a request. Its completion still comes: cancelled, or as it ended; what a medium has begun
     /// mostly ends as if not asked. Without effect if there is no such request.
     fn cancel(&mut self, _ring: &mut Ring, _tag: Tag) {}
+
+    /// Asks for the end of all requests, as [`Queue::cancel`] does for one. A queue whose requests all end with the
+    /// next poll has nothing to do.
+    fn cancel_all(&mut self, _ring: &mut Ring) {}
 
     /// Requests taken and not yet completed.
     fn in_flight(&self) -> usize;

@@ -457,6 +457,10 @@ impl Queue for RamQueue {
         }
     }
 
+    fn cancel_all(&mut self, _ring: &mut Ring) {
+        self.sweeps.iter_mut().for_each(|sweep| sweep.cancelled = true);
+    }
+
     fn in_flight(&self) -> usize {
         self.done.len() + self.reads.len() + self.sweeps.len()
     }

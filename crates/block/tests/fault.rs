@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::sweep::{BLOCK, BLOCKS};
-use common::{Rig, Way, config, histories, pattern, play, refuses_what_is_wrong, sweep};
+use common::{Rig, Way, config, drains, histories, pattern, play, refuses_what_is_wrong, sweep};
 use machine::ring::Wait;
 use proptest::prelude::*;
 use qpair_block::layers::fault::{FaultDevice, Faults};
@@ -39,6 +39,13 @@ proptest! {
         let device = spec.open(&Defaults::default()).expect("a small disk");
         play(&*device, &mut common::Model::new(&*device, false), &history);
     }
+}
+
+#[test]
+fn queues_drain() {
+    drains(&faulty(&[]));
+    drains(&faulty(&["any:every=3:times=60:latency=60s"]));
+    drains(&faulty(&["write:drop", "zeroes:every=2:drop", "flush:latency=1ms"]));
 }
 
 #[test]

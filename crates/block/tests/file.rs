@@ -5,7 +5,9 @@ mod common;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use common::{Model, Rig, Way, bounded, config, histories, pattern, play, refuses_what_is_wrong, within_transfer};
+use common::{
+    Model, Rig, Way, bounded, config, drains, histories, pattern, play, refuses_what_is_wrong, within_transfer,
+};
 use proptest::prelude::*;
 use qpair_block::file::{FileDevice, FileOptions};
 use qpair_block::spec::{Defaults, Spec};
@@ -82,6 +84,7 @@ fn wrong_requests_and_a_full_queue() {
     let device = open(&path, FileOptions::default()).expect("an image");
     refuses_what_is_wrong(&device);
     bounded(&device, 1000);
+    drains(&device);
     drop(device);
 
     let device = open(&path, READ_ONLY).expect("an image");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Model, Rig, Way, bounded, config, histories, pattern, play, refuses_what_is_wrong};
+use common::{Model, Rig, Way, bounded, config, drains, histories, pattern, play, refuses_what_is_wrong};
 use proptest::prelude::*;
 use qpair_block::null::NullDevice;
 use qpair_block::ram::RamDevice;
@@ -53,6 +53,14 @@ fn wrong_requests() {
     let mut rig = Rig::new(&locked);
     assert_eq!(rig.write(0, 1, &[1; 512], false, Way::Lent), Err(Failure::ReadOnly));
     assert_eq!(rig.read(0, 512, 1, Way::Lent), Ok(vec![0; 512]));
+}
+
+#[test]
+fn queues_drain() {
+    for block_bytes in [512, 4096] {
+        drains(&ram(1 << 20, block_bytes));
+        drains(&null(1 << 20, block_bytes));
+    }
 }
 
 #[test]

@@ -130,6 +130,11 @@ impl Queue for FileQueue {
         }
     }
 
+    fn cancel_all(&mut self, ring: &mut Ring) {
+        self.stepped.cancel_all(ring);
+        ring.cancel_files(self.owner);
+    }
+
     fn in_flight(&self) -> usize {
         self.done.len() + self.running + self.stepped.in_flight()
     }

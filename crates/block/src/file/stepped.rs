@@ -130,6 +130,12 @@ impl Stepped {
         true
     }
 
+    /// Asks for the end of all of them.
+    pub(super) fn cancel_all(&mut self, ring: &mut Ring) {
+        self.places.iter_mut().flatten().for_each(|job| job.cancelled = true);
+        ring.cancel_files(self.owner);
+    }
+
     pub(super) fn close(&self, ring: &mut Ring) {
         ring.release(self.owner);
     }

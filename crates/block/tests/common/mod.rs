@@ -370,6 +370,60 @@ pub fn refuses_what_is_wrong(device: &dyn Device) {
     assert_eq!(rig.pool.free(), 300, "every buffer came back");
 }
 
+/// A history all at once, cancelled while it is in flight: every request ends once, as if not cancelled or as
+/// cancelled, and every buffer is back; each block is as it was or as some request left it. Twice, for what one leaves
+/// to the next.
+pub fn drains(device: &dyn Device) {
+    let (block, blocks) = (device.info().block_bytes as usize, device.info().blocks);
+    let mut rig = Rig::new(device);
+    for round in 1..3_u8 {
+        let mut ended = [false; 200];
+        let mut taken = 0;
+        rig.queue.begin();
+        for tag in 0..200 {
+            let range = Range { lba: tag % (blocks - 8), blocks: 4 };
+            let bytes = vec![round; 4 * block];
+            let (op, data) = match tag % 5 {
+                0 => (Op::Read(range), rig.carried(&bytes)),
+                1 => (Op::Write { range, fua: tag % 2 == 0 }, rig.carried(&bytes)),
+                2 => (Op::WriteZeroes { range, fua: false, deallocate: true }, Data::None),
+                3 => (Op::Deallocate(Range { lba: 0, blocks }), Data::None),
+                _ => (Op::Flush, Data::None),
+            };
+            match rig.queue.submit(&mut rig.ring, Request { tag, op, data }) {
+                Ok(()) => taken += 1,
+                Err(Refused(_)) => ended[tag as usize] = true,
+            }
+            if tag == 100 {
+                rig.queue.kick(&mut rig.ring);
+            }
+        }
+        assert!(taken > 10);
+        rig.queue.cancel_all(&mut rig.ring);
+        for _ in 0..10_000 {
+            rig.queue.kick(&mut rig.ring);
+            rig.queue.poll(&mut rig.ring, &mut rig.out);
+            rig.queue.end();
+            for Completion { tag, outcome, .. } in rig.out.list.drain(..) {
+                assert!(matches!(outcome, Ok(()) | Err(Failure::Cancelled)), "{outcome:?}");
+                assert!(!std::mem::replace(&mut ended[tag as usize], true), "{tag} ended twice");
+            }
+            if rig.queue.in_flight() == 0 {
+                break;
+            }
+            rig.ring.enter(Wait::For(Duration::from_millis(1))).expect("waits");
+            rig.queue.begin();
+        }
+        assert_eq!((rig.queue.in_flight(), rig.pool.free()), (0, 300));
+        assert!(!ended.contains(&false), "a request was lost");
+        for lba in 0..blocks {
+            let bytes = rig.read(lba, block, 1, Way::Carried).expect("the queue works as before");
+            assert!(bytes.iter().all(|&byte| byte == bytes[0] && byte <= round), "block {lba} is torn, or of nobody");
+        }
+    }
+    rig.queue.close(&mut rig.ring);
+}
+
 /// More requests than the queue takes at once: all end, none is lost or done twice, and the queue is bounded.
 pub fn bounded(device: &dyn Device, requests: u64) {
     let mut rig = Rig::new(device);

@@ -168,21 +168,21 @@ impl Files {
         }
     }
 
-    /// Asks for the end of a task; see [`super::Ring::cancel_file`].
-    pub(super) fn cancel(&mut self, owner: Owner, tag: u64) {
-        let wanted = |slot: &Slot| slot.pending.as_ref().is_some_and(|it| it.owner == owner && it.task.tag == tag);
-        let Some(index) = self.slots.iter().position(wanted) else { return };
-        let slot = &mut self.slots[index];
-        let pending = slot.pending.as_mut().expect("found by its task");
-        if std::mem::replace(&mut pending.cancelled, true) {
-            return;
-        }
-        match pending.with {
-            With::Uring(_) => {
-                let uring = self.uring.as_mut().expect("it has the task");
-                uring.cancel(user_data(index as u32, slot.generation));
+    /// Asks for the end of a task, or of all of an owner; see [`super::Ring::cancel_file`].
+    pub(super) fn cancel(&mut self, owner: Owner, tag: Option<u64>) {
+        for (index, slot) in (0..).zip(&mut self.slots) {
+            let wanted = |it: &&mut Pending| it.owner == owner && tag.is_none_or(|tag| it.task.tag == tag);
+            let Some(pending) = slot.pending.as_mut().filter(wanted) else { continue };
+            if std::mem::replace(&mut pending.cancelled, true) {
+                continue;
             }
-            With::Workers => self.workers.as_ref().expect("they have the task").cancel(index as u32),
+            match pending.with {
+                With::Uring(_) => {
+                    let uring = self.uring.as_mut().expect("it has the task");
+                    uring.cancel(user_data(index, slot.generation));
+                }
+                With::Workers => self.workers.as_ref().expect("they have the task").cancel(index),
+            }
         }
     }
 

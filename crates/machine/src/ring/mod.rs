@@ -260,7 +260,12 @@ impl Ring {
     /// ended. A task that the medium has already, or that some thread has begun, mostly ends as if not asked. Without
     /// effect if there is no such task.
     pub fn cancel_file(&mut self, owner: Owner, tag: u64) {
-        self.files.cancel(owner, tag);
+        self.files.cancel(owner, Some(tag));
+    }
+
+    /// The same for all pending tasks of an owner.
+    pub fn cancel_files(&mut self, owner: Owner) {
+        self.files.cancel(owner, None);
     }
 
     /// Moves this owner's finished file tasks to `out`; those too that finished since the last [`Ring::enter`]. What

@@ -26,12 +26,18 @@ impl Connection {
         }
     }
 
-    /// Devices were waited for long enough: those of `which` namespaces are asked to give back what they have, which
-    /// ends with `status`, as does what waits for them.
+    /// The devices of `which` namespaces were waited for long enough and are asked to give back what they have: it ends
+    /// with `status`, as does what waits for them.
     pub(crate) fn recall(&mut self, pass: &mut Pass<'_>, status: Status, which: impl Fn(usize) -> bool) {
         for slot in self.slots() {
-            if which(self.commands[slot.index()].namespace) && !self.cut(pass, slot, status) {
-                self.cancel(pass, slot, status);
+            let command = &mut self.commands[slot.index()];
+            if !which(command.namespace) {
+                continue;
+            }
+            if command.outstanding > 0 {
+                command.cut.get_or_insert(status);
+            } else {
+                self.cut(pass, slot, status);
             }
         }
     }

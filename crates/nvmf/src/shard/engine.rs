@@ -416,6 +416,15 @@ impl Engine {
         self.at_mut(at).queue.cancel(ring, tag);
     }
 
+    /// The same for all requests of these namespaces.
+    pub(crate) fn cancel_all(&mut self, ring: &mut Ring, which: impl Fn(usize) -> bool) {
+        for (at, namespace) in self.namespaces.iter_mut().enumerate() {
+            if let Some(namespace) = namespace.as_mut().filter(|_| which(at)) {
+                namespace.queue.cancel_all(ring);
+            }
+        }
+    }
+
     /// A buffer with a copy of `bytes`.
     pub(crate) fn copy(&self, bytes: &[u8]) -> Option<Buf> {
         let mut buf = self.take(bytes.len(), 0)?;

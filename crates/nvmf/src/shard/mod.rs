@@ -273,12 +273,13 @@ impl Shard {
     }
 
     /// Closes the namespaces that are leaving and that no command needs any more; tells when none is left. What a
-    /// device has for long it is asked to give back; of connections that have ended it was asked then.
+    /// device has for long it is asked to give back.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.coarse();
         if self.leaving_since.take_if(|since| now.since(*since) >= RECALL).is_some() {
             let leaving: Vec<usize> = self.engine.leaving().collect();
             self.each(cx, |connection, pass| connection.recall(pass, GONE, |at| leaving.contains(&at)));
+            self.engine.cancel_all(cx.ring, |at| leaving.contains(&at));
         }
         let is_needed = |at| self.entries.iter().any(|entry| matches!(&entry.place, Place::Open(it) if it.needs(at)));
         let over: Vec<usize> = self.engine.leaving().filter(|&at| self.engine.is_idle(at) && !is_needed(at)).collect();
@@ -563,6 +564,7 @@ impl Shard {
         self.stopping = Some((since, late));
         if late && !recalled {
             self.each(cx, |connection, pass| connection.recall(pass, Status::ABORTED_SQ_DELETION, |_| true));
+            self.engine.cancel_all(cx.ring, |_| true);
         }
         for index in 0..self.entries.len() as u32 {
             self.with(

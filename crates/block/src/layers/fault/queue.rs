@@ -241,6 +241,17 @@ impl FaultQueue {
         }
     }
 
+    /// Ends a request, unless the inner queue has it: that is asked to.
+    fn cancel_place(&mut self, ring: &mut Ring, place: usize) {
+        if self.held(place).at_inner {
+            self.inner.cancel(ring, place as u64);
+        } else {
+            self.delayed.retain(|delayed| *delayed != place);
+            self.ready.retain(|ready| *ready != place);
+            self.finish(place, Err(Failure::Cancelled), None);
+        }
+    }
+
     fn due(&mut self, place: usize) -> Fine {
         match self.held(place).step {
             Step::Delayed(due) => due,
@@ -314,13 +325,16 @@ impl Queue for FaultQueue {
 
     fn cancel(&mut self, ring: &mut Ring, tag: Tag) {
         let wanted = |place: &Place| place.held.as_ref().is_some_and(|held| held.tag == tag);
-        let Some(place) = self.places.iter().position(wanted) else { return };
-        if self.held(place).at_inner {
-            self.inner.cancel(ring, place as u64);
-        } else {
-            self.delayed.retain(|delayed| *delayed != place);
-            self.ready.retain(|ready| *ready != place);
-            self.finish(place, Err(Failure::Cancelled), None);
+        if let Some(place) = self.places.iter().position(wanted) {
+            self.cancel_place(ring, place);
+        }
+    }
+
+    fn cancel_all(&mut self, ring: &mut Ring) {
+        for place in 0..self.places.len() {
+            if self.places[place].held.is_some() {
+                self.cancel_place(ring, place);
+            }
         }
     }
 

@@ -376,6 +376,11 @@ impl Commands {
         live.for_each(|pending| pending.cancelled = true);
     }
 
+    /// None is wanted any more.
+    pub(super) fn cancel_all(&mut self) {
+        self.pending.iter_mut().filter(|pending| pending.is_live()).for_each(|pending| pending.cancelled = true);
+    }
+
     /// It is tick `now`. Commands that have taken `patience` ticks are late; for those that are, or are cancelled,
     /// `abort` is asked to end them, with their identifier, until it has done so. False if a command has taken that
     /// long once more.

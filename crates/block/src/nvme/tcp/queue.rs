@@ -394,6 +394,20 @@ impl Queue for TcpQueue {
         }
     }
 
+    fn cancel_all(&mut self, _ring: &mut Ring) {
+        for held in self.held.drain(..) {
+            self.over.push(completion(held.tag, held.op, Err(Failure::Cancelled), held.buf));
+        }
+        for at in 0..self.lanes.len() {
+            let lane = &mut self.lanes[at];
+            lane.broken.iter_mut().for_each(|held| held.cancelled = true);
+            if let Some(connection) = &mut lane.connection {
+                connection.commands.cancel_all();
+                self.look_at_time(at);
+            }
+        }
+    }
+
     fn close(&mut self, ring: &mut Ring) {
         ring.release(self.owner);
     }

@@ -103,6 +103,25 @@ fn what_is_cancelled_is_aborted_or_withdrawn() {
 }
 
 #[test]
+fn a_queue_drains() {
+    let (target, mut rig) = rig(Fault::Silent, |uri| uri.io_timeout = Duration::ZERO);
+    (1..4).for_each(|tag| assert!(rig.submit(tag, Op::Read(range(0, 8)))));
+    rig.until("they arrive", |_| target.seen().io_commands.load(SeqCst) == 3);
+    rig.queue.cancel_all(&mut rig.ring);
+    let sent = rig.finish();
+    target.change(|config| config.away = true);
+    target.hang_up();
+    rig.until_broken();
+    (4..6).for_each(|tag| assert!(rig.submit(tag, Op::Read(range(0, 8)))));
+    rig.queue.cancel_all(&mut rig.ring);
+    let held = rig.finish();
+    assert_eq!((sent.len(), held.len()), (3, 2));
+    assert!(sent.iter().chain(&held).all(|done| done.outcome == Err(Failure::Cancelled)));
+    drop((sent, held));
+    assert_eq!(rig.pool.free(), 40);
+}
+
+#[test]
 fn an_abort_that_nobody_asked_for_is_the_devices_answer() {
     let (_target, mut rig) = rig(Fault::Answer(Status::ABORT_REQUESTED), |_| {});
     assert_eq!(rig.one(Op::Flush, &[]).0, Err(Failure::Device(Status::ABORT_REQUESTED)));

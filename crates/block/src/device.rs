@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use machine::ring::Ring;
 use uuid::Uuid;
 
-use crate::Queue;
 use crate::limits::{MAX_COPY_BYTES, MAX_COPY_SOURCES};
 use crate::size::format_size;
+use crate::{Nvme, Queue};
 
 /// A block device. Shared by all reactors; everything per I/O goes through the [`Queue`] that each reactor opens.
 pub trait Device: Send + Sync {
@@ -49,6 +49,11 @@ pub trait Device: Send + Sync {
     /// Blocks that hold data now, for thin devices (NVMe's NUSE); the whole size for the others.
     fn used_blocks(&self) -> u64 {
         self.info().blocks
+    }
+
+    /// The device as an NVMe device, for native commands. `None`: it is none, or is not reached as one.
+    fn nvme(&self) -> Option<&dyn Nvme> {
+        None
     }
 
     /// A place on stable storage for state that belongs to the device and not to its blocks, such as reservations that

@@ -23,6 +23,7 @@ pub mod identity;
 pub mod layers;
 pub mod limits;
 mod live_size;
+mod native;
 pub mod null;
 pub mod nvme;
 pub mod pump;
@@ -32,4 +33,5 @@ pub mod size;
 pub mod spec;
 
 pub use device::{CopyLimits, Device, Features, Identity, Info, OpenError};
+pub use native::{Command, Completed, Nvme, NvmeError, Transfer, Untaken, Why};
 pub use queue::{Completion, Completions, Data, Failure, Op, Outcome, Queue, Range, Refused, Request, Returned, Tag};

@@ -21,6 +21,8 @@ use machine::region::{Buf, Landing, Lent};
 use machine::ring::Ring;
 use wire::nvme::Status;
 
+use crate::native::{Command, Completed, Untaken, Why};
+
 /// What matches a completion to its request. Chosen by the asker; unique among what is in flight on one queue.
 pub type Tag = u64;
 
@@ -213,6 +215,8 @@ pub struct Completions {
     pub list: Vec<Completion>,
     /// The lent pieces of those with [`Returned::Lent`], in the order of `list`.
     pub lent: VecDeque<Lent>,
+    /// The completions of native commands.
+    pub native: Vec<Completed>,
 }
 
 /// One reactor's way into a device.
@@ -232,6 +236,17 @@ pub trait Queue {
     /// # Errors
     /// [`Refused`] gives the request back when no room is left.
     fn submit<'a>(&mut self, ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>>;
+
+    /// Takes a native NVMe command, or gives it back. Its completion comes through [`Queue::poll`] in
+    /// [`Completions::native`], also if it failed at once.
+    ///
+    /// # Errors
+    /// [`Untaken`] gives the command back when no room is left, or when the device has none: only one whose
+    /// [`crate::Device::nvme`] is there takes native commands.
+    #[expect(clippy::result_large_err, reason = "it is the command, given back as it was; nothing is allocated for it")]
+    fn command(&mut self, _ring: &mut Ring, command: Command) -> Result<(), Untaken> {
+        Err(Untaken { command, why: Why::NotNative })
+    }
 
     /// Sends what was submitted on its way: one doorbell or one packet for many.
     fn kick(&mut self, _ring: &mut Ring) {}

@@ -405,7 +405,7 @@ impl Shard {
         self.engine.poll(cx.ring, &mut completions);
         let units = completions.list.len();
         let now = cx.now.coarse();
-        let Completions { list, lent } = &mut completions;
+        let Completions { list, lent, .. } = &mut completions;
         for completion in list.drain(..) {
             let owner = Owner::of(completion.tag);
             let entry = &mut self.entries[owner.connection as usize];

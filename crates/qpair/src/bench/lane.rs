@@ -143,7 +143,7 @@ impl Lane {
     /// Handles what has completed; returns how many that were, and when, if there were any.
     pub(super) fn reap(&mut self, run: &mut Run, book: &mut Book<'_>, ring: &mut Ring) -> (usize, Option<Fine>) {
         self.queue.poll(ring, &mut self.completions);
-        let Completions { list, lent } = &mut self.completions;
+        let Completions { list, lent, .. } = &mut self.completions;
         if list.is_empty() {
             return (0, None);
         }

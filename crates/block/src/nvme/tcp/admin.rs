@@ -25,8 +25,9 @@ use super::error::AdminError;
 use super::limits::{
     ADMIN_DEPTH, ADMIN_QUEUE_ENTRIES, ADMIN_TIMEOUT, CONNECT_TIMEOUT, CSTS_INTERVAL, EVENT_LOG_BYTES, SHUTDOWN_TIMEOUT,
 };
-use super::line::{Line, Transfer};
+use super::line::Line;
 use super::uri::Uri;
+use crate::Transfer;
 
 const STEP_CONNECT: &str = "Connect";
 const STEP_IDENTIFY_CONTROLLER: &str = "Identify Controller";

@@ -32,10 +32,9 @@ use super::describe::{self, Found, Trouble};
 use super::error::AdminError;
 use super::keeper::{Ask, Keeper};
 use super::limits::{ADMIN_TIMEOUT, LOOK_INTERVAL, MAX_ASKS, MAX_IO_QUEUES, MIN_TICK, STOP_TIMEOUT, TICKS_PER_TIMEOUT};
-use super::line::Transfer;
 use super::namespace::Namespace;
 use super::uri::Uri;
-use crate::Info;
+use crate::{Info, Transfer};
 
 wire::states! {
     /// How a path is.

@@ -14,9 +14,8 @@ use zerocopy::IntoBytes;
 use super::admin::{Admin, zeroed};
 use super::error::AdminError;
 use super::limits::{ADMIN_TIMEOUT, DISCOVERY_ATTEMPTS, DISCOVERY_ENTRIES_PER_READ, MAX_DISCOVERY_ENTRIES};
-use super::line::Transfer;
 use super::uri::Uri;
-use crate::OpenError;
+use crate::{OpenError, Transfer};
 
 const STEP: &str = "Get Log Page (Discovery)";
 const HEADER_BYTES: u64 = size_of::<DiscoveryLogHeader>() as u64;

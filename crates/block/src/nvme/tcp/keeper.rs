@@ -28,8 +28,8 @@ use super::backoff::BackOff;
 use super::describe::Trouble;
 use super::error::AdminError;
 use super::limits::{ADMIN_TIMEOUT, FENCE_TIMEOUT, LOOK_INTERVAL, MAX_IO_QUEUES};
-use super::line::Transfer;
 use super::namespace::Namespace;
+use crate::Transfer;
 
 /// What the thread of a path is asked.
 pub(super) enum Ask {

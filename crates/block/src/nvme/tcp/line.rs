@@ -14,16 +14,7 @@ use wire::tcp::host::{Direction, Host, HostConfig, HostEvent};
 
 use super::error::{AdminError, STEP_RESOLVE, STEP_TCP};
 use super::limits::{CALL_TIMEOUT, LINE_BYTES, MIN_TICK};
-
-/// The data of an admin command.
-pub enum Transfer<'a> {
-    /// None.
-    None,
-    /// From the controller.
-    In(&'a mut [u8]),
-    /// To the controller.
-    Out(&'a [u8]),
-}
+use crate::Transfer;
 
 /// A connection that is used by one thread at a time.
 pub(super) struct Line {

@@ -56,13 +56,12 @@ use self::limits::{ADMIN_TIMEOUT, COPY_LIST_BYTES, MAX_COPIES, MAX_IO_QUEUES, MA
 use self::namespace::Namespace;
 use self::queue::TcpQueue;
 use crate::size::format_size;
-use crate::{Device, Info, OpenError, Queue};
+use crate::{Device, Info, Nvme, NvmeError, OpenError, Queue, Transfer};
 
 pub use association::{PathState, PathStats};
 pub use discovery::{DiscoveryEntry, EntryKind, discover};
 pub use error::AdminError;
 pub use fate::Retry;
-pub use line::Transfer;
 pub use uri::{SCHEME, Uri, UriError};
 
 /// A namespace on a target.
@@ -163,12 +162,6 @@ impl TcpDevice {
         let live = list.iter().find(|association| association.path().state() == PathState::Live);
         live.unwrap_or(&list[0]).admin(sqe, data)
     }
-
-    /// The namespace identifier, for [`TcpDevice::admin`].
-    #[must_use]
-    pub fn nsid(&self) -> u32 {
-        self.namespace.nsid
-    }
 }
 
 /// A controller that is ready.
@@ -266,6 +259,10 @@ impl Device for TcpDevice {
         self.blocks()
     }
 
+    fn nvme(&self) -> Option<&dyn Nvme> {
+        Some(self)
+    }
+
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
         let list = &self.paths.list;
         let mut seats = Vec::with_capacity(list.len());
@@ -290,5 +287,19 @@ impl Device for TcpDevice {
     fn close(&self) -> io::Result<()> {
         let ends: Vec<_> = self.paths.list.iter().map(Association::shut_down).collect();
         ends.into_iter().collect::<Result<(), _>>().map_err(AdminError::into_io)
+    }
+}
+
+impl Nvme for TcpDevice {
+    fn nsid(&self) -> Option<u32> {
+        Some(self.namespace.nsid)
+    }
+
+    fn admin(&self, sqe: Sqe, data: Transfer<'_>) -> Result<u64, NvmeError> {
+        match self.admin(sqe, data) {
+            Ok(cqe) => Ok(cqe.result()),
+            Err(AdminError::Status { status, result, .. }) => Err(NvmeError::Status { status, result }),
+            Err(other) => Err(NvmeError::Host(other.into_io())),
+        }
     }
 }

@@ -13,8 +13,8 @@ use wire::tcp::host::HostConfig;
 use super::target::{Config, DOWNLOAD, Fault, NQN, Target, UUID};
 use super::{PATIENCE, Rig, pattern};
 use crate::nvme::tcp::line::Line;
-use crate::nvme::tcp::{AdminError, EntryKind, TcpDevice, Transfer, Uri, discover};
-use crate::{Device, Failure, Op, OpenError, Range};
+use crate::nvme::tcp::{AdminError, EntryKind, TcpDevice, Uri, discover};
+use crate::{Device, Failure, Nvme, Op, OpenError, Range, Transfer};
 
 fn fails(uri: Uri) -> OpenError {
     match TcpDevice::connect(uri) {
@@ -48,7 +48,10 @@ fn what_the_device_is() {
     let address = format!("nvme-tcp://127.0.0.1:{}/{NQN}?ns=5", target.address.port());
     let device = TcpDevice::open(&address).unwrap_or_else(|error| panic!("{error}"));
     let info = device.info();
-    assert_eq!((info.name.as_str(), info.kind, device.nsid()), (address.as_str(), "nvme-tcp", 5));
+    assert_eq!(
+        (info.name.as_str(), info.kind, device.nvme().and_then(Nvme::nsid)),
+        (address.as_str(), "nvme-tcp", Some(5))
+    );
     assert_eq!((info.block_bytes, info.blocks, info.preferred_blocks), (512, 4096, 8));
     assert_eq!(info.max_transfer_bytes, 128 << 10, "MDTS 5");
     assert_eq!(info.identity.uuid, Uuid::from_bytes(UUID));

@@ -196,11 +196,6 @@ mod tests {
             ("Dataset Management", "Fabrics", "unknown I/O command")
         );
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn opcodes_tell_which_way_the_data_goes() {

@@ -18,9 +18,6 @@ use std::time::Duration;
 use machine::region::Buf;
 use wire::nvme::{Sqe, Status};
 
-#[cfg(doc)]
-use wire::nvme::opcode::DataTransfer;
-
 use crate::{Failure, Tag};
 
 /// A native command for [`crate::Queue::command`].
@@ -29,7 +26,7 @@ pub struct Command {
     pub tag: Tag,
     /// What is asked.
     pub sqe: Sqe,
-    /// The data; its length is the transfer's. Which way it goes the opcode says ([`DataTransfer`]).
+    /// The data; its length is the transfer's. Which way it goes the opcode says ([`wire::nvme::opcode::Transfer`]).
     pub data: Option<Buf>,
     /// Metadata that travels apart from the data. Where it is interleaved it is a part of `data`.
     pub metadata: Option<Buf>,

@@ -3,33 +3,6 @@
 /// Opcode of every fabrics command; the command is then [`super::Sqe::fctype`].
 pub const FABRICS: u8 = 0x7f;
 
-/// Which way the data of a command goes, by the two lowest bits of its opcode, whatever the command set (Base 2.0,
-/// Submission Queue Entry, Opcode: Data Transfer). Whether there is data at all, the command says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DataTransfer {
-    /// 00b: there is none.
-    None,
-    /// 01b: from the host to the controller.
-    ToController,
-    /// 10b: from the controller to the host.
-    FromController,
-    /// 11b: both ways.
-    Both,
-}
-
-impl DataTransfer {
-    /// That of an opcode. Of a fabrics command, the command type takes the opcode's place.
-    #[must_use]
-    pub const fn of(opcode: u8) -> Self {
-        match opcode & 3 {
-            0 => Self::None,
-            1 => Self::ToController,
-            2 => Self::FromController,
-            _ => Self::Both,
-        }
-    }
-}
-
 /// Admin commands (Base 2.0, Opcodes for Admin Commands).
 pub mod admin {
     /// Delete I/O Submission Queue; prohibited on fabrics.
@@ -195,23 +168,5 @@ mod tests {
             (io_name(0x09), io_name(0x7f), io_name(0xff)),
             ("Dataset Management", "Fabrics", "unknown I/O command")
         );
-    }
-
-    #[test]
-    fn opcodes_tell_which_way_the_data_goes() {
-        for (opcode, transfer) in [
-            (io::FLUSH, DataTransfer::None),
-            (io::WRITE, DataTransfer::ToController),
-            (io::READ, DataTransfer::FromController),
-            (io::COMPARE, DataTransfer::ToController),
-            (io::WRITE_ZEROES, DataTransfer::None),
-            (io::RESERVATION_REPORT, DataTransfer::FromController),
-            (admin::IDENTIFY, DataTransfer::FromController),
-            (admin::GET_LOG_PAGE, DataTransfer::FromController),
-            (admin::KEEP_ALIVE, DataTransfer::None),
-            (FABRICS, DataTransfer::Both),
-        ] {
-            assert_eq!(DataTransfer::of(opcode), transfer, "{opcode:02x}h");
-        }
     }
 }

@@ -26,6 +26,7 @@ mod live_size;
 mod native;
 pub mod null;
 pub mod nvme;
+pub mod path;
 pub mod pump;
 mod queue;
 pub mod ram;

@@ -15,6 +15,7 @@
 //! | `ro` | `read-only` | refuse everything that changes the device |
 //! | `uuid=U` | | the identity, instead of the stored or a new one |
 //! | `size=N` | | size of a file that is to be created |
+//! | `path=P` | | the way to it, instead of the device's own choice: see [`crate::path`] |
 //! | `rule=R` | | of `fault:`, any number of times: what is to go wrong |
 //! | `seed=N` | | of `fault:`: what its choices follow from |
 //!
@@ -30,6 +31,7 @@ use crate::file::{FileDevice, FileOptions};
 use crate::layers::fault::{BadRule, FaultDevice, Faults};
 use crate::limits::BLOCK_BYTES;
 use crate::null::NullDevice;
+use crate::path;
 use crate::ram::RamDevice;
 use crate::size::parse_size;
 use crate::{Device, OpenError};
@@ -83,6 +85,8 @@ pub struct Options {
     pub uuid: Option<Uuid>,
     /// Size in bytes of a file that is to be created.
     pub size: Option<u64>,
+    /// The way to it, if not the one that the device picks by itself.
+    pub path: Option<path::Path>,
 }
 
 /// What holds for all devices of a command line that do not say otherwise.
@@ -137,13 +141,17 @@ impl Spec {
         let name = &self.name;
         let block_bytes = self.options.block_bytes.or(defaults.block_bytes);
         let read_only = self.options.read_only || defaults.read_only;
-        let uuid = self.options.uuid;
+        let Options { uuid, path: way, .. } = self.options;
+        if let (Some(way), Target::Ram { .. } | Target::Null { .. }) = (way, target) {
+            let hint = "Leave path= out: memory is in the program itself.";
+            return Err(way.refuse(name, "a file or a drive", hint));
+        }
         Ok(match target {
             Target::Ram { bytes } => Arc::new(RamDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
             Target::Null { bytes } => Arc::new(NullDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size);
-                Arc::new(FileDevice::open(path, &FileOptions { size, block_bytes, read_only, uuid })?)
+                Arc::new(FileDevice::open(path, &FileOptions { size, block_bytes, read_only, uuid, path: way })?)
             }
             Target::Fault { inner, faults } => {
                 Arc::new(FaultDevice::new(name, self.open_target(inner, defaults)?, faults.clone()))
@@ -264,6 +272,11 @@ impl Options {
                 self.size = Some(parse_size(needed("1GiB")?).map_err(|why| BadOption(why, hint))?);
                 Ok("size")
             }
+            "path" => {
+                let hint = "Write path=NAME, or leave it out: the device picks one.".to_owned();
+                self.path = Some(needed("uring")?.parse().map_err(|why| BadOption(why, hint))?);
+                Ok("path")
+            }
             _ => Err(unknown(key)),
         }
     }
@@ -295,10 +308,11 @@ fn uuid_value(text: &str) -> Result<Uuid, BadOption> {
 }
 
 fn unknown(key: &str) -> BadOption {
-    let known = ["bs", "block-size", "ro", "read-only", "uuid", "size", "rule", "seed"];
+    let known = ["bs", "block-size", "ro", "read-only", "uuid", "size", "path", "rule", "seed"];
     let like = nearest(key, &known).map(|name| format!("Did you mean `{name}`? ")).unwrap_or_default();
     let hint = format!(
-        "{like}The options are bs=512|4096, ro, uuid=UUID and size=SIZE; a comma of the path itself is written twice."
+        "{like}The options are bs=512|4096, ro, uuid=UUID, size=SIZE and path=PATH; a comma of the path itself is \
+         written twice."
     );
     BadOption(format!("there is no option called `{key}`"), hint)
 }
@@ -390,7 +404,7 @@ mod tests {
     #[test]
     fn options() {
         let uuid = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
-        let all = spec(&format!("a,,b,bs=4k,ro,uuid={uuid},size=1G"));
+        let all = spec(&format!("a,,b,bs=4k,ro,uuid={uuid},size=1G,path=sync"));
         assert_eq!(all.name, "a,b");
         assert_eq!(
             all.options,
@@ -399,6 +413,7 @@ mod tests {
                 read_only: true,
                 uuid: Some(Uuid::parse_str(uuid).expect("a UUID")),
                 size: Some(1 << 30),
+                path: Some(path::Path::Sync),
             }
         );
         assert_eq!(spec("a,block-size=512,read-only").options, spec("a,bs=512,ro").options);
@@ -428,6 +443,8 @@ mod tests {
             ("a,uuid=00000000-0000-0000-0000-000000000000", "not a UUID that can be used"),
             ("a,cache=none", "The options are"),
             ("a,", "no option called ``"),
+            ("a,path=uring_cmd", "uring-cmd, ioctl, uring, threads, aio and sync"),
+            ("a,path", "needs a value"),
             ("ram:1GiB,size=1GiB", "option for files"),
             ("fault:ram:1GiB,size=1GiB", "option for files"),
             ("fault:", "no name"),
@@ -439,6 +456,14 @@ mod tests {
         ] {
             let error = error(text);
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn memory_has_no_path() {
+        for text in ["ram:1MiB,path=sync", "null:1MiB,path=uring", "fault:ram:1MiB,path=ioctl"] {
+            let error = spec(text).open(&Defaults::default()).err().expect(text).to_string();
+            assert!(error.contains("it needs a file or a drive") && error.contains("Leave path= out"), "{error}");
         }
     }
 

@@ -40,7 +40,7 @@ fn sized(size: u64) -> FileOptions {
     FileOptions { size: Some(size), ..FileOptions::default() }
 }
 
-const READ_ONLY: FileOptions = FileOptions { size: None, block_bytes: None, read_only: true, uuid: None };
+const READ_ONLY: FileOptions = FileOptions { size: None, block_bytes: None, read_only: true, uuid: None, path: None };
 
 /// Why and what to do, in one text.
 fn error(path: &Path, options: FileOptions) -> String {
@@ -153,6 +153,8 @@ fn images_that_cannot_be_served() {
     assert!(error(&odd, large).contains("truncate -s 8192"));
 
     assert!(error(dir.path(), FileOptions::default()).contains("this is a directory"));
+    let native = FileOptions { path: Some(qpair_block::path::Path::Ioctl), ..FileOptions::default() };
+    assert!(error(&odd, native).contains("the path ioctl does not lead there: it needs an NVMe namespace"));
     assert!(error(&short.join("x"), FileOptions::default()).contains("part of the path is a file"));
     if Path::new("/dev/full").exists() {
         assert!(error(Path::new("/dev/full"), FileOptions::default()).contains("neither a regular file"));

@@ -70,6 +70,8 @@ pub struct FileOptions {
     pub read_only: bool,
     /// The identity, instead of the stored or a new one.
     pub uuid: Option<Uuid>,
+    /// The way to it. Without one, requests go through the files of the ring that a queue is opened on.
+    pub path: Option<crate::path::Path>,
 }
 
 /// A file or a block device.

@@ -17,6 +17,7 @@ use crate::size::format_size;
 use crate::{CopyLimits, Features, Info, OpenError};
 
 pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, OpenError> {
+    check_way(path, options)?;
     let create = look(path, options)?;
     let mode = OpenMode { read_only: options.read_only, direct: false, create, claim: !options.read_only };
     let base = os::open_data(path, mode).map_err(|error| cannot_open(path, options, error))?;
@@ -71,6 +72,23 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     let beside = if is_block || read_only { None } else { path.canonicalize().ok() };
     tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
     Ok(FileDevice { info, size: LiveSize::new(blocks), base, io: Arc::new(io), beside, direct })
+}
+
+/// Whether there is the way that is asked for.
+fn check_way(path: &Path, options: &FileOptions) -> Result<(), OpenError> {
+    let name = path.display().to_string();
+    match options.path {
+        None => Ok(()),
+        Some(way) if way.is_native() => {
+            let hint = "Name the namespace's own device, for example /dev/ng0n1, or leave path= out.";
+            Err(way.refuse(&name, "an NVMe namespace as a character device (/dev/ngXnY)", hint))
+        }
+        Some(way) => {
+            let why = format!("the path {way} cannot be chosen for files and block devices in this version");
+            let hint = "Leave path= out; --ring uring or --ring portable says how files are done.".to_owned();
+            Err(fail(path, why, hint, None))
+        }
+    }
 }
 
 /// Looks at what is there before anything is opened: opening a pipe would wait for its other end. Whether to create.

@@ -26,6 +26,7 @@ mod live_size;
 mod native;
 pub mod null;
 pub mod nvme;
+mod open;
 pub mod path;
 pub mod pump;
 mod queue;
@@ -35,4 +36,5 @@ pub mod spec;
 
 pub use device::{CopyLimits, Device, Features, Identity, Info, OpenError};
 pub use native::{Command, Completed, Nvme, NvmeError, Transfer, Untaken, Why};
+pub use open::{OpenOptions, open};
 pub use queue::{Completion, Completions, Data, Failure, Op, Outcome, Queue, Range, Refused, Request, Returned, Tag};

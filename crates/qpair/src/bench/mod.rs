@@ -32,11 +32,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use block::nvme::tcp::limits::MAX_DEPTH;
-use block::nvme::tcp::{SCHEME, TcpDevice, Uri, UriError};
 use block::size::parse_size;
-use block::spec::{Defaults, Spec};
-use block::{Device, Info, OpenError};
+use block::{Device, Info, OpenError, OpenOptions};
 use machine::ring::RingKind;
 use uuid::Uuid;
 
@@ -206,19 +203,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Opens the targets. An address that does not name a depth gets queues as deep as the run needs.
 fn open(args: &Args) -> Result<Vec<Arc<dyn Device>>, OpenError> {
-    let deepest = args.qd.iter().copied().max().unwrap_or(1);
-    let one = |text: &String| -> Result<Arc<dyn Device>, OpenError> {
-        if !text.starts_with(SCHEME) {
-            return text.parse::<Spec>()?.open(&Defaults { size: args.size, ..Defaults::default() });
-        }
-        let wrong = |UriError { why, hint }| OpenError { device: text.clone(), why, hint, source: None };
-        let mut uri: Uri = text.parse().map_err(wrong)?;
-        if !text.contains("?depth=") && !text.contains("&depth=") {
-            uri.depth = u16::try_from(deepest).map_or(MAX_DEPTH, |depth| depth.min(MAX_DEPTH));
-        }
-        Ok(Arc::new(TcpDevice::connect(uri)?))
-    };
-    args.targets.iter().map(one).collect()
+    let options = OpenOptions { size: args.size, depth: args.qd.iter().copied().max(), ..OpenOptions::default() };
+    args.targets.iter().map(|name| block::open(name, &options)).collect()
 }
 
 fn infos(devices: &[Arc<dyn Device>]) -> Vec<&Info> {

@@ -146,6 +146,14 @@ impl TcpDevice {
         Ok(Self { info, namespace, depth, paths: Arc::new(Paths { list, common, retry }) })
     }
 
+    /// The same device, but every block request that changes it is refused.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.info.features.read_only = true;
+        self.namespace.read_only = true;
+        self
+    }
+
     /// What the paths to the namespace have been through.
     #[must_use]
     pub fn paths(&self) -> Vec<PathStats> {

@@ -52,6 +52,8 @@ pub(super) struct TcpQueue {
     scratch: Scratch,
     /// As some controller had it last: what cannot be is known without a connection too.
     namespace: Namespace,
+    /// The device was opened so, or was so when it was opened.
+    read_only: bool,
     /// One for each path.
     lanes: Vec<Lane>,
     /// The lane that new requests go to: the first that has a connection.
@@ -103,6 +105,7 @@ impl TcpQueue {
             ready: Vec::new(),
             scratch: Scratch::new(),
             namespace,
+            read_only: namespace.read_only,
             lanes: seats.into_iter().map(lane).collect(),
             active: None,
             held: VecDeque::with_capacity(depth),
@@ -199,7 +202,9 @@ impl TcpQueue {
         if offer.generation <= self.path(at).over() {
             return;
         }
-        let (generation, namespace) = (offer.generation, offer.namespace);
+        let generation = offer.generation;
+        let read_only = offer.namespace.read_only || self.read_only;
+        let namespace = Namespace { read_only, ..offer.namespace };
         self.lanes[at].generation = generation;
         match ring.socket(offer.ready.stream, self.owner, at as u32) {
             Ok(socket) => {

@@ -170,6 +170,16 @@ fn a_write_protected_namespace_is_read_only() {
 }
 
 #[test]
+fn a_device_can_be_opened_read_only() {
+    let target = Target::start(Config::default());
+    let device = TcpDevice::connect(target.uri()).expect("open").read_only();
+    assert!(device.info().features.read_only);
+    let mut rig = Rig::on(device);
+    assert_eq!(rig.one(Op::Deallocate(Range { lba: 0, blocks: 1 }), &[]).0, Err(Failure::ReadOnly));
+    assert_eq!(rig.read(0, 1).len(), rig.device.info().block_bytes as usize);
+}
+
+#[test]
 fn raw_admin_commands() {
     let target = Target::start(Config { controller: |id| id.oncs = oncs::COPY.into(), ..Config::default() });
     let device = TcpDevice::connect(target.uri()).expect("open");

@@ -31,7 +31,10 @@ struct Rig {
 
 impl Rig {
     fn new(uri: Uri) -> Self {
-        let device = TcpDevice::connect(uri).unwrap_or_else(|error| panic!("{error}"));
+        Self::on(TcpDevice::connect(uri).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn on(device: TcpDevice) -> Self {
         let mut ring = Ring::new().expect("a ring");
         let queue = device.open_queue(&mut ring).expect("a queue");
         let pool = Pool::anonymous(BUFFER_BYTES, 40).expect("memory");

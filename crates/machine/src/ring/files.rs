@@ -9,6 +9,9 @@
 //!   reap   ──▶ done[owner]    (the buffer goes back to who asked) ◀─────┘   on the ring's thread
 //! ```
 //!
+//! Which engine it is, the file knows (`engine.rs`). A task of a `sync` file is over when it is submitted: it goes to
+//! `done` at once, and never is in the table.
+//!
 //! A buffer never leaves the ring's thread: the kernel or the worker gets its address, and `pending` keeps it until the
 //! completion is in. When a ring is dropped, all that is under way is waited for first; the buffers go after.
 
@@ -18,8 +21,8 @@ use std::sync::Arc;
 
 use super::registered::Registered;
 use super::uring::{Next, Stage, Uring};
-use super::worker::{Done, Job, Workers};
-use super::{FileDone, FileOp, FileTask, Owner, RingFile, Waker};
+use super::worker::{Done, Job, Workers, perform};
+use super::{FileDone, FileEngine, FileOp, FileTask, NoEngine, Owner, RingFile, Waker};
 use crate::limits::MAX_FILE_TASKS;
 use crate::region::{Buf, Pool};
 
@@ -48,6 +51,9 @@ struct Slot {
 pub(super) struct Files {
     /// What wakes the ring, for the workers.
     waker: Waker,
+    /// What files get that do not say.
+    engine: FileEngine,
+    /// There from the start if it is the ring's own engine, else from the first file on that asks for it.
     uring: Option<Uring>,
     registered: Registered,
     /// Started with the first task that needs them.
@@ -71,11 +77,22 @@ struct Inbox {
 }
 
 impl Files {
-    /// No tasks yet; without `uring` the workers do them all.
-    pub(super) fn new(mut uring: Option<Uring>, waker: Waker) -> Self {
-        let registered = Registered::new(uring.as_mut());
+    /// No tasks yet; without `uring` the workers do those of files that do not ask for another engine.
+    pub(super) fn new(uring: Option<Uring>, waker: Waker) -> Self {
         let (slots, free, done) = (Vec::new(), Vec::new(), Vec::new());
-        Self { waker, uring, registered, workers: None, slots, free, in_flight: 0, done, fresh: 0 }
+        let engine = if uring.is_some() { FileEngine::Uring } else { FileEngine::Threads };
+        let registered = Registered::new();
+        let mut files =
+            Self { waker, engine, uring: None, registered, workers: None, slots, free, in_flight: 0, done, fresh: 0 };
+        if let Some(uring) = uring {
+            files.attach(uring);
+        }
+        files
+    }
+
+    fn attach(&mut self, mut uring: Uring) {
+        self.registered.attach(&mut uring);
+        self.uring = Some(uring);
     }
 
     pub(super) fn add_owner(&mut self) {
@@ -90,7 +107,16 @@ impl Files {
 
     /// See [`super::Ring::file`].
     pub(super) fn file(&mut self, file: Arc<File>) -> RingFile {
-        self.registered.file(self.uring.as_mut(), file)
+        self.registered.file(self.uring.as_mut(), file, self.engine)
+    }
+
+    /// See [`super::Ring::file_by`].
+    pub(super) fn file_by(&mut self, file: Arc<File>, engine: FileEngine) -> Result<RingFile, NoEngine> {
+        match engine {
+            FileEngine::Uring if self.uring.is_none() => self.attach(Uring::new()?),
+            FileEngine::Uring | FileEngine::Threads | FileEngine::Sync => {}
+        }
+        Ok(self.registered.file(self.uring.as_mut(), file, engine))
     }
 
     /// What tells this ring from others.
@@ -130,15 +156,33 @@ impl Files {
     pub(super) fn submit(&mut self, owner: Owner, task: FileTask) -> Result<(), FileTask> {
         let carries = matches!(task.op, FileOp::Read { .. } | FileOp::Write { .. });
         assert_eq!(carries, task.buf.is_some(), "reads and writes carry a buffer, others do not: {:?}", task.op);
+        let engine = task.file.engine();
+        if engine == FileEngine::Sync {
+            return self.carry_out(owner, task);
+        }
         if self.slots.is_empty() {
             self.slots.resize_with(MAX_FILE_TASKS, Slot::default);
             self.free = (0..MAX_FILE_TASKS as u32).rev().collect();
         }
         let Some(index) = self.free.pop() else { return Err(task) };
-        let with = if self.uring.is_some() { With::Uring(Stage::first(&task.op)) } else { With::Workers };
+        let with = match engine {
+            FileEngine::Uring => With::Uring(Stage::first(&task.op)),
+            FileEngine::Threads | FileEngine::Sync => With::Workers,
+        };
         self.slots[index as usize].pending = Some(Pending { owner, task, with, cancelled: false });
         self.in_flight += 1;
         self.start(index);
+        Ok(())
+    }
+
+    /// Does a task here and now, and waits for the medium.
+    fn carry_out(&mut self, owner: Owner, mut task: FileTask) -> Result<(), FileTask> {
+        if self.done[owner.index()].list.len() >= MAX_FILE_TASKS {
+            return Err(task);
+        }
+        let bytes: &mut [u8] = task.buf.as_deref_mut().unwrap_or_default();
+        let result = perform(task.file.file(), task.op, bytes);
+        self.put(owner, task, result);
         Ok(())
     }
 
@@ -265,6 +309,11 @@ impl Files {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(index);
         self.in_flight -= 1;
+        self.put(owner, task, result);
+    }
+
+    /// Puts a task that is over on its owner's list.
+    fn put(&mut self, owner: Owner, task: FileTask, result: io::Result<()>) {
         let FileTask { tag, op, buf, .. } = task;
         let inbox = &mut self.done[owner.index()];
         inbox.list.push(FileDone { tag, op, buf, result });

@@ -13,8 +13,8 @@
 //! the lists of the owners until they take it; nothing is called back.
 //!
 //! Behind the surface, sockets are watched by epoll through mio, edge-triggered, each registered once. Files are done
-//! by `io_uring` where the kernel has it, and else by a few worker threads ([`RingKind`]); what is outside of [`Ring`]
-//! is the same. Other threads wake a sleeping ring with its [`Waker`]; `reactor/sleep.rs` says why that is never
+//! by `io_uring` where the kernel has it, and else by a few worker threads ([`RingKind`]), or by the engine that each
+//! asks for ([`FileEngine`]); what is outside of [`Ring`] is the same. Other threads wake a sleeping ring with its [`Waker`]; `reactor/sleep.rs` says why that is never
 //! missed.
 //!
 //! A program that owns its ring waits like this, with [`Ring::arm`] taking part in the decision to wait:
@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+mod engine;
 mod file;
 mod files;
 mod idle;
@@ -64,6 +65,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use engine::{FileEngine, NoEngine};
 pub use file::{FileDone, FileOp, FileTask};
 use files::Files;
 use interest::{Interests, WAKER_TOKEN};
@@ -226,9 +228,18 @@ impl Ring {
         self.interests.take(owner, out);
     }
 
-    /// Makes a file known to this ring: what tasks name. It stays open as long as there is a clone of the result.
+    /// Makes a file known to this ring: what tasks name. It stays open as long as there is a clone of the result. Its
+    /// tasks are carried out by the ring's own engine ([`Ring::choice`]).
     pub fn file(&mut self, file: Arc<File>) -> RingFile {
         self.files.file(file)
+    }
+
+    /// The same for a file whose tasks are carried out by this engine, whatever the ring's own is.
+    ///
+    /// # Errors
+    /// The engine is not to be had here: why, and what to do about it.
+    pub fn file_by(&mut self, file: Arc<File>, engine: FileEngine) -> Result<RingFile, NoEngine> {
+        self.files.file_by(file, engine)
     }
 
     /// Wants the memory of a pool registered with the operating system, so that it is pinned once and not for each
@@ -245,7 +256,8 @@ impl Ring {
         self.files.has_registered(pool)
     }
 
-    /// Has something done with a file. Tasks run in any order, and several at once.
+    /// Has something done with a file. Tasks run in any order, and several at once; those of a file of
+    /// [`FileEngine::Sync`] run before this returns.
     ///
     /// # Errors
     /// Gives the task back when [`crate::limits::MAX_FILE_TASKS`] are pending.

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::FileEngine;
 use super::uring::Uring;
 use crate::limits::{MAX_REGISTERED_FILES, MAX_REGISTERED_POOLS};
 use crate::region::Pool;
@@ -23,6 +24,7 @@ pub struct RingFile(Rc<Inner>);
 
 struct Inner {
     file: Arc<OneRings>,
+    engine: FileEngine,
     /// The ring's identity and the place in its table.
     place: Option<(u32, u32)>,
     /// Of the ring, which takes the file out of its table.
@@ -33,6 +35,12 @@ impl RingFile {
     /// The file itself, for jobs of this ring's workers to hold.
     pub(super) fn file(&self) -> &Arc<OneRings> {
         &self.0.file
+    }
+
+    /// What carries out its tasks.
+    #[must_use]
+    pub fn engine(&self) -> FileEngine {
+        self.0.engine
     }
 
     /// Where the ring with this identity has it.
@@ -63,7 +71,7 @@ impl Deref for OneRings {
 
 impl fmt::Debug for RingFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RingFile({:?} at {:?})", self.0.file, self.0.place)
+        write!(f, "RingFile({:?} by {} at {:?})", self.0.file, self.0.engine, self.0.place)
     }
 }
 
@@ -82,7 +90,7 @@ pub(super) struct Registered {
     /// Places of the file table that are free. Empty where there is no table.
     free: Vec<u32>,
     gone: Rc<RefCell<Vec<u32>>>,
-    /// A file was opened: registered buffers will be of use.
+    /// A file of the kernel's ring was opened: registered buffers will be of use.
     has_files: bool,
     /// The registered ones, by number.
     pools: Vec<Pool>,
@@ -91,12 +99,11 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    pub(super) fn new(uring: Option<&mut Uring>) -> Self {
+    pub(super) fn new() -> Self {
         static RINGS: AtomicU32 = AtomicU32::new(0);
-        let places = if uring.is_some_and(Uring::make_tables) { MAX_REGISTERED_FILES as u32 } else { 0 };
         Self {
             ring: RINGS.fetch_add(1, Ordering::Relaxed),
-            free: (0..places).rev().collect(),
+            free: Vec::new(),
             gone: Rc::default(),
             has_files: false,
             pools: Vec::new(),
@@ -104,15 +111,22 @@ impl Registered {
         }
     }
 
+    /// There is a kernel's ring to register with, from now on.
+    pub(super) fn attach(&mut self, uring: &mut Uring) {
+        let places = if uring.make_tables() { MAX_REGISTERED_FILES as u32 } else { 0 };
+        self.free = (0..places).rev().collect();
+    }
+
     /// The identity that places belong to.
     pub(super) fn ring(&self) -> u32 {
         self.ring
     }
 
-    /// Registers a file if there is room for it.
-    pub(super) fn file(&mut self, uring: Option<&mut Uring>, file: Arc<File>) -> RingFile {
+    /// A file of this engine; one of the kernel's ring is registered if there is room for it.
+    pub(super) fn file(&mut self, uring: Option<&mut Uring>, file: Arc<File>, engine: FileEngine) -> RingFile {
         let mut place = None;
-        if let Some(uring) = uring {
+        if engine == FileEngine::Uring {
+            let uring = uring.expect("made for this engine");
             self.forget_files(uring);
             place = self.free.pop_if(|&mut place| uring.set_file(place, Some(&file))).map(|place| (self.ring, place));
             if !std::mem::replace(&mut self.has_files, true) {
@@ -121,7 +135,7 @@ impl Registered {
                 }
             }
         }
-        RingFile(Rc::new(Inner { file: OneRings::new(file), place, gone: Rc::clone(&self.gone) }))
+        RingFile(Rc::new(Inner { file: OneRings::new(file), engine, place, gone: Rc::clone(&self.gone) }))
     }
 
     /// Takes files that are not used any more out of the table, which closes them.
@@ -136,8 +150,8 @@ impl Registered {
     pub(super) fn pool(&mut self, uring: Option<&mut Uring>, pool: &Pool) {
         match uring {
             Some(uring) if self.has_files => self.register(uring, pool.clone()),
-            Some(_) => self.wanted.push(pool.clone()),
-            None => {}
+            _ if self.wanted.len() < MAX_REGISTERED_POOLS => self.wanted.push(pool.clone()),
+            _ => {}
         }
     }
 

@@ -20,7 +20,7 @@ macro_rules! on_both {
         mod uring {
             $($(#[$attribute])* #[test] fn $test() {
                 match super::uring_here() {
-                    Ok(_) => super::$test(super::RingKind::Uring),
+                    Ok(()) => super::$test(super::RingKind::Uring),
                     Err(reason) => eprintln!("SKIPPED: {reason}"),
                 }
             })*
@@ -38,6 +38,41 @@ on_both! {
     readiness_of_a_dropped_socket_does_not_reach_its_successor,
     a_listener_accepts_and_says_what_is_wrong,
     wakers_end_a_wait_and_cost_nothing_while_awake,
+}
+
+/// By which way the tasks of a test's files go.
+#[derive(Clone, Copy)]
+enum Way {
+    /// That of a ring of this kind.
+    Own(RingKind),
+    /// This one, on a ring of the other kind.
+    By(FileEngine),
+}
+
+/// Every test here is one of files, by every way.
+macro_rules! by_every_way {
+    ($($(#[$attribute:meta])* $test:ident,)*) => {
+        by_every_way!(@ own_of_portable, Way::Own(RingKind::Portable), Ok(()), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ own_of_uring, Way::Own(RingKind::Uring), uring_here(), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ by_uring, Way::By(FileEngine::Uring), uring_here(), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ by_threads, Way::By(FileEngine::Threads), here(FileEngine::Threads), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ by_sync, Way::By(FileEngine::Sync), here(FileEngine::Sync), $($(#[$attribute])* $test,)*);
+    };
+    (@ $way:ident, $value:expr, $here:expr, $($(#[$attribute:meta])* $test:ident,)*) => {
+        mod $way {
+            use super::*;
+            $($(#[$attribute])* #[test] fn $test() {
+                let here: Result<(), NoEngine> = $here;
+                match here {
+                    Ok(()) => super::$test($value),
+                    Err(reason) => eprintln!("SKIPPED: {reason}"),
+                }
+            })*
+        }
+    };
+}
+
+by_every_way! {
     file_tasks_do_what_they_say,
     #[cfg(target_os = "linux")]
     a_full_disk_is_told_by_its_number,
@@ -49,8 +84,12 @@ on_both! {
 }
 
 /// On a thread of its own: the end of a ring that is thrown away may interrupt the waits of its thread.
-pub(super) fn uring_here() -> Result<RingChoice, NoUring> {
-    thread::spawn(|| RingKind::Uring.choose()).join().expect("no panic")
+fn here(engine: FileEngine) -> Result<(), NoEngine> {
+    thread::spawn(move || engine.check()).join().expect("no panic")
+}
+
+pub(super) fn uring_here() -> Result<(), NoEngine> {
+    here(FileEngine::Uring)
 }
 
 /// Far longer than anything takes: a wait of this length that runs out is a lost wake-up.
@@ -296,17 +335,30 @@ pub(super) fn run(ring: &mut Ring, owner: Owner, task: FileTask) -> FileDone {
     }
 }
 
-fn files(kind: RingKind) -> (Ring, Owner, Pool, RingFile) {
+/// As the way has it.
+fn register(ring: &mut Ring, file: File, way: Way) -> RingFile {
+    match way {
+        Way::Own(_) => ring.file(Arc::new(file)),
+        Way::By(engine) => ring.file_by(Arc::new(file), engine).expect("asked before"),
+    }
+}
+
+fn files(way: Way) -> (Ring, Owner, Pool, RingFile) {
+    let kind = match way {
+        Way::Own(kind) => kind,
+        Way::By(FileEngine::Uring) => RingKind::Portable,
+        Way::By(_) => RingKind::Auto,
+    };
     let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let file = tempfile::tempfile().expect("a file");
     file.set_len(64 << 10).expect("sparse");
-    let file = ring.file(Arc::new(file));
+    let file = register(&mut ring, file, way);
     (ring, owner, Pool::anonymous(4096, 256).expect("memory"), file)
 }
 
-fn file_tasks_do_what_they_say(kind: RingKind) {
-    let (mut ring, owner, pool, file) = files(kind);
+fn file_tasks_do_what_they_say(way: Way) {
+    let (mut ring, owner, pool, file) = files(way);
     let mut go = |op, fill| run(&mut ring, owner, task(&pool, &file, 1, op, fill));
     for (offset, dsync) in [(0, false), (4096, true), (8192, false)] {
         assert!(go(FileOp::Write { offset, dsync }, 0xab).result.is_ok());
@@ -328,23 +380,24 @@ fn file_tasks_do_what_they_say(kind: RingKind) {
 }
 
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_told_by_its_number(kind: RingKind) {
-    let (mut ring, owner, pool, _) = files(kind);
-    let full = ring.file(Arc::new(File::options().write(true).open("/dev/full").expect("Linux has it")));
+fn a_full_disk_is_told_by_its_number(way: Way) {
+    let (mut ring, owner, pool, _) = files(way);
+    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+    let full = register(&mut ring, full, way);
     let done = run(&mut ring, owner, task(&pool, &full, 3, FileOp::Write { offset: 0, dsync: false }, 1));
     assert_eq!(done.result.expect_err("full").raw_os_error(), Some(libc::ENOSPC));
 }
 
-fn no_completion_is_slept_through(kind: RingKind) {
-    let (mut ring, owner, pool, file) = files(kind);
+fn no_completion_is_slept_through(way: Way) {
+    let (mut ring, owner, pool, file) = files(way);
     for tag in 0..4000 {
         let op = if tag % 2 == 0 { FileOp::Write { offset: 0, dsync: false } } else { FileOp::Read { offset: 0 } };
         assert!(run(&mut ring, owner, task(&pool, &file, tag, op, 1)).result.is_ok());
     }
 }
 
-fn many_tasks_at_once_and_back_pressure(kind: RingKind) {
-    let (mut ring, owner, pool, file) = files(kind);
+fn many_tasks_at_once_and_back_pressure(way: Way) {
+    let (mut ring, owner, pool, file) = files(way);
     let read = FileOp::Read { offset: 0 };
     for tag in 0..MAX_FILE_TASKS as u64 {
         let deallocate = FileOp::Deallocate { offset: 0, len: 0 };
@@ -364,8 +417,8 @@ fn many_tasks_at_once_and_back_pressure(kind: RingKind) {
     assert!(ring.submit_file(owner, refused).is_ok());
 }
 
-fn a_completion_that_another_owner_reaped_keeps_the_ring_awake_once(kind: RingKind) {
-    let (mut ring, owner, pool, file) = files(kind);
+fn a_completion_that_another_owner_reaped_keeps_the_ring_awake_once(way: Way) {
+    let (mut ring, owner, pool, file) = files(way);
     let other = ring.owner();
     assert!(ring.submit_file(owner, task(&pool, &file, 1, FileOp::Sync, 0)).is_ok());
     let start = Instant::now();
@@ -382,9 +435,9 @@ fn a_completion_that_another_owner_reaped_keeps_the_ring_awake_once(kind: RingKi
     assert!(start.elapsed() >= Duration::from_millis(20));
 }
 
-fn dropping_a_ring_waits_for_running_tasks_and_gives_all_buffers_back(kind: RingKind) {
+fn dropping_a_ring_waits_for_running_tasks_and_gives_all_buffers_back(way: Way) {
     for _ in 0..5 {
-        let (mut ring, owner, pool, file) = files(kind);
+        let (mut ring, owner, pool, file) = files(way);
         for tag in 0..200 {
             let op = if tag % 2 == 0 { FileOp::Write { offset: 0, dsync: true } } else { FileOp::Read { offset: 0 } };
             assert!(ring.submit_file(owner, task(&pool, &file, tag, op, 1)).is_ok());
@@ -394,8 +447,8 @@ fn dropping_a_ring_waits_for_running_tasks_and_gives_all_buffers_back(kind: Ring
     }
 }
 
-fn every_cancelled_task_ends_once(kind: RingKind) {
-    let (mut ring, owner, pool, file) = files(kind);
+fn every_cancelled_task_ends_once(way: Way) {
+    let (mut ring, owner, pool, file) = files(way);
     let read = FileOp::Read { offset: 0 };
     for tag in 0..200 {
         assert!(ring.submit_file(owner, task(&pool, &file, tag, read, 0)).is_ok());
@@ -418,6 +471,38 @@ fn every_cancelled_task_ends_once(kind: RingKind) {
     assert!(run(&mut ring, owner, task(&pool, &file, 0, read, 0)).result.is_ok(), "no cancellation is left over");
 }
 
+#[test]
+fn files_of_all_engines_share_a_ring() {
+    let (mut ring, owner, pool, own) = files(Way::Own(RingKind::Auto));
+    let available: Vec<_> = FileEngine::ALL.into_iter().filter(|engine| here(*engine).is_ok()).collect();
+    let same = || own.file().try_clone().expect("a descriptor");
+    let files: Vec<_> = available.iter().map(|&engine| register(&mut ring, same(), Way::By(engine))).collect();
+    assert!(files.iter().map(RingFile::engine).eq(available), "as asked for");
+    let (mut done, start) = (Vec::new(), Instant::now());
+    for round in 0..500 {
+        let everywhere = || files.iter().zip(1u8..);
+        for (file, place) in everywhere() {
+            let op = FileOp::Write { offset: 4096 * u64::from(place), dsync: false };
+            assert!(ring.submit_file(owner, task(&pool, file, place.into(), op, place ^ round as u8)).is_ok());
+        }
+        let mut pending = files.len();
+        while pending > 0 {
+            ring.enter(Wait::For(LOST)).expect("own descriptors");
+            ring.files_done(owner, &mut done);
+            assert!(start.elapsed() < LOST, "lost a completion in round {round}");
+            pending -= done.len();
+            assert!(done.drain(..).all(|done| done.result.is_ok()));
+        }
+        // What one has written, another one reads.
+        for (file, place) in everywhere() {
+            let written = place as usize % files.len() + 1;
+            let read = run(&mut ring, owner, task(&pool, file, 0, FileOp::Read { offset: 4096 * written as u64 }, 0));
+            let expected = written as u8 ^ round as u8;
+            assert!(read.buf.expect("comes back").iter().all(|&byte| byte == expected), "{} read it", file.engine());
+        }
+    }
+}
+
 /// A ring that waits in `io_uring` because of a task that does not end: a read of a pipe that nobody writes to.
 #[cfg(target_os = "linux")]
 struct Waiting {
@@ -437,7 +522,7 @@ impl Waiting {
             eprintln!("SKIPPED: {reason}");
             return None;
         }
-        let (mut ring, owner, pool, file) = files(RingKind::Uring);
+        let (mut ring, owner, pool, file) = files(Way::Own(RingKind::Uring));
         let (reader, _writer) = io::pipe().expect("a pipe");
         let pipe = ring.file(Arc::new(File::from(std::os::fd::OwnedFd::from(reader))));
         let mut waiting = Self { ring, owner, pool, file, pipe, _writer };

@@ -8,6 +8,7 @@
 //! worker tells the ring of what it has done when there is no further job, after [`WORKER_BATCH`] jobs, or at once
 //! after a job that took [`WORKER_SLOW`]: then there is a medium to wait for, and the next one may take as long.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -180,12 +181,17 @@ fn run(mut job: Job) -> io::Result<()> {
         Some(raw) => unsafe { raw.as_mut_slice() },
         None => &mut [],
     };
-    match job.op {
-        FileOp::Read { offset } => os::read_exact_at(&job.file, bytes, offset),
-        FileOp::Write { offset, dsync } => os::write_all_at(&job.file, bytes, offset, dsync),
-        FileOp::Sync => job.file.sync_data(),
-        FileOp::Zero { offset, len, dsync, deallocate } => os::zero(&job.file, offset, len, dsync, deallocate),
-        FileOp::Deallocate { offset, len } => os::deallocate(&job.file, offset, len),
+    perform(&job.file, job.op, bytes)
+}
+
+/// Does a task on this thread, which waits for the medium. `bytes` are those of a read or a write.
+pub(super) fn perform(file: &File, op: FileOp, bytes: &mut [u8]) -> io::Result<()> {
+    match op {
+        FileOp::Read { offset } => os::read_exact_at(file, bytes, offset),
+        FileOp::Write { offset, dsync } => os::write_all_at(file, bytes, offset, dsync),
+        FileOp::Sync => file.sync_data(),
+        FileOp::Zero { offset, len, dsync, deallocate } => os::zero(file, offset, len, dsync, deallocate),
+        FileOp::Deallocate { offset, len } => os::deallocate(file, offset, len),
     }
 }
 

@@ -1,0 +1,100 @@
+//! Which engine carries out the tasks of a file: a choice for each file, whatever kind of ring it is registered with.
+//!
+//! ```text
+//!   uring     the kernel's queues         done by the kernel; nothing blocks the ring's thread
+//!   threads   a few worker threads        done by pread, pwrite, ... elsewhere; nothing blocks the ring's thread
+//!   sync      the call itself             done when the task is submitted: BLOCKS the ring's thread until the medium
+//!                                         has answered, and everything else on that thread waits
+//! ```
+//!
+//! All have one surface, [`super::FileTask`] and [`super::FileDone`], and keep the same promises about buffers.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use super::NoUring;
+use super::uring::Uring;
+
+/// What carries out the tasks of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileEngine {
+    /// `io_uring`.
+    Uring,
+    /// Worker threads.
+    Threads,
+    /// The thread that submits, which waits for the medium.
+    Sync,
+}
+
+impl FileEngine {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Uring, Self::Threads, Self::Sync];
+
+    /// Whether it can be had here. Tries it out and throws it away.
+    ///
+    /// # Errors
+    /// Why not, and what to do about it.
+    pub fn check(self) -> Result<(), NoEngine> {
+        match self {
+            Self::Uring => Ok(Uring::new().map(drop)?),
+            Self::Threads | Self::Sync => Ok(()),
+        }
+    }
+
+    /// The word that a command line has for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uring => "uring",
+            Self::Threads => "threads",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+impl fmt::Display for FileEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for FileEngine {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|engine| engine.name() == text);
+        found.ok_or_else(|| "there are uring, threads and sync".to_owned())
+    }
+}
+
+/// Why an engine is not to be had here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoEngine {
+    /// Which one.
+    pub engine: FileEngine,
+    /// The end of a sentence.
+    pub why: String,
+    /// What the operator can do about it: sentences.
+    pub hint: String,
+}
+
+impl fmt::Display for NoEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not available: {}\n  {}", self.engine, self.why, self.hint)
+    }
+}
+
+impl std::error::Error for NoEngine {}
+
+impl From<NoUring> for NoEngine {
+    fn from(NoUring { why, hint }: NoUring) -> Self {
+        Self { engine: FileEngine::Uring, why, hint }
+    }
+}
+
+impl From<NoEngine> for io::Error {
+    fn from(reason: NoEngine) -> Self {
+        Self::new(io::ErrorKind::Unsupported, reason)
+    }
+}

@@ -8,6 +8,7 @@ use machine::ring::Ring;
 use uuid::Uuid;
 
 use crate::limits::{MAX_COPY_BYTES, MAX_COPY_SOURCES};
+use crate::path::Path;
 use crate::size::format_size;
 use crate::{Nvme, Queue};
 
@@ -49,6 +50,12 @@ pub trait Device: Send + Sync {
     /// Blocks that hold data now, for thin devices (NVMe's NUSE); the whole size for the others.
     fn used_blocks(&self) -> u64 {
         self.info().blocks
+    }
+
+    /// The way that was asked for, or that the device has picked. `None`: it has only one, or a file's requests go by
+    /// whatever engine each reactor's ring has ([`machine::ring::Ring::choice`]).
+    fn path(&self) -> Option<Path> {
+        None
     }
 
     /// The device as an NVMe device, for native commands. `None`: it is none, or is not reached as one.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::nvme::tcp::limits::MAX_DEPTH;
 use crate::nvme::tcp::{SCHEME, TcpDevice, Uri, UriError};
+use crate::path::Path;
 use crate::spec::{Defaults, Spec};
 use crate::{Device, OpenError};
 
@@ -26,6 +27,8 @@ pub struct OpenOptions {
     /// Requests that the opener wants in flight on one queue. A remote device makes its queues so deep, as far as both
     /// sides can; the others are as deep as they are.
     pub depth: Option<usize>,
+    /// The way to it. A device that this way does not lead to is an error.
+    pub path: Option<Path>,
 }
 
 /// Opens the device that `name` means. May block: for control threads.
@@ -33,8 +36,12 @@ pub struct OpenOptions {
 /// # Errors
 /// What went wrong, and what the user can do about it.
 pub fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Device>, OpenError> {
-    let OpenOptions { size, block_bytes, read_only, depth } = *options;
+    let OpenOptions { size, block_bytes, read_only, depth, path } = *options;
     if name.starts_with(SCHEME) {
+        if let Some(path) = path {
+            let hint = "Leave the path out: an address is its own.";
+            return Err(path.refuse(name, "a file or a drive of this machine", hint));
+        }
         return connect(name, read_only, depth);
     }
     if name.contains("://") && !name.starts_with("file:") {
@@ -45,7 +52,7 @@ pub fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Device>, OpenEr
             source: None,
         });
     }
-    name.parse::<Spec>()?.open(&Defaults { size, block_bytes, read_only })
+    name.parse::<Spec>()?.open(&Defaults { size, block_bytes, read_only, path })
 }
 
 /// Connects to a namespace on a target.
@@ -89,6 +96,9 @@ mod tests {
     fn errors_say_what_to_do() {
         assert!(error("rma:1GiB").contains("Did you mean ram:1GiB?"));
         assert!(error("nvme-tcp://").contains("nvme-tcp://"));
+        let way = OpenOptions { path: Some(Path::Uring), ..OpenOptions::default() };
+        let refused = open("nvme-tcp://127.0.0.1/x?ns=1", &way).err().expect("an address").to_string();
+        assert!(refused.contains("the path uring does not lead there"), "{refused}");
         assert!(error("nvme-rdma://127.0.0.1/x").contains("nvme-tcp://HOST"));
         assert!(error("/does/not/exist").contains("there is no such file"));
         assert!(error("nvme-tcp://127.0.0.1:4420/nqn.2026-01.io.qpair:x?dept=1").contains("depth"));

@@ -12,6 +12,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use machine::ring::FileEngine;
+
 use crate::OpenError;
 
 /// A way to a device.
@@ -52,6 +54,23 @@ impl Path {
     #[must_use]
     pub fn is_native(self) -> bool {
         matches!(self, Self::UringCmd | Self::Ioctl)
+    }
+
+    /// Whether the thread that submits waits for the medium, and everything else on it with it: nothing for a reactor
+    /// that serves others.
+    #[must_use]
+    pub fn waits(self) -> bool {
+        matches!(self, Self::Ioctl | Self::Sync)
+    }
+
+    /// What carries out the tasks of a file on this way; `None`: it does not lead to files.
+    pub(crate) fn engine(self) -> Option<FileEngine> {
+        match self {
+            Self::Uring => Some(FileEngine::Uring),
+            Self::Threads => Some(FileEngine::Threads),
+            Self::Sync => Some(FileEngine::Sync),
+            Self::UringCmd | Self::Ioctl | Self::Aio => None,
+        }
     }
 
     /// The answer of a device that this way does not lead to. `needs` ends the sentence "it needs ...".

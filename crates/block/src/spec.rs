@@ -98,6 +98,8 @@ pub struct Defaults {
     pub block_bytes: Option<u32>,
     /// Refuse everything that changes a device.
     pub read_only: bool,
+    /// The way to it.
+    pub path: Option<path::Path>,
 }
 
 impl FromStr for Spec {
@@ -141,7 +143,8 @@ impl Spec {
         let name = &self.name;
         let block_bytes = self.options.block_bytes.or(defaults.block_bytes);
         let read_only = self.options.read_only || defaults.read_only;
-        let Options { uuid, path: way, .. } = self.options;
+        let uuid = self.options.uuid;
+        let way = self.options.path.or(defaults.path);
         if let (Some(way), Target::Ram { .. } | Target::Null { .. }) = (way, target) {
             let hint = "Leave path= out: memory is in the program itself.";
             return Err(way.refuse(name, "a file or a drive", hint));

@@ -10,6 +10,7 @@ use common::{
 };
 use proptest::prelude::*;
 use qpair_block::file::{FileDevice, FileOptions};
+use qpair_block::path;
 use qpair_block::spec::{Defaults, Spec};
 use qpair_block::{Data, Device, Failure, Op, OpenError, Range};
 use tempfile::TempDir;
@@ -38,6 +39,24 @@ fn open(path: &Path, options: FileOptions) -> Result<FileDevice, OpenError> {
 
 fn sized(size: u64) -> FileOptions {
     FileOptions { size: Some(size), ..FileOptions::default() }
+}
+
+/// The ways to a file that there are here.
+fn ways() -> Vec<path::Path> {
+    let dir = dir();
+    let image = image(&dir, "any.img", 4096);
+    let there = |way: &path::Path| match open(&image, by(*way)) {
+        Ok(_) => true,
+        Err(error) => {
+            eprintln!("SKIPPED: {error}");
+            false
+        }
+    };
+    path::Path::ALL.into_iter().filter(|way| !way.is_native()).filter(there).collect()
+}
+
+fn by(way: path::Path) -> FileOptions {
+    FileOptions { path: Some(way), ..FileOptions::default() }
 }
 
 const READ_ONLY: FileOptions = FileOptions { size: None, block_bytes: None, read_only: true, uuid: None, path: None };
@@ -70,10 +89,12 @@ proptest! {
     #[test]
     fn histories_with_large_blocks(history in histories(150, 30)) {
         let history: Vec<_> = history.into_iter().map(within_transfer).collect();
-        let dir = dir();
-        let options = FileOptions { block_bytes: Some(4096), ..sized(150 * 4096) };
-        let device = open(&dir.path().join("new.img"), options).expect("creates it");
-        play(&device, &mut Model::new(&device, false), &history);
+        for path in ways().into_iter().map(Some).chain([None]) {
+            let dir = dir();
+            let options = FileOptions { block_bytes: Some(4096), path, ..sized(150 * 4096) };
+            let device = open(&dir.path().join("new.img"), options).expect("creates it");
+            play(&device, &mut Model::new(&device, false), &history);
+        }
     }
 }
 
@@ -86,6 +107,13 @@ fn wrong_requests_and_a_full_queue() {
     bounded(&device, 1000);
     drains(&device);
     drop(device);
+    for way in ways() {
+        let device = open(&path, by(way)).expect("an image");
+        assert_eq!(device.path(), Some(way));
+        refuses_what_is_wrong(&device);
+        bounded(&device, 1000);
+        drains(&device);
+    }
 
     let device = open(&path, READ_ONLY).expect("an image");
     refuses_what_is_wrong(&device);
@@ -153,8 +181,9 @@ fn images_that_cannot_be_served() {
     assert!(error(&odd, large).contains("truncate -s 8192"));
 
     assert!(error(dir.path(), FileOptions::default()).contains("this is a directory"));
-    let native = FileOptions { path: Some(qpair_block::path::Path::Ioctl), ..FileOptions::default() };
-    assert!(error(&odd, native).contains("the path ioctl does not lead there: it needs an NVMe namespace"));
+    assert!(
+        error(&odd, by(path::Path::Ioctl)).contains("the path ioctl does not lead there: it needs an NVMe namespace")
+    );
     assert!(error(&short.join("x"), FileOptions::default()).contains("part of the path is a file"));
     if Path::new("/dev/full").exists() {
         assert!(error(Path::new("/dev/full"), FileOptions::default()).contains("neither a regular file"));
@@ -194,6 +223,24 @@ fn one_server_writes_or_many_read() {
     assert!(error(&path, FileOptions::default()).contains("has locked it"));
     drop(readers);
     assert!(open(&path, FileOptions::default()).is_ok());
+}
+
+#[test]
+fn every_path_reads_what_every_other_wrote() {
+    for dir in [dir(), other_dir()] {
+        let image = image(&dir, "disk.img", 1 << 20);
+        for (writer, seed) in ways().into_iter().zip(1..) {
+            let bytes = pattern(seed, 64 << 10);
+            let device = open(&image, by(writer)).expect("an image");
+            assert_eq!(Rig::new(&device).write(100, 128, &bytes, seed % 2 == 0, Way::Carried), Ok(()));
+            drop(device);
+            for reader in ways() {
+                let device = open(&image, by(reader)).expect("an image");
+                let read = Rig::new(&device).read(100, 64 << 10, 128, Way::Carried);
+                assert!(read.is_ok_and(|read| read == bytes), "{writer} wrote, {reader} reads");
+            }
+        }
+    }
 }
 
 #[test]
@@ -258,7 +305,7 @@ fn through_a_specification() {
     assert_eq!((info.block_bytes, info.features.read_only), (4096, true), "its own option goes first");
 
     let ram: Spec = "ram:1MiB".parse().expect("a specification");
-    let defaults = Defaults { size: Some(5), block_bytes: Some(4096), read_only: false };
+    let defaults = Defaults { size: Some(5), block_bytes: Some(4096), read_only: false, path: None };
     let device = ram.open(&defaults).expect("a small disk");
     assert_eq!((device.info().kind, device.info().blocks), ("ram", 256));
     let null: Spec = "null:1TiB,uuid=6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a specification");

@@ -86,6 +86,41 @@ fn a_file_is_created_and_verified_by_two_reactors() {
     assert_eq!(Path::new(&path).metadata().expect("a file").len(), 4 << 20);
 }
 
+/// The paths to files that there are here.
+fn paths(image: &str) -> Vec<&'static str> {
+    let there = |path: &&str| {
+        let output = qpair().args(["bench", image, "--count", "1", "--path", path]).output().expect("qpair starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || error.contains("is not available"), "{path}: {error}");
+        output.status.success()
+    };
+    ["uring", "threads", "sync"].into_iter().filter(there).collect()
+}
+
+#[test]
+fn a_file_is_measured_on_the_path_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("disk.img");
+    let image = path.to_str().expect("plain letters");
+    succeeds(&[&format!("{image},size=4MiB")], "--count 1");
+    for path in paths(image) {
+        let value = succeeds(&[image], &format!("--path {path} --rw randrw --verify --count 500 --qd 8"));
+        assert_eq!((&value["target"]["path"], &value["verify"]["miscompares"]), (&path.into(), &0.into()));
+        let value = succeeds(&[&format!("{image},path={path}")], "--path threads --count 10");
+        assert_eq!(value["target"]["path"], path, "its own goes first");
+    }
+    let refused = |target: &str, path: &str| {
+        let output = qpair().args(["bench", target, "--path", path]).output().expect("qpair starts");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(refused("ram:1MiB", "uring").contains("needs a file or a drive"));
+    assert!(refused("nvme-tcp://127.0.0.1/x?ns=1", "uring").contains("does not lead there"));
+    assert!(refused(image, "ioctl").contains("needs an NVMe namespace"));
+    let output = qpair().args(["serve", &format!("{image},path=sync")]).output().expect("qpair starts");
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("path sync waits"));
+}
+
 #[test]
 fn two_namespaces_of_a_target_are_loaded_together() {
     let served = Served::start(&["ram:8MiB", "ram:8MiB"]);

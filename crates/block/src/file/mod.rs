@@ -36,6 +36,9 @@
 //! A file that is made longer, or a block device that grew, is served with its new size once [`Device::refresh`] has
 //! looked at it; queues that are open go on.
 //!
+//! Requests go by the engine of the ring that a queue is opened on, or by the one that [`FileOptions::path`] names:
+//! `uring`, `threads` or `sync`. On `sync` a request has ended when it was submitted, and the thread has waited for it.
+//!
 //! A block device is claimed for writing as a mount claims it; one that is mounted is refused, and cannot be mounted
 //! while it is served.
 
@@ -56,6 +59,7 @@ use uuid::Uuid;
 
 use crate::identity::{self, SIDECAR_SUFFIX};
 use crate::live_size::LiveSize;
+use crate::path::Path as Way;
 use crate::{Device, Info, OpenError, Queue};
 
 /// How a file is opened.
@@ -71,7 +75,7 @@ pub struct FileOptions {
     /// The identity, instead of the stored or a new one.
     pub uuid: Option<Uuid>,
     /// The way to it. Without one, requests go through the files of the ring that a queue is opened on.
-    pub path: Option<crate::path::Path>,
+    pub path: Option<Way>,
 }
 
 /// A file or a block device.
@@ -86,6 +90,8 @@ pub struct FileDevice {
     beside: Option<PathBuf>,
     /// Whether requests go past the page cache.
     direct: bool,
+    /// If it was asked for.
+    way: Option<Way>,
 }
 
 impl FileDevice {
@@ -118,7 +124,11 @@ impl Device for FileDevice {
     }
 
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
-        let (file, info, size) = (ring.file(Arc::clone(&self.io)), self.info.clone(), self.size.clone());
+        let file = match self.way.and_then(Way::engine) {
+            None => ring.file(Arc::clone(&self.io)),
+            Some(engine) => ring.file_by(Arc::clone(&self.io), engine)?,
+        };
+        let (info, size) = (self.info.clone(), self.size.clone());
         let stepped = stepped::Stepped::new(file.clone(), ring.owner())?;
         Ok(Box::new(queue::FileQueue::new(info, size, file, ring.owner(), stepped)))
     }
@@ -132,6 +142,10 @@ impl Device for FileDevice {
             Ok(bytes) => bytes.div_ceil(u64::from(self.info.block_bytes)).min(self.blocks()),
             Err(_) => self.blocks(),
         }
+    }
+
+    fn path(&self) -> Option<Way> {
+        self.way
     }
 
     fn sidecar(&self, what: &str) -> Option<PathBuf> {

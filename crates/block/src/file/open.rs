@@ -71,7 +71,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     // The path of what was opened: whoever is given it may be in another directory.
     let beside = if is_block || read_only { None } else { path.canonicalize().ok() };
     tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
-    Ok(FileDevice { info, size: LiveSize::new(blocks), base, io: Arc::new(io), beside, direct })
+    Ok(FileDevice { info, size: LiveSize::new(blocks), base, io: Arc::new(io), beside, direct, way: options.path })
 }
 
 /// Whether there is the way that is asked for.
@@ -84,9 +84,14 @@ fn check_way(path: &Path, options: &FileOptions) -> Result<(), OpenError> {
             Err(way.refuse(&name, "an NVMe namespace as a character device (/dev/ngXnY)", hint))
         }
         Some(way) => {
-            let why = format!("the path {way} cannot be chosen for files and block devices in this version");
-            let hint = "Leave path= out; --ring uring or --ring portable says how files are done.".to_owned();
-            Err(fail(path, why, hint, None))
+            let Some(engine) = way.engine() else {
+                let why = format!("the path {way} cannot be chosen for files and block devices in this version");
+                return Err(fail(path, why, "There are uring, threads and sync.".to_owned(), None));
+            };
+            engine.check().map_err(|none| {
+                let why = format!("the path {way} is not available: {}", none.why);
+                OpenError { device: name, why, hint: none.hint.clone(), source: Some(none.into()) }
+            })
         }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use block::path::Path as Way;
+
 use super::{Config, Hosts, Namespace, Subsystem};
 use crate::limits::HOSTS;
 use nvmf::limits::{LISTENERS, NAMESPACES};
@@ -28,6 +30,8 @@ pub enum Rule {
     Unique(&'static str, String),
     /// A file is served once, unless all are read-only: two would destroy it. The other namespace is named.
     OneServer(String),
+    /// No device is reached on a way whose calls wait: the reactor would wait with them, and everybody it serves.
+    NoWaiting(Way),
     /// Whoever can be reached from other machines says which hosts may connect. The address that can be reached.
     HostsSaid(SocketAddr),
     /// There are enough processors in the list: processors, reactors.
@@ -63,6 +67,10 @@ impl Rule {
                 format!("{other} is the same file, and two that write would destroy it"),
                 "Take one of them out, or make all of them read-only.",
             ),
+            Self::NoWaiting(way) => {
+                let why = format!("the path {way} waits for the device, and all hosts of a reactor would wait with it");
+                (why, "Leave path= out, or choose one that does not wait.")
+            }
             Self::HostsSaid(open) => {
                 let why =
                     format!("{open} can be reached from other machines, and nothing says which hosts may connect");
@@ -95,6 +103,7 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
     hosts(config, &mut broken);
     namespaces(config, &mut broken);
     files(config, &mut broken);
+    ways(config, &mut broken);
     broken
 }
 
@@ -192,6 +201,14 @@ fn files(config: &Config, broken: &mut Vec<Broken>) {
             Some((_, true)) if read_only => {}
             Some((other, _)) => broken.push(Broken { field, rule: Rule::OneServer(other.clone()) }),
             None => drop(seen.insert(file, (field, read_only))),
+        }
+    }
+}
+
+fn ways(config: &Config, broken: &mut Vec<Broken>) {
+    for (path, namespace) in all(config) {
+        if let Some(way) = namespace.spec.options.path.filter(|way| way.waits()) {
+            broken.push(Broken { field: format!("{path}.device"), rule: Rule::NoWaiting(way) });
         }
     }
 }

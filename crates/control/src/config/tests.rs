@@ -231,6 +231,9 @@ fn what_is_there_twice() {
 
 #[test]
 fn what_does_not_go_together() {
+    let waits = &["the path sync waits for the device"];
+    mistake("ram:1GiB,bs=4096", "a.img,path=sync", 22, "subsystem[0].namespace[1].device", waits);
+    assert!(Config::parse(&GOOD.replace("ram:1GiB,bs=4096", "a.img,path=threads")).is_ok());
     mistake("cpus = [0, 1]", "cpus = [0]", 2, "cpus", &["1 processors are named for 2 reactors"]);
     let hosts = "hosts = [\"nqn.2014-08.org.nvmexpress:uuid:1\"]\n";
     mistake(hosts, "", 9, "subsystem[0].hosts", &["192.168.1.10:4420 can be reached", "allow-any-host = true"]);

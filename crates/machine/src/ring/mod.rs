@@ -14,8 +14,8 @@
 //!
 //! Behind the surface, sockets are watched by epoll through mio, edge-triggered, each registered once. Files are done
 //! by `io_uring` where the kernel has it, and else by a few worker threads ([`RingKind`]), or by the engine that each
-//! asks for ([`FileEngine`]); what is outside of [`Ring`] is the same. Other threads wake a sleeping ring with its [`Waker`]; `reactor/sleep.rs` says why that is never
-//! missed.
+//! asks for ([`FileEngine`]); what is outside of [`Ring`] is the same. Other threads wake a sleeping ring with its
+//! [`Waker`]; `reactor/sleep.rs` says why that is never missed.
 //!
 //! A program that owns its ring waits like this, with [`Ring::arm`] taking part in the decision to wait:
 //!

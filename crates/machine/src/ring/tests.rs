@@ -55,8 +55,8 @@ macro_rules! by_every_way {
         by_every_way!(@ own_of_portable, Way::Own(RingKind::Portable), Ok(()), $($(#[$attribute])* $test,)*);
         by_every_way!(@ own_of_uring, Way::Own(RingKind::Uring), uring_here(), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_uring, Way::By(FileEngine::Uring), uring_here(), $($(#[$attribute])* $test,)*);
-        by_every_way!(@ by_threads, Way::By(FileEngine::Threads), here(FileEngine::Threads), $($(#[$attribute])* $test,)*);
-        by_every_way!(@ by_sync, Way::By(FileEngine::Sync), here(FileEngine::Sync), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ by_threads, Way::By(FileEngine::Threads), Ok(()), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ by_sync, Way::By(FileEngine::Sync), Ok(()), $($(#[$attribute])* $test,)*);
     };
     (@ $way:ident, $value:expr, $here:expr, $($(#[$attribute:meta])* $test:ident,)*) => {
         mod $way {

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use block::path::Path;
 use block::size::parse_size;
 use block::{Device, Info, OpenError, OpenOptions};
 use machine::ring::RingKind;
@@ -54,6 +55,9 @@ Examples:
 
   Two reactors on two cores, four queues on each of two targets
   qpair bench 'nvme-tcp://10.0.0.1/NQN?ns=1' 'nvme-tcp://10.0.0.2/NQN?ns=1' --queues 4 --reactors 2 --cpus 0,1
+
+  The same file by another path
+  qpair bench disk.img,path=threads --qd 32
 
   Latencies at 50,000 requests a second, whatever the device does
   qpair bench disk.img --rate 50k --qd 256
@@ -160,6 +164,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "auto|uring|portable", default_value_t = RingKind::Auto)]
     pub(crate) ring: RingKind,
 
+    /// The way to all targets that do not name their own with path=: uring, threads or sync for files and block devices
+    #[arg(long)]
+    pub(crate) path: Option<Path>,
+
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -179,8 +187,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     // 32 bits, so that every JSON reader can give the number back.
     let fresh = Uuid::new_v4().as_u64_pair().0 >> 32;
     let plan = Plan::new(&args, &infos(&devices), fresh)?;
-    let on_files = infos(&devices).iter().any(|info| matches!(info.kind, "file" | "block"));
-    if on_files && let Some(reason) = args.ring.choose()?.reason {
+    let on_ring = devices.iter().any(|device| on_file(device.info()) && device.path().is_none());
+    if on_ring && let Some(reason) = args.ring.choose()?.reason {
         eprintln!("without io_uring: {}\n  {}", reason.why, reason.hint);
     }
     crate::signals::watch(false, |_| {})?;
@@ -203,7 +211,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 
 /// Opens the targets. An address that does not name a depth gets queues as deep as the run needs.
 fn open(args: &Args) -> Result<Vec<Arc<dyn Device>>, OpenError> {
-    let options = OpenOptions { size: args.size, depth: args.qd.iter().copied().max(), ..OpenOptions::default() };
+    let depth = args.qd.iter().copied().max();
+    let options = OpenOptions { size: args.size, depth, path: args.path, ..OpenOptions::default() };
     args.targets.iter().map(|name| block::open(name, &options)).collect()
 }
 
@@ -223,7 +232,7 @@ fn measure(
     stop: &AtomicBool,
 ) -> io::Result<Report> {
     let outcome = crew::run(Work { devices, plan, progress, stop })?;
-    let targets: Vec<Target> = infos(devices).into_iter().map(target).collect();
+    let targets: Vec<Target> = devices.iter().map(|device| target(&**device, args.ring)).collect::<Result<_, _>>()?;
     let mut workload = workload(args, plan);
     let steps: Vec<Step> = outcome.steps.iter().map(|measured| Step::new(measured, &workload, &targets)).collect();
     workload.depth = steps.last().map_or(0, |step| step.depth);
@@ -239,8 +248,22 @@ fn measure(
     })
 }
 
-fn target(info: &Info) -> Target {
-    Target { name: info.name.clone(), kind: info.kind, block_bytes: info.block_bytes, size_bytes: info.bytes() }
+/// What the report says of a device.
+///
+/// # Errors
+/// The ring that its requests went by is not to be had any more.
+fn target(device: &dyn Device, ring: RingKind) -> io::Result<Target> {
+    let info = device.info();
+    let path = match device.path() {
+        None if on_file(info) => Some(if ring.choose()?.kind == RingKind::Uring { Path::Uring } else { Path::Threads }),
+        path => path,
+    };
+    let (name, path) = (info.name.clone(), path.map(Path::name));
+    Ok(Target { name, kind: info.kind, path, block_bytes: info.block_bytes, size_bytes: info.bytes() })
+}
+
+fn on_file(info: &Info) -> bool {
+    matches!(info.kind, "file" | "block")
 }
 
 fn workload(args: &Args, plan: &Plan) -> Workload {

@@ -102,6 +102,9 @@ pub(super) struct ReactorStep {
 pub(super) struct Target {
     pub(super) name: String,
     pub(super) kind: &'static str,
+    /// The way that its requests went, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path: Option<&'static str>,
     pub(super) block_bytes: u32,
     pub(super) size_bytes: u64,
 }

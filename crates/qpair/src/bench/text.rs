@@ -29,7 +29,8 @@ impl Report {
 
     fn write_head(&self, out: &mut String) -> Result {
         for target in &self.targets {
-            writeln!(out, "{} ({}, {})", target.name, target.kind, human(target.size_bytes))?;
+            let by = target.path.map(|path| format!(", by {path}")).unwrap_or_default();
+            writeln!(out, "{} ({}, {}{by})", target.name, target.kind, human(target.size_bytes))?;
         }
         let Workload { rw, bs_bytes, queues, reactors, offset_bytes, range_bytes, seed, .. } = &self.workload;
         let mix = if rw.mixed() { format!(" ({} % reads)", self.workload.reads_percent) } else { String::new() };
@@ -248,7 +249,13 @@ mod tests {
         };
         Report {
             version: "0",
-            targets: vec![Target { name: "ram:1GiB".to_owned(), kind: "ram", block_bytes: 512, size_bytes: 1 << 30 }],
+            targets: vec![Target {
+                name: "ram:1GiB".to_owned(),
+                kind: "ram",
+                path: None,
+                block_bytes: 512,
+                size_bytes: 1 << 30,
+            }],
             workload: Workload {
                 rw: Rw::RandRead,
                 reads_percent: 100,

@@ -41,6 +41,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use machine::ring::Ring;
 
+use crate::path::Path;
 use crate::{Device, Features, Info, Op, OpenError, Queue};
 pub use parse::BadRule;
 use queue::FaultQueue;
@@ -116,6 +117,10 @@ impl Device for FaultDevice {
 
     fn used_blocks(&self) -> u64 {
         self.inner.used_blocks()
+    }
+
+    fn path(&self) -> Option<Path> {
+        self.inner.path()
     }
 
     fn sidecar(&self, what: &str) -> Option<PathBuf> {

@@ -44,6 +44,11 @@ pub const RAM_SWEEP_SLOTS: u64 = 2048;
 /// Completions that a queue of a null device holds until the next poll.
 pub const NULL_QUEUE_DEPTH: usize = 1024;
 
+/// Requests that a channel has in flight unless its maker wants another number.
+pub const CHANNEL_DEPTH: usize = 128;
+/// How often a call looks whether a device has room again that had none, while nothing of the channel is in flight.
+pub const CHANNEL_RETRY: Duration = Duration::from_millis(1);
+
 /// Most sources of one copy.
 pub const MAX_COPY_SOURCES: usize = 128;
 /// Most bytes of one copy. A RAM disk has all of them in fresh slots before any takes effect.

@@ -15,6 +15,7 @@
 //! | `fault` | what is delayed or dropped; else what the device below cancels | the rest |
 
 use std::collections::VecDeque;
+use std::{fmt, io};
 
 use machine::reactor::Arm;
 use machine::region::{Buf, Landing, Lent};
@@ -183,6 +184,28 @@ pub enum Failure {
     TimedOut,
     /// A remote device was given up: it did not come back in time, or not as it was. The command was not carried out.
     Unreachable,
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Device(status) => return write!(f, "the device answered \"{status}\""),
+            Self::Host(error) => return io::Error::from_raw_os_error(*error).fmt(f),
+            Self::OutOfRange => "the blocks are not all on the device",
+            Self::ReadOnly => "the device is read-only",
+            Self::Cancelled => "the request was cancelled",
+            Self::BadTransfer => "the device does not take transfers of this size",
+            Self::NotSupported => "the device does not know this command",
+            Self::Miscompare => "the blocks differ",
+            Self::Unreadable => "the blocks were made unreadable",
+            Self::Overlap => "source and destination overlap",
+            Self::Disconnected => "the connection broke",
+            Self::TimedOut => "there was no answer in time",
+            Self::Unreachable => "the target is gone",
+        })
+    }
 }
 
 /// How a request ended.

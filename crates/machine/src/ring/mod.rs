@@ -312,6 +312,25 @@ impl Ring {
         Ok(())
     }
 
+    /// Waits, for at most `limit`, if `arm` finds nothing to do: the one call in which a program that owns its ring
+    /// sleeps. Whatever other threads publish from the moment on in which `arm` is called, and then wake the ring for,
+    /// ends the wait; so `arm` asks everybody who polls this ring. May return early.
+    ///
+    /// # Errors
+    /// As for [`Ring::enter`].
+    pub fn sleep(&mut self, limit: Option<Duration>, arm: impl FnOnce(&mut Self) -> Arm) -> io::Result<()> {
+        self.announce_sleep();
+        let wait = match (arm(self), limit) {
+            (Arm::Busy, _) => Wait::No,
+            (Arm::PollEvery(time), None) | (Arm::Armed, Some(time)) => Wait::For(time),
+            (Arm::PollEvery(time), Some(limit)) => Wait::For(time.min(limit)),
+            (Arm::Armed, None) => Wait::Forever,
+        };
+        let entered = self.enter(wait);
+        self.cancel_sleep();
+        entered
+    }
+
     /// Waits where there is something to wait for, and takes note of the sockets' events.
     fn wait(&mut self, mut timeout: Option<Duration>) -> io::Result<()> {
         let waits = timeout != Some(Duration::ZERO);

@@ -187,28 +187,9 @@ impl<'a> Book<'a> {
         let lost = matches!(failure, Failure::Disconnected | Failure::Unreachable);
         let enough = lost || errors.total() >= MAX_ERRORS;
         let (address, name) = (self.shape.address(job.unit), &self.name);
-        run.problem(|| format!("{name}{} at offset {address} failed: {}", job.direction.name(), describe(failure)));
+        run.problem(|| format!("{name}{} at offset {address} failed: {}", job.direction.name(), failure));
         if enough {
             run.close(Ending::Errors);
         }
-    }
-}
-
-/// A failure for people.
-fn describe(failure: Failure) -> String {
-    match failure {
-        Failure::OutOfRange => "the blocks are not all on the device".to_owned(),
-        Failure::ReadOnly => "the device is read-only".to_owned(),
-        Failure::Cancelled => "the request was cancelled".to_owned(),
-        Failure::BadTransfer => "the device does not take transfers of this size".to_owned(),
-        Failure::NotSupported => "the device does not know this command".to_owned(),
-        Failure::Miscompare => "the blocks differ".to_owned(),
-        Failure::Unreadable => "the blocks were made unreadable".to_owned(),
-        Failure::Overlap => "source and destination overlap".to_owned(),
-        Failure::Device(status) => format!("the device answered \"{status}\""),
-        Failure::Host(error) => std::io::Error::from_raw_os_error(error).to_string(),
-        Failure::Disconnected => "the connection broke".to_owned(),
-        Failure::TimedOut => "there was no answer in time".to_owned(),
-        Failure::Unreachable => "the target is gone".to_owned(),
     }
 }

@@ -28,6 +28,7 @@ use wire::nvme::{Cqe, Nqn, Sqe};
 use wire::tcp::states::States;
 
 use super::admin::{Admin, Ready};
+use super::connection::Commands;
 use super::describe::{self, Found, Trouble};
 use super::error::AdminError;
 use super::keeper::{Ask, Keeper};
@@ -83,13 +84,22 @@ impl Patience {
         if io_timeout.is_zero() {
             return Self { tick: LOOK_INTERVAL, ticks: None };
         }
-        // The tick in which it was sent does not count.
-        Self { tick, ticks: Some(io_timeout.as_nanos().div_ceil(tick.as_nanos()) as u32 + 1) }
+        let patience = Self { tick, ticks: None };
+        Self { ticks: Some(patience.in_ticks(io_timeout)), ..patience }
     }
 
-    /// How often a sleeping reactor must look.
-    pub(super) fn look(&self) -> Option<Duration> {
-        self.ticks.map(|ticks| self.tick * ticks.div_ceil(TICKS_PER_TIMEOUT))
+    /// A time in ticks. The tick in which a command was sent does not count.
+    pub(super) fn in_ticks(&self, time: Duration) -> u32 {
+        let ticks = time.as_nanos().div_ceil(self.tick.as_nanos());
+        u32::try_from(ticks).unwrap_or(u32::MAX - 1) + 1
+    }
+
+    /// How often a sleeping reactor must look at these commands.
+    pub(super) fn look(&self, commands: &Commands) -> Option<Duration> {
+        if commands.is_impatient() {
+            return Some(self.tick);
+        }
+        self.ticks.filter(|_| commands.live > 0).map(|ticks| self.tick * ticks.div_ceil(TICKS_PER_TIMEOUT))
     }
 }
 

@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 
 use machine::region::Buf;
-use wire::nvme::{Cqe, Status};
+use wire::nvme::{Cqe, Sqe, Status};
 use wire::tcp::Slot;
 use wire::tcp::digest::Crc32c;
 use wire::tcp::host::{Direction, Host, HostEvent};
@@ -24,8 +24,9 @@ use wire::tcp::host::{Direction, Host, HostEvent};
 use super::fate::{Held, is_about_the_path};
 use super::limits::RECEIVES_PER_POLL;
 use super::namespace::{Namespace, Plan, RANGE_BYTES};
+use super::native;
 use crate::pump::{Outbox, Pump, Received, Scratch, Sent};
-use crate::{Completion, Completions, Failure, Op, Outcome, Returned, Tag};
+use crate::{Command, Completed, Completion, Completions, Failure, Op, Outcome, Returned, Tag};
 
 /// Why a connection is over.
 pub(super) enum Lost {
@@ -58,7 +59,7 @@ impl Connection {
     pub(super) fn new(namespace: Namespace, host: Host, depth: u16, pump: Pump, now: u32) -> Self {
         let pending = (0..depth).map(|_| Pending::default()).collect();
         let parked = Vec::with_capacity(usize::from(depth));
-        let commands = Commands { host, pending, live: 0, parked, now };
+        let commands = Commands { host, pending, live: 0, impatient: 0, parked, now };
         Self { namespace, pump, commands }
     }
 
@@ -76,16 +77,30 @@ impl Connection {
         match self.namespace.plan(held.op, carried, blocks) {
             Plan::Over(outcome) => Err(held.over(outcome)),
             Plan::Command { sqe, direction, ranges } => {
-                let slot = self.commands.host.submit(sqe, direction, self.pump.out.bytes());
-                let slot = slot.expect("fewer commands are in flight than there are slots");
-                self.commands.start(slot, held, direction, ranges, &mut self.pump.out);
+                self.commands.start(sqe, direction, Pending::of(held, ranges), &mut self.pump.out);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts a native command on its way, if it is one that can be sent. It has `patience` ticks, if not the path's.
+    ///
+    /// # Errors
+    /// It is over already.
+    pub(super) fn start_native(&mut self, command: Command, patience: Option<u32>) -> Result<(), Completed> {
+        match native::direction(&command, &self.namespace) {
+            Err(failure) => Err(native::over(command, failure)),
+            Ok(direction) => {
+                let Command { tag, sqe, data, .. } = command;
+                let pending = Pending::native(tag, native::leaves_blocks(&sqe), data, patience);
+                self.commands.start(sqe, direction, pending, &mut self.pump.out);
                 Ok(())
             }
         }
     }
 
     /// Sends what there is, and what becomes possible by that.
-    pub(super) fn send(&mut self, over: &mut Vec<Completion>) -> Result<(), Lost> {
+    pub(super) fn send(&mut self, over: &mut Completions) -> Result<(), Lost> {
         loop {
             let result = self.pump.flush();
             self.commands.take_back(&mut self.pump.out, over);
@@ -128,19 +143,50 @@ impl Connection {
     }
 
     /// Closes the connection. What was in flight goes to `broken`; what the target had answered is over.
-    pub(super) fn close(mut self, broken: &mut Vec<Held>, over: &mut Vec<Completion>) {
+    pub(super) fn close(mut self, broken: &mut Broken, over: &mut Completions) {
         self.pump.out.clear();
         self.commands.take_back(&mut self.pump.out, over);
         self.commands.abandon(broken);
     }
 }
 
+/// What was in flight when a connection broke.
+#[derive(Default)]
+pub(super) struct Broken {
+    /// Requests, whose fate their queue decides.
+    pub(super) held: Vec<Held>,
+    /// Native commands: they fail, as nobody but their asker knows whether they may be carried out twice.
+    pub(super) native: Vec<Completed>,
+    /// One of those may have changed blocks.
+    pub(super) has_changed: bool,
+}
+
+impl Broken {
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.native.is_empty()
+    }
+}
+
+/// What a slot is used for.
+#[derive(Clone, Copy, Default)]
+enum Asked {
+    #[default]
+    Nothing,
+    Op(Op),
+    /// A native command.
+    Native {
+        /// It is one that no other command can tell from its not having been there.
+        leaves_blocks: bool,
+    },
+}
+
 /// A request that the target has, or will have with the next send.
 #[derive(Default)]
 struct Pending {
     tag: Tag,
-    /// None while nothing is pending.
-    op: Option<Op>,
+    asked: Asked,
+    /// Ticks that it may take, if not the path's.
+    patience: Option<u32>,
     /// The how-manieth request of its queue.
     order: u64,
     /// How often it was sent, this time included.
@@ -165,20 +211,29 @@ struct Pending {
 }
 
 impl Pending {
+    fn of(held: Held, ranges: [u8; RANGE_BYTES]) -> Self {
+        let Held { order, tag, op, buf, sends, cancelled } = held;
+        Self { tag, asked: Asked::Op(op), order, sends: sends + 1, cancelled, buf, ranges, ..Self::default() }
+    }
+
+    fn native(tag: Tag, leaves_blocks: bool, buf: Option<Buf>, patience: Option<u32>) -> Self {
+        Self { tag, asked: Asked::Native { leaves_blocks }, buf, patience, ..Self::default() }
+    }
+
     fn is_live(&self) -> bool {
-        self.op.is_some()
+        !matches!(self.asked, Asked::Nothing)
     }
 
     /// How it failed. An Abort of ours is not the device's doing; what has a name of its own goes by it.
     fn failure(&self, status: Status) -> Failure {
         let is = |other| status.same_code(other);
-        match self.op {
+        match self.asked {
             _ if self.aborted && is(Status::ABORT_REQUESTED) && self.cancelled => Failure::Cancelled,
             _ if self.aborted && is(Status::ABORT_REQUESTED) => Failure::TimedOut,
-            Some(Op::Compare(_)) if is(Status::COMPARE_FAILURE) => Failure::Miscompare,
-            Some(Op::Copy { .. }) if is(Status::OVERLAPPING_IO_RANGE) => Failure::Overlap,
+            Asked::Op(Op::Compare(_)) if is(Status::COMPARE_FAILURE) => Failure::Miscompare,
+            Asked::Op(Op::Copy { .. }) if is(Status::OVERLAPPING_IO_RANGE) => Failure::Overlap,
             // ONCS is of the controller: a command may be there, and not for this namespace.
-            Some(op) if is(Status::INVALID_OPCODE) && op.is_optional() => Failure::NotSupported,
+            Asked::Op(op) if is(Status::INVALID_OPCODE) && op.is_optional() => Failure::NotSupported,
             _ => Failure::Device(status),
         }
     }
@@ -187,9 +242,27 @@ impl Pending {
 /// A completion whose buffer is still being sent.
 struct Parked {
     key: u32,
+    end: End,
+}
+
+/// How a request or a native command ended.
+struct End {
     tag: Tag,
-    op: Op,
-    outcome: Outcome,
+    asked: Asked,
+    /// Dwords 0 and 1, of which only native commands hear.
+    outcome: Result<u64, Failure>,
+}
+
+impl End {
+    /// Tells the asker.
+    fn tell(self, buf: Option<Buf>, out: &mut Completions) {
+        let Self { tag, asked, outcome } = self;
+        match asked {
+            Asked::Op(op) => out.list.push(completion(tag, op, outcome.map(|_| ()), buf)),
+            Asked::Native { .. } => out.native.push(Completed { tag, outcome, data: buf, metadata: None }),
+            Asked::Nothing => unreachable!("it was asked for"),
+        }
+    }
 }
 
 /// The commands in flight.
@@ -197,37 +270,28 @@ pub(super) struct Commands {
     pub(super) host: Host,
     pending: Box<[Pending]>,
     pub(super) live: usize,
+    /// Those with a patience of their own.
+    impatient: usize,
     parked: Vec<Parked>,
     /// The tick that it is.
     now: u32,
 }
 
 impl Commands {
-    /// A command has been given a slot and its header is in the outbox; small data follows it.
-    fn start(&mut self, slot: Slot, held: Held, direction: Direction, ranges: [u8; RANGE_BYTES], outbox: &mut Outbox) {
+    /// Puts a command into the outbox, small data behind it.
+    fn start(&mut self, sqe: Sqe, direction: Direction, new: Pending, outbox: &mut Outbox) -> Slot {
+        let slot = self.host.submit(sqe, direction, outbox.bytes());
+        let slot = slot.expect("fewer commands are in flight than there are slots");
         let pending = &mut self.pending[slot.index()];
         assert!(!pending.is_live(), "the state machine gives out free slots only");
         let generation = pending.generation.wrapping_add(1);
-        let Held { order, tag, op, buf, sends, cancelled } = held;
-        *pending = Pending {
-            tag,
-            op: Some(op),
-            order,
-            sends: sends + 1,
-            since: self.now,
-            late: false,
-            cancelled,
-            aborted: false,
-            buf,
-            lent: false,
-            wanted: false,
-            generation,
-            ranges,
-        };
+        *pending = Pending { since: self.now, generation, ..new };
         self.live += 1;
+        self.impatient += usize::from(pending.patience.is_some());
         if let Direction::WriteInCapsule { bytes } = direction {
             self.append(slot, 0, bytes, outbox);
         }
+        slot
     }
 
     /// Where the payload that is being received belongs.
@@ -324,7 +388,7 @@ impl Commands {
     }
 
     /// Takes buffers back that have been sent; those of commands that are over already complete.
-    fn take_back(&mut self, outbox: &mut Outbox, over: &mut Vec<Completion>) {
+    fn take_back(&mut self, outbox: &mut Outbox, over: &mut Completions) {
         while let Some((key, buf)) = outbox.returned().pop() {
             let (slot, generation) = (Slot(key as u16), (key >> 16) as u16);
             let pending = &mut self.pending[slot.index()];
@@ -335,7 +399,7 @@ impl Commands {
             } else {
                 let parked = self.parked.iter().position(|parked| parked.key == key);
                 let parked = self.parked.swap_remove(parked.expect("a buffer belongs to a command"));
-                over.push(completion(parked.tag, parked.op, parked.outcome, Some(buf)));
+                parked.end.tell(Some(buf), over);
             }
         }
     }
@@ -343,31 +407,40 @@ impl Commands {
     fn complete(&mut self, slot: Slot, cqe: &Cqe, digest_ok: bool, out: &mut Completions) {
         let status = cqe.status();
         let outcome = match (status.is_success(), digest_ok) {
-            (true, true) => Ok(()),
+            (true, true) => Ok(cqe.result()),
             // The command was carried out, but what arrived is not what was sent: as Linux has it, worth another try.
             (true, false) => Err(Failure::Device(Status::DATA_TRANSFER_ERROR)),
             (false, _) => Err(self.pending[slot.index()].failure(status)),
         };
         let pending = &mut self.pending[slot.index()];
-        let op = pending.op.take().expect("the state machine completes what is in flight");
+        assert!(pending.is_live(), "the state machine completes what is in flight");
+        let end = End { tag: pending.tag, asked: std::mem::take(&mut pending.asked), outcome };
         self.live -= 1;
+        self.impatient -= usize::from(pending.patience.is_some());
         if pending.lent {
-            self.parked.push(Parked { key: key(slot, pending.generation), tag: pending.tag, op, outcome });
+            self.parked.push(Parked { key: key(slot, pending.generation), end });
         } else {
-            out.list.push(completion(pending.tag, op, outcome, pending.buf.take()));
+            end.tell(pending.buf.take(), out);
         }
     }
 
     /// The requests that the target has not answered. Nothing may follow: the connection is over.
-    fn abandon(&mut self, broken: &mut Vec<Held>) {
+    fn abandon(&mut self, broken: &mut Broken) {
         assert!(self.parked.is_empty(), "the outbox was emptied");
         for pending in &mut self.pending {
-            if let Some(op) = pending.op.take() {
-                let Pending { order, tag, sends, cancelled, .. } = *pending;
-                broken.push(Held { order, tag, op, buf: pending.buf.take(), sends, cancelled });
+            let Pending { order, tag, sends, cancelled, .. } = *pending;
+            let buf = pending.buf.take();
+            match std::mem::take(&mut pending.asked) {
+                Asked::Nothing => {}
+                Asked::Op(op) => broken.held.push(Held { order, tag, op, buf, sends, cancelled }),
+                Asked::Native { leaves_blocks } => {
+                    broken.has_changed |= !leaves_blocks;
+                    let failure = if cancelled { Failure::Cancelled } else { Failure::Disconnected };
+                    broken.native.push(Completed { tag, outcome: Err(failure), data: buf, metadata: None });
+                }
             }
         }
-        self.live = 0;
+        (self.live, self.impatient) = (0, 0);
     }
 
     /// A request is not wanted any more.
@@ -388,6 +461,7 @@ impl Commands {
         self.now = now;
         let Self { host, pending, .. } = self;
         for (slot, pending) in pending.iter_mut().enumerate().filter(|(_, pending)| pending.is_live()) {
+            let patience = pending.patience.or(patience);
             if patience.is_some_and(|patience| now.wrapping_sub(pending.since) >= patience) {
                 if pending.late {
                     return false;
@@ -404,7 +478,16 @@ impl Commands {
 
     /// What is asked for by the commands in flight.
     pub(super) fn ops(&self) -> impl Iterator<Item = &Op> {
-        self.pending.iter().filter_map(|pending| pending.op.as_ref())
+        self.pending.iter().filter_map(|pending| match &pending.asked {
+            Asked::Nothing | Asked::Native { leaves_blocks: true } => None,
+            Asked::Op(op) => Some(op),
+            Asked::Native { .. } => Some(&native::ANY_CHANGE),
+        })
+    }
+
+    /// Whether a command has a patience of its own.
+    pub(super) fn is_impatient(&self) -> bool {
+        self.impatient > 0
     }
 }
 
@@ -422,7 +505,6 @@ pub(super) fn completion(tag: Tag, op: Op, outcome: Outcome, buf: Option<Buf>) -
 #[cfg(test)]
 mod tests {
     use machine::region::Pool;
-    use wire::nvme::Sqe;
     use wire::tcp::controller::{Controller, Limits};
     use wire::tcp::host::HostConfig;
     use wire::tcp::pdu::{CapsuleResp, CommonHeader, kind};
@@ -451,19 +533,19 @@ mod tests {
         assert_eq!(host.feed(&answer, &mut sent).event, Some(HostEvent::Initialized));
         host.set_queue(BYTES, true);
         let pending = (0..2).map(|_| Pending::default()).collect();
-        Commands { host, pending, live: 0, parked: Vec::new(), now: 0 }
+        Commands { host, pending, live: 0, impatient: 0, parked: Vec::new(), now: 0 }
     }
 
     fn write(commands: &mut Commands, tag: Tag, pool: &Pool, outbox: &mut Outbox) -> (Slot, u16) {
         let start = outbox.bytes().len();
         let direction = Direction::WriteInCapsule { bytes: BYTES };
-        let slot = commands.host.submit(Sqe::write(1, 0, 16, false), direction, outbox.bytes()).expect("room");
-        let cid = u16::from_le_bytes([outbox.bytes()[start + CID_AT], outbox.bytes()[start + CID_AT + 1]]);
         let mut buf = pool.take().expect("a buffer");
         buf.set_len(BYTES as usize);
         let op = Op::Write { range: Range { lba: 0, blocks: 16 }, fua: false };
         let held = Held { order: tag, tag, op, buf: Some(buf), sends: 0, cancelled: false };
-        commands.start(slot, held, direction, [0; RANGE_BYTES], outbox);
+        let pending = Pending::of(held, [0; RANGE_BYTES]);
+        let slot = commands.start(Sqe::write(1, 0, 16, false), direction, pending, outbox);
+        let cid = u16::from_le_bytes([outbox.bytes()[start + CID_AT], outbox.bytes()[start + CID_AT + 1]]);
         (slot, cid)
     }
 
@@ -476,7 +558,7 @@ mod tests {
     #[test]
     fn a_completion_that_overtakes_its_data_waits_for_the_buffer() {
         let (mut commands, mut outbox, mut out) = (commands(), Outbox::default(), Completions::default());
-        let (pool, mut over) = (Pool::anonymous(BYTES as usize, 2).expect("memory"), Vec::new());
+        let (pool, mut over) = (Pool::anonymous(BYTES as usize, 2).expect("memory"), Completions::default());
         let (slot, cid) = write(&mut commands, 1, &pool, &mut outbox);
         commands.parse(response(cid).as_bytes(), &mut outbox, &mut out).expect("a response that is in order");
         assert!(out.list.is_empty() && commands.live == 0 && commands.parked.len() == 1);
@@ -486,15 +568,15 @@ mod tests {
         let sent = outbox.flush(|parts| Ok(Some(parts.iter().map(|part| part.len()).sum())));
         assert!(matches!(sent, Ok(Sent::All)));
         commands.take_back(&mut outbox, &mut over);
-        assert_eq!((over.len(), over[0].tag, over[0].outcome), (1, 1, Ok(())));
+        assert_eq!((over.list.len(), over.list[0].tag, over.list[0].outcome), (1, 1, Ok(())));
         assert!(commands.parked.is_empty() && commands.live == 1);
         assert!(commands.pending[slot.index()].buf.is_some() && !commands.pending[slot.index()].lent);
-        over.clear();
+        over.list.clear();
         assert_eq!(pool.free(), 1);
 
-        let mut broken = Vec::new();
+        let mut broken = Broken::default();
         commands.abandon(&mut broken);
-        assert_eq!((broken.len(), broken[0].tag, broken[0].sends), (1, 2, 1));
-        assert!(broken[0].buf.is_some() && commands.live == 0);
+        assert_eq!((broken.held.len(), broken.held[0].tag, broken.held[0].sends), (1, 2, 1));
+        assert!(broken.held[0].buf.is_some() && commands.live == 0);
     }
 }

@@ -34,6 +34,7 @@ mod keeper;
 pub mod limits;
 mod line;
 mod namespace;
+mod native;
 mod queue;
 mod uri;
 

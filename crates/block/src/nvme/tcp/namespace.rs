@@ -118,7 +118,7 @@ impl Namespace {
         Ok(sources as u32)
     }
 
-    fn outward(&self, bytes: u32) -> Direction {
+    pub(super) fn outward(&self, bytes: u32) -> Direction {
         if bytes <= self.in_capsule_bytes { Direction::WriteInCapsule { bytes } } else { Direction::Write { bytes } }
     }
 

@@ -28,15 +28,16 @@ use wire::nvme::CopySource;
 use zerocopy::IntoBytes;
 
 use super::association::{PathState, Seat};
-use super::connection::{Connection, completion};
+use super::connection::{Broken, Connection, completion};
 use super::error::AdminError;
 use super::fate::{Held, Retry, fates};
 use super::keeper::Ask;
 use super::namespace::{Namespace, Plan};
+use super::native;
 use super::{Paths, association::Path};
 use crate::admit::admit;
 use crate::pump::{Pump, Scratch};
-use crate::{Completion, Completions, Data, Failure, Op, Queue, Range, Refused, Request, Tag};
+use crate::{Command, Completions, Data, Failure, Op, Queue, Range, Refused, Request, Tag, Untaken, Why};
 
 /// An I/O queue of a namespace on a target.
 pub(super) struct TcpQueue {
@@ -61,7 +62,7 @@ pub(super) struct TcpQueue {
     /// Requests that wait for a connection, in order.
     held: VecDeque<Held>,
     /// Completions that no poll has fetched yet.
-    over: Vec<Completion>,
+    over: Completions,
     /// For the sources of copies.
     lists: Pool,
 }
@@ -73,7 +74,7 @@ struct Lane {
     /// The generation of the last connection.
     generation: u32,
     /// What was in flight when it broke, until the association is known to be over.
-    broken: Vec<Held>,
+    broken: Broken,
     /// The path's thread knows that it broke.
     told: bool,
     /// The tick that was looked at last.
@@ -93,8 +94,15 @@ impl TcpQueue {
         lists: Pool,
     ) -> Self {
         let depth = usize::from(depth);
-        let lane =
-            |seat| Lane { seat, connection: None, generation: 0, broken: Vec::new(), told: true, now: 0, commands: 0 };
+        let lane = |seat| Lane {
+            seat,
+            connection: None,
+            generation: 0,
+            broken: Broken::default(),
+            told: true,
+            now: 0,
+            commands: 0,
+        };
         Self {
             retry: paths.retry,
             paths,
@@ -109,7 +117,7 @@ impl TcpQueue {
             lanes: seats.into_iter().map(lane).collect(),
             active: None,
             held: VecDeque::with_capacity(depth),
-            over: Vec::with_capacity(depth),
+            over: Completions { list: Vec::with_capacity(depth), ..Completions::default() },
             lists,
         }
     }
@@ -184,7 +192,7 @@ impl TcpQueue {
         if !self.held.is_empty() && self.is_gone() {
             while let Some(held) = self.held.pop_front() {
                 let failure = held.unreachable();
-                self.over.push(held.over(Err(failure)));
+                self.over.list.push(held.over(Err(failure)));
             }
         }
     }
@@ -239,17 +247,20 @@ impl TcpQueue {
 
     /// The association is over: what was in flight is to be sent again, or fails.
     fn settle(&mut self, at: usize) {
-        let broken = std::mem::take(&mut self.lanes[at].broken);
-        let held = self.held.iter().chain(self.lanes.iter().flat_map(|lane| &lane.broken)).map(|held| &held.op);
+        let Broken { held: broken, native: mut failed_native, has_changed } =
+            std::mem::take(&mut self.lanes[at].broken);
+        self.over.native.append(&mut failed_native);
+        let held = self.held.iter().chain(self.lanes.iter().flat_map(|lane| &lane.broken.held)).map(|held| &held.op);
         let flying = self.lanes.iter().filter_map(|lane| lane.connection.as_ref()).flat_map(|c| c.commands.ops());
-        let fates = fates(self.retry, &broken, held.chain(flying));
+        let native = has_changed.then_some(&native::ANY_CHANGE);
+        let fates = fates(self.retry, &broken, held.chain(flying).chain(native));
         let mut failed = 0;
         for (held, fate) in broken.into_iter().zip(fates) {
             match fate {
                 None => self.held.push_back(held),
                 Some(failure) => {
                     failed += 1;
-                    self.over.push(held.over(Err(failure)));
+                    self.over.list.push(held.over(Err(failure)));
                 }
             }
         }
@@ -274,7 +285,7 @@ impl TcpQueue {
             self.lanes[at].commands += 1;
             let connection = self.lanes[at].connection.as_mut().expect("it was there before");
             if let Err(over) = connection.start(held, blocks) {
-                self.over.push(over);
+                self.over.list.push(over);
             }
         }
         self.path(at).resent.fetch_add(resent, Relaxed);
@@ -314,16 +325,16 @@ impl TcpQueue {
         {
             lane.commands += 1;
             if let Err(over) = connection.start(held, blocks) {
-                self.over.push(over);
+                self.over.list.push(over);
             }
             return;
         }
         let carried = held.buf.as_ref().map_or(0, |buf| buf.len());
         match self.namespace.plan(held.op, carried, blocks) {
-            Plan::Over(outcome) => self.over.push(held.over(outcome)),
+            Plan::Over(outcome) => self.over.list.push(held.over(outcome)),
             Plan::Command { .. } if self.is_gone() => {
                 let failure = held.unreachable();
-                self.over.push(held.over(Err(failure)));
+                self.over.list.push(held.over(Err(failure)));
             }
             Plan::Command { .. } => self.held.push_back(held),
         }
@@ -351,7 +362,30 @@ impl Queue for TcpQueue {
         self.order += 1;
         match admitted {
             Ok(()) => self.take(Held { order: self.order, tag, op, buf, sends: 0, cancelled: false }),
-            Err(failure) => self.over.push(completion(tag, op, Err(failure), buf)),
+            Err(failure) => self.over.list.push(completion(tag, op, Err(failure), buf)),
+        }
+        Ok(())
+    }
+
+    /// Without a connection a command is not taken: it would have to wait for it with the requests, in order.
+    fn command(&mut self, _ring: &mut Ring, command: Command) -> Result<(), Untaken> {
+        let at = self.active.filter(|_| self.taken < self.depth && self.held.is_empty());
+        let Some((at, connection)) = at.and_then(|at| Some((at, self.lanes[at].connection.as_mut()?))) else {
+            if self.taken < self.depth && self.is_gone() {
+                self.taken += 1;
+                self.over.native.push(native::over(command, Failure::Unreachable));
+                return Ok(());
+            }
+            return Err(Untaken { command, why: Why::Full });
+        };
+        if !connection.has_room() {
+            return Err(Untaken { command, why: Why::Full });
+        }
+        let patience = command.timeout.map(|timeout| self.paths.list[at].path().patience.in_ticks(timeout));
+        self.taken += 1;
+        match connection.start_native(command, patience) {
+            Ok(()) => self.lanes[at].commands += 1,
+            Err(over) => self.over.native.push(over),
         }
         Ok(())
     }
@@ -361,7 +395,7 @@ impl Queue for TcpQueue {
     }
 
     fn poll(&mut self, ring: &mut Ring, out: &mut Completions) {
-        let before = out.list.len();
+        let before = out.list.len() + out.native.len();
         self.look(ring);
         ring.ready(self.owner, &mut self.ready);
         self.ready.clear();
@@ -373,8 +407,9 @@ impl Queue for TcpQueue {
         for lane in &self.lanes {
             lane.seat.commands.store(lane.commands, Relaxed);
         }
-        out.list.append(&mut self.over);
-        self.taken -= out.list.len() - before;
+        out.list.append(&mut self.over.list);
+        out.native.append(&mut self.over.native);
+        self.taken -= out.list.len() + out.native.len() - before;
     }
 
     fn in_flight(&self) -> usize {
@@ -386,12 +421,12 @@ impl Queue for TcpQueue {
     fn cancel(&mut self, _ring: &mut Ring, tag: Tag) {
         if let Some(at) = self.held.iter().position(|held| held.tag == tag) {
             let held = self.held.remove(at).expect("it was found there");
-            self.over.push(held.over(Err(Failure::Cancelled)));
+            self.over.list.push(held.over(Err(Failure::Cancelled)));
             return;
         }
         for at in 0..self.lanes.len() {
             let lane = &mut self.lanes[at];
-            lane.broken.iter_mut().filter(|held| held.tag == tag).for_each(|held| held.cancelled = true);
+            lane.broken.held.iter_mut().filter(|held| held.tag == tag).for_each(|held| held.cancelled = true);
             if let Some(connection) = &mut lane.connection {
                 connection.commands.cancel(tag);
                 self.look_at_time(at);
@@ -401,11 +436,11 @@ impl Queue for TcpQueue {
 
     fn cancel_all(&mut self, _ring: &mut Ring) {
         for held in self.held.drain(..) {
-            self.over.push(completion(held.tag, held.op, Err(Failure::Cancelled), held.buf));
+            self.over.list.push(completion(held.tag, held.op, Err(Failure::Cancelled), held.buf));
         }
         for at in 0..self.lanes.len() {
             let lane = &mut self.lanes[at];
-            lane.broken.iter_mut().for_each(|held| held.cancelled = true);
+            lane.broken.held.iter_mut().for_each(|held| held.cancelled = true);
             if let Some(connection) = &mut lane.connection {
                 connection.commands.cancel_all();
                 self.look_at_time(at);
@@ -418,7 +453,7 @@ impl Queue for TcpQueue {
     }
 
     fn arm(&mut self, ring: &mut Ring) -> Arm {
-        if !self.over.is_empty() {
+        if !self.over.list.is_empty() || !self.over.native.is_empty() {
             return Arm::Busy;
         }
         let mut arm = Arm::Armed;
@@ -427,7 +462,7 @@ impl Queue for TcpQueue {
             arm = arm.and(match &lane.connection {
                 Some(_) if over => Arm::Busy,
                 Some(connection) => {
-                    let late = self.path(at).patience.look().filter(|_| connection.commands.live > 0);
+                    let late = self.path(at).patience.look(&connection.commands);
                     connection.pump.arm(ring).and(late.map_or(Arm::Armed, Arm::PollEvery))
                 }
                 None if lane.seat.is_filled() || !lane.told || over && !lane.broken.is_empty() => Arm::Busy,

@@ -3,6 +3,7 @@
 mod connect;
 mod faults;
 mod io;
+mod native;
 mod paths;
 mod patience;
 mod reconnect;

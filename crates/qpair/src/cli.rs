@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, config, reload, serve};
+use crate::{bench, config, reload, serve, show};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,6 +29,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Serve(Box<serve::Args>),
     Bench(Box<bench::Args>),
+    Id(show::id::Args),
     Config(config::Args),
     Reload(reload::Args),
 }
@@ -55,7 +56,7 @@ mod tests {
 
     #[test]
     fn short_help_fits_a_screen() {
-        for name in ["serve", "bench", "config", "reload"] {
+        for name in ["serve", "bench", "id", "config", "reload"] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");
             let lines = command.render_help().to_string().lines().count();

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod reload;
 mod serve;
+mod show;
 mod signals;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         cli::Command::Reload(args) => reload::run(&args),
         cli::Command::Config(args) => config::run(&args),
         cli::Command::Bench(args) => bench::run(*args),
+        cli::Command::Id(args) => show::id::run(&args),
     };
     match result {
         Ok(code) => code,

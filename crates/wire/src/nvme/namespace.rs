@@ -179,6 +179,14 @@ impl IdentifyNamespace {
         ((self.flbas >> 1 & 0x30) | (self.flbas & 0x0f)) as usize
     }
 
+    /// How many formats there are, 1 to 64: those of all namespaces (NLBAF) and those with attributes of their own
+    /// (NULBAF). A page that says more has no more.
+    #[must_use]
+    pub const fn formats(&self) -> usize {
+        let said = self.nlbaf as usize + 1 + self.nulbaf as usize;
+        if said < self.lbaf.len() { said } else { self.lbaf.len() }
+    }
+
     /// The format in use.
     #[must_use]
     pub const fn format(&self) -> LbaFormat {
@@ -265,6 +273,16 @@ mod tests {
         assert_eq!((page.format_index(), page.format().bytes()), (0x25, Some(4096)));
         page.flbas = 0xff;
         assert_eq!((page.format_index(), page.format().bytes()), (63, None));
+    }
+
+    #[test]
+    fn there_are_as_many_formats_as_there_is_room_for() {
+        let mut page = IdentifyNamespace::new_zeroed();
+        assert_eq!(page.formats(), 1);
+        (page.nlbaf, page.nulbaf) = (3, 2);
+        assert_eq!(page.formats(), 6);
+        (page.nlbaf, page.nulbaf) = (255, 255);
+        assert_eq!(page.formats(), 64);
     }
 
     #[test]

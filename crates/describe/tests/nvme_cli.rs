@@ -1,0 +1,67 @@
+//! Key by key against nvme-cli 2.3.
+//!
+//! `nvme-cli-2.3/` has what that version printed with `-o json` for the pages of `support`, which it was given in place
+//! of a device's answers. Everything in there must be in ours, with the same value; ours may have more.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use qpair_describe::{Object, controller, namespace};
+use serde_json::Value;
+
+#[track_caller]
+fn agrees(file: &str, ours: Object) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nvme-cli-2.3").join(file);
+    let theirs: Value = serde_json::from_str(&fs::read_to_string(path).expect("it was recorded")).expect("JSON");
+    let ours = serde_json::to_value(ours).expect("a tree is JSON");
+    let mut differences = Vec::new();
+    compare(&theirs, &ours, file, &mut differences);
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+fn compare(theirs: &Value, ours: &Value, at: &str, differences: &mut Vec<String>) {
+    match (theirs, ours) {
+        (Value::Object(theirs), Value::Object(ours)) => {
+            for (key, value) in theirs {
+                match ours.get(key) {
+                    Some(ours) => compare(value, ours, &format!("{at}.{key}"), differences),
+                    None => differences.push(format!("{at}.{key} is missing")),
+                }
+            }
+        }
+        (Value::Array(theirs), Value::Array(ours)) if theirs.len() == ours.len() => {
+            for (index, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
+                compare(theirs, ours, &format!("{at}[{index}]"), differences);
+            }
+        }
+        _ if theirs == ours => {}
+        _ => differences.push(format!("{at}: theirs {theirs}, ours {ours}")),
+    }
+}
+
+#[test]
+fn id_ctrl() {
+    agrees("id-ctrl.json", controller::controller(&support::controller()).unwrap());
+}
+
+#[test]
+fn id_ns() {
+    agrees("id-ns.json", namespace::namespace(&support::namespace()).unwrap());
+}
+
+#[test]
+fn nvm_id_ctrl() {
+    agrees("nvm-id-ctrl.json", controller::nvm_controller(&support::pattern(4, 4096)).unwrap());
+}
+
+#[test]
+fn nvm_id_ns() {
+    agrees("nvm-id-ns.json", namespace::nvm_namespace(&support::pattern(3, 4096), 4).unwrap());
+}
+
+#[test]
+fn cmdset_ind_id_ns() {
+    agrees("cmdset-ind-id-ns.json", namespace::independent_namespace(&support::pattern(5, 4096)).unwrap());
+}

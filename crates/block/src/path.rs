@@ -27,7 +27,7 @@ pub enum Path {
     Uring,
     /// Reads and writes by worker threads: many at once where there is no `io_uring`.
     Threads,
-    /// Reads and writes by Linux's older asynchronous calls: to compare.
+    /// Reads and writes by Linux's older asynchronous calls, which wait where the page cache is used: to compare.
     Aio,
     /// Reads and writes, one at a time, in calls that wait: the least that can be done, to compare.
     Sync,
@@ -68,8 +68,9 @@ impl Path {
         match self {
             Self::Uring => Some(FileEngine::Uring),
             Self::Threads => Some(FileEngine::Threads),
+            Self::Aio => Some(FileEngine::Aio),
             Self::Sync => Some(FileEngine::Sync),
-            Self::UringCmd | Self::Ioctl | Self::Aio => None,
+            Self::UringCmd | Self::Ioctl => None,
         }
     }
 

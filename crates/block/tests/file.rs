@@ -108,7 +108,7 @@ fn wrong_requests_and_a_full_queue() {
     drains(&device);
     drop(device);
     for way in ways() {
-        let device = open(&path, by(way)).expect("an image");
+        let device = open(&image(&dir, way.name(), 1 << 20), by(way)).expect("an image");
         assert_eq!(device.path(), Some(way));
         refuses_what_is_wrong(&device);
         bounded(&device, 1000);

@@ -94,7 +94,7 @@ fn paths(image: &str) -> Vec<&'static str> {
         assert!(output.status.success() || error.contains("is not available"), "{path}: {error}");
         output.status.success()
     };
-    ["uring", "threads", "sync"].into_iter().filter(there).collect()
+    ["uring", "threads", "aio", "sync"].into_iter().filter(there).collect()
 }
 
 #[test]

@@ -37,7 +37,8 @@
 //! looked at it; queues that are open go on.
 //!
 //! Requests go by the engine of the ring that a queue is opened on, or by the one that [`FileOptions::path`] names:
-//! `uring`, `threads` or `sync`. On `sync` a request has ended when it was submitted, and the thread has waited for it.
+//! `uring`, `threads`, `aio` or `sync`. On `sync` a request has ended when it was submitted, and the thread has waited
+//! for it.
 //!
 //! A block device is claimed for writing as a mount claims it; one that is mounted is refused, and cannot be mounted
 //! while it is served.

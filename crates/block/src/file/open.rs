@@ -76,24 +76,16 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
 
 /// Whether there is the way that is asked for.
 fn check_way(path: &Path, options: &FileOptions) -> Result<(), OpenError> {
+    let Some(way) = options.path else { return Ok(()) };
     let name = path.display().to_string();
-    match options.path {
-        None => Ok(()),
-        Some(way) if way.is_native() => {
-            let hint = "Name the namespace's own device, for example /dev/ng0n1, or leave path= out.";
-            Err(way.refuse(&name, "an NVMe namespace as a character device (/dev/ngXnY)", hint))
-        }
-        Some(way) => {
-            let Some(engine) = way.engine() else {
-                let why = format!("the path {way} cannot be chosen for files and block devices in this version");
-                return Err(fail(path, why, "There are uring, threads and sync.".to_owned(), None));
-            };
-            engine.check().map_err(|none| {
-                let why = format!("the path {way} is not available: {}", none.why);
-                OpenError { device: name, why, hint: none.hint.clone(), source: Some(none.into()) }
-            })
-        }
-    }
+    let Some(engine) = way.engine() else {
+        let hint = "Name the namespace's own device, for example /dev/ng0n1, or leave path= out.";
+        return Err(way.refuse(&name, "an NVMe namespace as a character device (/dev/ngXnY)", hint));
+    };
+    engine.check().map_err(|none| {
+        let why = format!("the path {way} is not available: {}", none.why);
+        OpenError { device: name, why, hint: none.hint.clone(), source: Some(none.into()) }
+    })
 }
 
 /// Looks at what is there before anything is opened: opening a pipe would wait for its other end. Whether to create.

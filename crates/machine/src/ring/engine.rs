@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   uring     the kernel's queues         done by the kernel; nothing blocks the ring's thread
+//!   aio       the kernel's older AIO      done by the kernel for direct I/O; through the page cache it BLOCKS
 //!   threads   a few worker threads        done by pread, pwrite, ... elsewhere; nothing blocks the ring's thread
 //!   sync      the call itself             done when the task is submitted: BLOCKS the ring's thread until the medium
 //!                                         has answered, and everything else on that thread waits
@@ -14,6 +15,7 @@ use std::io;
 use std::str::FromStr;
 
 use super::NoUring;
+use super::aio::Aio;
 use super::uring::Uring;
 
 /// What carries out the tasks of a file.
@@ -23,13 +25,15 @@ pub enum FileEngine {
     Uring,
     /// Worker threads.
     Threads,
+    /// Linux' native AIO.
+    Aio,
     /// The thread that submits, which waits for the medium.
     Sync,
 }
 
 impl FileEngine {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Uring, Self::Threads, Self::Sync];
+    pub const ALL: [Self; 4] = [Self::Uring, Self::Threads, Self::Aio, Self::Sync];
 
     /// Whether it can be had here. Tries it out and throws it away.
     ///
@@ -38,6 +42,7 @@ impl FileEngine {
     pub fn check(self) -> Result<(), NoEngine> {
         match self {
             Self::Uring => Ok(Uring::new().map(drop)?),
+            Self::Aio => Aio::new().map(drop),
             Self::Threads | Self::Sync => Ok(()),
         }
     }
@@ -48,6 +53,7 @@ impl FileEngine {
         match self {
             Self::Uring => "uring",
             Self::Threads => "threads",
+            Self::Aio => "aio",
             Self::Sync => "sync",
         }
     }
@@ -64,7 +70,7 @@ impl FromStr for FileEngine {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|engine| engine.name() == text);
-        found.ok_or_else(|| "there are uring, threads and sync".to_owned())
+        found.ok_or_else(|| "there are uring, threads, aio and sync".to_owned())
     }
 }
 

@@ -4,8 +4,9 @@
 //!   submit ──▶ pending[slot]  (keeps the task and its buffer)               on the ring's thread
 //!                 │ request: slot, pointer + length
 //!                 ├──────▶ io_uring                          (uring)  ──┐
+//!                 ├──────▶ io_submit                           (aio)  ──┤
 //!                 └──────▶ worker threads: pread, fallocate  (worker) ──┤
-//!                      what io_uring does not do, the workers do        │
+//!                      what the kernel does not do, the workers do        │
 //!   reap   ──▶ done[owner]    (the buffer goes back to who asked) ◀─────┘   on the ring's thread
 //! ```
 //!
@@ -19,6 +20,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use super::aio::Aio;
 use super::registered::Registered;
 use super::uring::{Next, Stage, Uring};
 use super::worker::{Done, Job, Workers, perform};
@@ -37,6 +39,7 @@ struct Pending {
 #[derive(Clone, Copy)]
 enum With {
     Uring(Stage),
+    Aio(Stage),
     Workers,
 }
 
@@ -55,6 +58,8 @@ pub(super) struct Files {
     engine: FileEngine,
     /// There from the start if it is the ring's own engine, else from the first file on that asks for it.
     uring: Option<Uring>,
+    /// Made with the first file that asks for it.
+    aio: Option<Aio>,
     registered: Registered,
     /// Started with the first task that needs them.
     workers: Option<Workers>,
@@ -82,8 +87,19 @@ impl Files {
         let (slots, free, done) = (Vec::new(), Vec::new(), Vec::new());
         let engine = if uring.is_some() { FileEngine::Uring } else { FileEngine::Threads };
         let registered = Registered::new();
-        let mut files =
-            Self { waker, engine, uring: None, registered, workers: None, slots, free, in_flight: 0, done, fresh: 0 };
+        let mut files = Self {
+            waker,
+            engine,
+            uring: None,
+            aio: None,
+            registered,
+            workers: None,
+            slots,
+            free,
+            in_flight: 0,
+            done,
+            fresh: 0,
+        };
         if let Some(uring) = uring {
             files.attach(uring);
         }
@@ -111,10 +127,21 @@ impl Files {
     }
 
     /// See [`super::Ring::file_by`].
-    pub(super) fn file_by(&mut self, file: Arc<File>, engine: FileEngine) -> Result<RingFile, NoEngine> {
+    pub(super) fn file_by(
+        &mut self,
+        file: Arc<File>,
+        engine: FileEngine,
+        registry: &mio::Registry,
+    ) -> Result<RingFile, NoEngine> {
         match engine {
             FileEngine::Uring if self.uring.is_none() => self.attach(Uring::new()?),
-            FileEngine::Uring | FileEngine::Threads | FileEngine::Sync => {}
+            FileEngine::Aio if self.aio.is_none() => {
+                let aio = Aio::new()?;
+                let hint = || "The paths uring and threads do without it.".to_owned();
+                aio.wake(registry).map_err(|error| NoEngine { engine, why: error.to_string(), hint: hint() })?;
+                self.aio = Some(aio);
+            }
+            FileEngine::Uring | FileEngine::Aio | FileEngine::Threads | FileEngine::Sync => {}
         }
         Ok(self.registered.file(self.uring.as_mut(), file, engine))
     }
@@ -167,7 +194,8 @@ impl Files {
         let Some(index) = self.free.pop() else { return Err(task) };
         let with = match engine {
             FileEngine::Uring => With::Uring(Stage::first(&task.op)),
-            FileEngine::Threads | FileEngine::Sync => With::Workers,
+            FileEngine::Aio if Aio::does(&task.op) => With::Aio(Stage::first(&task.op)),
+            FileEngine::Aio | FileEngine::Threads | FileEngine::Sync => With::Workers,
         };
         self.slots[index as usize].pending = Some(Pending { owner, task, with, cancelled: false });
         self.in_flight += 1;
@@ -198,6 +226,11 @@ impl Files {
                 // been popped; the table is dropped after all of them have (`Files::drop`).
                 unsafe { uring.push(entry, user_data(index, slot.generation)) };
             }
+            With::Aio(stage) => {
+                let aio = self.aio.as_mut().expect("made for the file");
+                // SAFETY: as above.
+                unsafe { aio.push(index, stage, &mut pending.task, user_data(index, slot.generation)) };
+            }
             With::Workers => {
                 let bytes = pending.task.buf.as_mut().map(Buf::raw);
                 let job = Job { slot: index, file: Arc::clone(pending.task.file.file()), op: pending.task.op, bytes };
@@ -225,6 +258,7 @@ impl Files {
                     let uring = self.uring.as_mut().expect("it has the task");
                     uring.cancel(user_data(index, slot.generation));
                 }
+                With::Aio(_) => self.aio.as_mut().expect("it has the task").cancel(index),
                 With::Workers => self.workers.as_ref().expect("they have the task").cancel(index),
             }
         }
@@ -247,6 +281,7 @@ impl Files {
         while let Some((user_data, result)) = self.uring.as_mut().and_then(Uring::pop) {
             self.came_back(user_data, result);
         }
+        self.reap_aio();
         while let Some(Done { slot, result }) = self.workers.as_ref().and_then(Workers::pop) {
             self.finish(slot, result);
         }
@@ -255,18 +290,29 @@ impl Files {
         }
     }
 
-    /// A request of the kernel's ring has ended.
+    /// Hands over what was pushed, and takes what has come back, until nothing is left to hand over.
+    fn reap_aio(&mut self) {
+        while let Some(aio) = &mut self.aio {
+            aio.flush();
+            let Some((user_data, result)) = aio.pop() else { return };
+            self.came_back(user_data, result);
+        }
+    }
+
+    /// A request of the kernel has ended.
     fn came_back(&mut self, user_data: u64, result: i32) {
         let index = user_data as u32;
         let slot = &mut self.slots[index as usize];
         assert_eq!(u64::from(slot.generation), user_data >> 32, "a completion of a task that is over");
         let Some(Pending { task, with, cancelled, .. }) = &mut slot.pending else { panic!("a slot completes once") };
-        let With::Uring(stage) = *with else { panic!("a completion of a task that the workers have") };
+        let (With::Uring(stage) | With::Aio(stage)) = with else {
+            panic!("a completion of a task that the workers have")
+        };
         let len = task.buf.as_ref().map_or(0, |buf| buf.len());
         match stage.next(&task.op, len, result, *cancelled) {
             Next::Done(result) => self.finish(index, result),
-            Next::Go(stage) => {
-                *with = With::Uring(stage);
+            Next::Go(next) => {
+                *stage = next;
                 self.start(index);
             }
             Next::Workers => {
@@ -325,6 +371,7 @@ impl Drop for Files {
     fn drop(&mut self) {
         // Not left to the order of the fields: a worker or the kernel may still write to a buffer in `slots`.
         drop(self.workers.take());
+        drop(self.aio.take());
         if let Some(mut uring) = self.uring.take()
             && let Err(error) = uring.finish()
         {

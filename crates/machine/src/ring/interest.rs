@@ -24,6 +24,8 @@ const _: () = assert!(usize::BITS == 64, "a token holds a slot and its generatio
 
 /// The token of the ring's waker; no socket gets it because slots are far fewer.
 pub(super) const WAKER_TOKEN: Token = Token(usize::MAX);
+/// The token of what only ends a wait: what has happened is found where it was asked for.
+pub(super) const SIGNAL_TOKEN: Token = Token(usize::MAX - 1);
 
 /// What is known of one socket. Shared by the socket and the ring, on one thread.
 pub(super) struct State {

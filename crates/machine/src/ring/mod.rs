@@ -37,6 +37,11 @@
 //! # }
 //! ```
 
+#[cfg(target_os = "linux")]
+mod aio;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_aio.rs"]
+mod aio;
 mod engine;
 mod file;
 mod files;
@@ -68,7 +73,7 @@ use std::time::Duration;
 pub use engine::{FileEngine, NoEngine};
 pub use file::{FileDone, FileOp, FileTask};
 use files::Files;
-use interest::{Interests, WAKER_TOKEN};
+use interest::{Interests, SIGNAL_TOKEN, WAKER_TOKEN};
 pub use kind::{NoUring, RingChoice, RingKind};
 pub use registered::RingFile;
 pub use socket::{Listener, Socket};
@@ -239,7 +244,7 @@ impl Ring {
     /// # Errors
     /// The engine is not to be had here: why, and what to do about it.
     pub fn file_by(&mut self, file: Arc<File>, engine: FileEngine) -> Result<RingFile, NoEngine> {
-        self.files.file_by(file, engine)
+        self.files.file_by(file, engine, self.poll.registry())
     }
 
     /// Wants the memory of a pool registered with the operating system, so that it is pinned once and not for each
@@ -353,7 +358,7 @@ impl Ring {
             Err(error) => return Err(error),
         }
         for event in &self.events {
-            if event.token() != WAKER_TOKEN {
+            if !matches!(event.token(), WAKER_TOKEN | SIGNAL_TOKEN) {
                 self.interests.note(event);
             }
         }

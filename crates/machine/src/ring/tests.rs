@@ -56,6 +56,7 @@ macro_rules! by_every_way {
         by_every_way!(@ own_of_uring, Way::Own(RingKind::Uring), uring_here(), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_uring, Way::By(FileEngine::Uring), uring_here(), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_threads, Way::By(FileEngine::Threads), Ok(()), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ by_aio, Way::By(FileEngine::Aio), here(FileEngine::Aio), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_sync, Way::By(FileEngine::Sync), Ok(()), $($(#[$attribute])* $test,)*);
     };
     (@ $way:ident, $value:expr, $here:expr, $($(#[$attribute:meta])* $test:ident,)*) => {

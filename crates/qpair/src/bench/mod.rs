@@ -164,7 +164,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "auto|uring|portable", default_value_t = RingKind::Auto)]
     pub(crate) ring: RingKind,
 
-    /// The way to all targets that do not name their own with path=: uring, threads or sync for files and block devices
+    /// The way to all targets that do not name their own with path=: uring, threads, aio or sync for files
     #[arg(long)]
     pub(crate) path: Option<Path>,
 

@@ -122,6 +122,43 @@ fn a_file_is_measured_on_the_path_that_is_asked_for() {
 }
 
 #[test]
+fn the_paths_of_a_file_are_compared_round_by_round() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("disk.img");
+    let image = path.to_str().expect("plain letters");
+    let line = "--compare sync,threads --size 4MiB --rw randrw --verify --fill --count 200 --qd 1,4 --rounds 3";
+    let value = succeeds(&[image], line);
+    assert_eq!((&value["rounds"], &value["workload"]["filled"]), (&3.into(), &true.into()));
+    let paths = value["paths"].as_array().expect("two paths");
+    assert_eq!(paths.iter().map(|path| &path["path"]).collect::<Vec<_>>(), ["sync", "threads"]);
+    for path in paths {
+        let steps = path["steps"].as_array().expect("two depths");
+        assert_eq!(steps.iter().map(|step| &step["depth"]).collect::<Vec<_>>(), [1, 4]);
+        assert!(steps.iter().all(|step| step["by_round"].as_array().is_some_and(|rounds| rounds.len() == 3)));
+        assert!(steps.iter().all(|step| step["iops"].as_f64().is_some_and(|iops| iops > 0.0)));
+    }
+    assert_eq!((&paths[0]["steps"][1]["iops_ratio"], &paths[0]["steps"][0]["cpu_ratio"]), (&1.0.into(), &1.0.into()));
+
+    let text = qpair().args(["bench", image, "--compare", "threads,sync", "--count", "50"]).output().expect("starts");
+    let text = String::from_utf8(text.stdout).expect("text");
+    assert!(text.contains("of threads") && text.lines().any(|line| line.starts_with("    32  sync ")), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 120), "{text}");
+    let named = format!("{image},path=sync");
+    for (targets, paths, why) in [
+        (&[image, "ram:1MiB"][..], "sync,threads", "one target"),
+        (&[image], "sync", "several paths"),
+        (&[image], "sync,sync", "each of them once"),
+        (&[image], "sync,ioctl", "NVMe namespace"),
+        (&["ram:1MiB"], "sync,threads", "needs a file or a drive"),
+        (&[&named], "sync,threads", "it names its own path, sync"),
+    ] {
+        let output = qpair().arg("bench").args(targets).args(["--compare", paths]).output().expect("qpair starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(why), "{targets:?} {paths}: {error}");
+    }
+}
+
+#[test]
 fn two_namespaces_of_a_target_are_loaded_together() {
     let served = Served::start(&["ram:8MiB", "ram:8MiB"]);
     let (one, two) = (served.uri(1), served.uri(2));

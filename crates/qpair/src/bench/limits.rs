@@ -36,6 +36,12 @@ pub(super) const LIVE_INTERVAL: Duration = Duration::from_millis(300);
 pub(super) const BAR_COLUMNS: usize = 40;
 /// The measured time without `--secs` and `--count`, in seconds.
 pub(super) const DEFAULT_SECS: f64 = 5.0;
+/// The same of each measurement with `--compare`.
+pub(super) const DEFAULT_COMPARE_SECS: f64 = 1.0;
+/// Rounds of `--compare` without `--rounds`.
+pub(super) const DEFAULT_ROUNDS: usize = 5;
+/// Most rounds.
+pub(super) const MAX_ROUNDS: usize = 1_000;
 /// The longest measured time or warm-up, in seconds: half a year.
 pub(super) const MAX_SECS: f64 = 16e6;
 /// The warm-up before it, in seconds.

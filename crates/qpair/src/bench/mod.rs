@@ -8,8 +8,10 @@
 //! | [`workload`], [`pace`] | which block next, and which way; when |
 //! | [`verify`] | blocks that say where they belong |
 //! | [`latency`], [`tally`], [`report`], [`text`], [`live`] | what it found out |
+//! | [`compare`] | the same on several paths of a device, beside each other |
 
 mod book;
+mod compare;
 mod crew;
 mod engine;
 mod lane;
@@ -56,8 +58,9 @@ Examples:
   Two reactors on two cores, four queues on each of two targets
   qpair bench 'nvme-tcp://10.0.0.1/NQN?ns=1' 'nvme-tcp://10.0.0.2/NQN?ns=1' --queues 4 --reactors 2 --cpus 0,1
 
-  The same file by another path
+  The same file by another path; several paths beside each other, in turns
   qpair bench disk.img,path=threads --qd 32
+  qpair bench disk.img --compare uring,aio,threads,sync --qd 1,32
 
   Latencies at 50,000 requests a second, whatever the device does
   qpair bench disk.img --rate 50k --qd 256
@@ -107,7 +110,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IOPS", value_parser = plan::rate)]
     pub(crate) rate: Option<f64>,
 
-    /// Measure for so many seconds [default: 5]
+    /// Measure for so many seconds [default: 5, with --compare 1]
     #[arg(long, value_name = "SECONDS", value_parser = plan::some_seconds, conflicts_with = "count")]
     pub(crate) secs: Option<f64>,
 
@@ -168,6 +171,14 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) path: Option<Path>,
 
+    /// Measure these paths of one target in turns, and show their medians and ratios to the first
+    #[arg(long, value_name = "PATH,PATH,...", value_delimiter = ',', conflicts_with = "path")]
+    pub(crate) compare: Vec<Path>,
+
+    /// Rounds of --compare [default: 5]
+    #[arg(long, value_name = "N", requires = "compare", value_parser = plan::rounds)]
+    pub(crate) rounds: Option<usize>,
+
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -183,30 +194,49 @@ pub(crate) struct Args {
 /// # Errors
 /// What keeps the run from starting; a run that has started ends with a report.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    if !args.compare.is_empty() {
+        crate::signals::watch(false, |_| {})?;
+        let Some(found) = compare::compare(&args)? else { return Ok(ExitCode::FAILURE) };
+        print(if args.json { found.json() + "\n" } else { found.text() })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let devices = open(&args)?;
-    // 32 bits, so that every JSON reader can give the number back.
-    let fresh = Uuid::new_v4().as_u64_pair().0 >> 32;
-    let plan = Plan::new(&args, &infos(&devices), fresh)?;
     let on_ring = devices.iter().any(|device| on_file(device.info()) && device.path().is_none());
     if on_ring && let Some(reason) = args.ring.choose()?.reason {
         eprintln!("without io_uring: {}\n  {}", reason.why, reason.hint);
     }
     crate::signals::watch(false, |_| {})?;
-    let progress: Vec<_> = plan.reactors.iter().map(|_| Arc::new(Progress::default())).collect();
-    let live = Live::start(!args.quiet, args.bs, &progress);
-    let result = measure(&devices, &args, &plan, &progress, crate::signals::stop_flag());
-    drop(live);
-    let report = result?;
+    let report = run_once(&devices, &args, crate::signals::stop_flag())?;
     for problem in &report.problems {
         eprintln!("{problem}");
     }
-    let text = if args.json { report.json() + "\n" } else { report.text() };
-    io::stdout().write_all(text.as_bytes())?;
-    // A device that is lost has nothing left to say.
-    if report.ended_by != Ending::Errors {
-        devices.iter().try_for_each(|device| device.close())?;
-    }
+    print(if args.json { report.json() + "\n" } else { report.text() })?;
+    close(&devices, &report)?;
     Ok(if report.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(text: String) -> io::Result<()> {
+    io::stdout().write_all(text.as_bytes())
+}
+
+/// 32 bits, so that every JSON reader can give the number back.
+fn fresh_seed() -> u64 {
+    Uuid::new_v4().as_u64_pair().0 >> 32
+}
+
+/// Plans and measures, with the live line.
+fn run_once(devices: &[Arc<dyn Device>], args: &Args, stop: &AtomicBool) -> Result<Report, Box<dyn Error>> {
+    let plan = Plan::new(args, &infos(devices), fresh_seed())?;
+    let progress: Vec<_> = plan.reactors.iter().map(|_| Arc::new(Progress::default())).collect();
+    let live = Live::start(!args.quiet, args.bs, &progress);
+    let result = measure(devices, args, &plan, &progress, stop);
+    drop(live);
+    Ok(result?)
+}
+
+/// Closes the devices. One that is lost has nothing left to say.
+fn close(devices: &[Arc<dyn Device>], report: &Report) -> io::Result<()> {
+    if report.ended_by == Ending::Errors { Ok(()) } else { devices.iter().try_for_each(|device| device.close()) }
 }
 
 /// Opens the targets. An address that does not name a depth gets queues as deep as the run needs.

@@ -11,7 +11,7 @@ use super::Args;
 use super::lane::Seat;
 use super::limits::{
     DEFAULT_SECS, DEFAULT_WARMUP_SECS, LAST_READ_BACK_LIMIT, MAX_BUFFER_BYTES, MAX_DEPTH, MAX_LEDGER_UNITS, MAX_QUEUES,
-    MAX_RATE, MAX_REACTORS, MAX_SECS, MAX_STEPS, MAX_TARGETS,
+    MAX_RATE, MAX_REACTORS, MAX_ROUNDS, MAX_SECS, MAX_STEPS, MAX_TARGETS,
 };
 use super::live::Phase;
 use super::workload::{Rw, share};
@@ -381,6 +381,11 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
 /// For `--reactors`.
 pub(super) fn reactor_count(text: &str) -> Result<usize, String> {
     up_to(text, "the number of reactors", MAX_REACTORS)
+}
+
+/// For `--rounds`.
+pub(super) fn rounds(text: &str) -> Result<usize, String> {
+    up_to(text, "the number of rounds", MAX_ROUNDS)
 }
 
 /// For `--queues`.

@@ -6,7 +6,7 @@ use block::size::format_size as human;
 
 use super::latency::Bar;
 use super::limits::BAR_COLUMNS;
-use super::report::{Clocks, Cpu, Ending, Errors, Report, Share, Step, Summary, Verified, Workload};
+use super::report::{Clocks, Cpu, Ending, Errors, Report, Share, Step, Summary, Target, Verified, Workload};
 
 impl Report {
     /// The text for people, ending with a line break.
@@ -29,16 +29,10 @@ impl Report {
 
     fn write_head(&self, out: &mut String) -> Result {
         for target in &self.targets {
-            let by = target.path.map(|path| format!(", by {path}")).unwrap_or_default();
-            writeln!(out, "{} ({}, {}{by})", target.name, target.kind, human(target.size_bytes))?;
+            write_target(out, target)?;
         }
-        let Workload { rw, bs_bytes, queues, reactors, offset_bytes, range_bytes, seed, .. } = &self.workload;
-        let mix = if rw.mixed() { format!(" ({} % reads)", self.workload.reads_percent) } else { String::new() };
-        let lent = if self.workload.lend { " lent" } else { "" };
-        write!(out, "{}{mix}, {}{lent}, ", rw.name(), human(*bs_bytes))?;
-        if let Some(rate) = self.workload.rate {
-            write!(out, "{} a second, ", grouped(rate.round() as u64))?;
-        }
+        let Workload { queues, reactors, offset_bytes, range_bytes, seed, .. } = &self.workload;
+        write_shape(out, &self.workload)?;
         let last = self.last();
         let depth = if self.steps.len() == 1 { format!("depth {} ", last.depth) } else { String::new() };
         let each = if self.targets.len() > 1 { " each" } else { "" };
@@ -107,6 +101,23 @@ impl Report {
     }
 }
 
+pub(super) fn write_target(out: &mut String, target: &Target) -> Result {
+    let by = target.path.map(|path| format!(", by {path}")).unwrap_or_default();
+    writeln!(out, "{} ({}, {}{by})", target.name, target.kind, human(target.size_bytes))
+}
+
+/// What requests look like and when they come: the beginning of a line.
+pub(super) fn write_shape(out: &mut String, workload: &Workload) -> Result {
+    let Workload { rw, bs_bytes, .. } = workload;
+    let mix = if rw.mixed() { format!(" ({} % reads)", workload.reads_percent) } else { String::new() };
+    let lent = if workload.lend { " lent" } else { "" };
+    write!(out, "{}{mix}, {}{lent}, ", rw.name(), human(*bs_bytes))?;
+    match workload.rate {
+        Some(rate) => write!(out, "{} a second, ", grouped(rate.round() as u64)),
+        None => Ok(()),
+    }
+}
+
 /// Less than this share of the rate that was asked for is worth a note.
 const KEPT_UP: f64 = 0.98;
 
@@ -168,7 +179,7 @@ fn clocks(clocks: &Clocks) -> String {
 }
 
 /// 1 queue, 2 queues.
-fn counted(number: usize, what: &str) -> String {
+pub(super) fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -224,7 +235,7 @@ pub(super) fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
     use crate::bench::latency::Latencies;
-    use crate::bench::report::{ReactorStep, Target, TargetStep};
+    use crate::bench::report::{ReactorStep, TargetStep};
     use crate::bench::workload::Rw;
     use std::time::Duration;
 

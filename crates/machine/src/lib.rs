@@ -2,6 +2,7 @@
 //!
 //! - [`region`]: memory with a stated durability; buffers and slots are carved from it.
 //! - [`ring`]: the operating system as a queue: sockets that are called directly and files that complete later.
+//! - [`passthru`]: NVMe commands to the kernel's driver, by a ring of their own or one at a time.
 //! - [`reactor`]: one pinned thread that polls its queues and sleeps when all of them are armed.
 //!
 //! All `unsafe` code of the project lives in this crate, each block with its reason. Floors above see safe types only.
@@ -9,6 +10,7 @@
 pub mod clock;
 pub mod limits;
 pub mod os;
+pub mod passthru;
 pub mod reactor;
 pub mod region;
 pub mod ring;

@@ -34,6 +34,10 @@ pub const FILE_WORKERS: usize = 4;
 pub const WORKER_BATCH: u32 = 16;
 /// A job that takes so long has waited for its medium: the ring is told at once. Less than it costs to wake a thread.
 pub const WORKER_SLOW: Duration = Duration::from_micros(20);
+/// NVMe commands that one channel through the kernel has in flight.
+pub const MAX_PASSED: usize = 1024;
+/// How long the kernel's thread of such a channel looks for commands before it sleeps, in milliseconds.
+pub const PASSED_THREAD_IDLE_MS: u32 = 100;
 /// Zeros written at once where the file system cannot zero a range by itself, in bytes: so many entries of that block.
 pub const ZERO_BLOCK_BYTES: usize = 64 << 10;
 /// Entries, each of [`ZERO_BLOCK_BYTES`], in one such write.
@@ -59,6 +63,7 @@ pub const AUTO_SWITCHES: u64 = 200;
 /// How long it does not spin then.
 pub const AUTO_BACK_OFF: Duration = Duration::from_secs(10);
 
+const _: () = assert!(MAX_PASSED.is_power_of_two(), "entries of a ring are");
 const _: () = assert!(URING_ENTRIES.is_power_of_two() && URING_ENTRIES > MAX_FILE_TASKS);
 const _: () = assert!(MAX_FILE_TASKS >= FILE_WORKERS && MAX_OWNERS <= u32::MAX as usize);
 const _: () = assert!(AUTO_BACK_OFF.as_nanos() > AUTO_INTERVAL.as_nanos());

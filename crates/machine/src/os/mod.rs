@@ -15,13 +15,18 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-pub(crate) use system::{CANCELLED, deallocate, largest_socket_buffers, read_exact_at, unpin, write_all_at, zero};
+pub(crate) use system::{
+    CANCELLED, deallocate, largest_socket_buffers, nvme_command, nvme_control, nvme_node, nvme_nsid,
+    nvme_transfer_limits, read_exact_at, unpin, write_all_at, zero,
+};
 pub use system::{
     Guard, Ward, allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, connected_sockets,
     direct_alignment, end_with_guard, file_key, files, get_xattr, is_block_device, is_ward, on_signal, open_data,
     pin_to, punches_holes, raise_file_limit, rss_bytes, runtime_dir, set_xattr, started, thread_usage, total_memory,
     usage, ward_ready,
 };
+#[cfg(target_os = "linux")]
+pub(crate) use system::{RawCommand, URING_IO};
 
 /// What a process or a thread has used so far. All zero where the system does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +110,13 @@ pub struct FileKey {
     pub inode: u64,
     /// When the inode was made, since 1970; `None` where the file system does not say.
     pub born: Option<Duration>,
+}
+
+/// Which queue of a controller a command goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NvmeQueue {
+    Admin,
+    Io,
 }
 
 /// The largest socket buffers that the kernel grants, in bytes.

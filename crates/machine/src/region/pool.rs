@@ -163,6 +163,16 @@ impl Buf {
         self.len = len;
     }
 
+    /// The pool that it goes back to.
+    pub(crate) fn pool(&self) -> Pool {
+        Pool(Rc::clone(&self.pool))
+    }
+
+    /// Whether it goes back to `pool`.
+    pub(crate) fn is_of(&self, pool: &Pool) -> bool {
+        Rc::ptr_eq(&self.pool, &pool.0)
+    }
+
     /// The number under which a ring has the memory of this buffer registered.
     pub(crate) fn registered(&self, ring: u32) -> Option<u16> {
         self.pool.registered.get().filter(|registered| registered.0 == ring).map(|registered| registered.1)

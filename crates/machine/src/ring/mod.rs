@@ -56,6 +56,8 @@ mod uring;
 #[path = "no_uring.rs"]
 mod uring;
 mod waker;
+#[cfg(target_os = "linux")]
+mod watched;
 mod worker;
 
 #[cfg(all(test, target_os = "linux"))]
@@ -77,7 +79,11 @@ use interest::{Interests, SIGNAL_TOKEN, WAKER_TOKEN};
 pub use kind::{NoUring, RingChoice, RingKind};
 pub use registered::RingFile;
 pub use socket::{Listener, Socket};
+#[cfg(target_os = "linux")]
+pub(crate) use uring::explain_uring;
 pub use waker::Waker;
+#[cfg(target_os = "linux")]
+pub(crate) use watched::Watched;
 
 use crate::limits::{MAX_EVENTS, MAX_OWNERS};
 use crate::reactor::Arm;
@@ -205,6 +211,12 @@ impl Ring {
     /// Those of `bind` and `listen`, above all `AddrInUse` and `PermissionDenied`.
     pub fn listener(&mut self, address: SocketAddr, owner: Owner, key: u32) -> io::Result<Listener> {
         Listener::new(address, owner, key, &self.interests)
+    }
+
+    /// Has events of a descriptor wake [`Ring::enter`]: of one that belongs to something else with queues of its own.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn watch(&mut self, fd: std::os::fd::OwnedFd, owner: Owner) -> io::Result<Watched> {
+        Watched::new(fd, owner, &self.interests)
     }
 
     /// Makes sure that bytes that come from now on wake [`Ring::enter`]. `Busy`: the socket was not drained when it was

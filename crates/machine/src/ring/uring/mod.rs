@@ -27,6 +27,7 @@ use io_uring::squeue::Entry;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
+pub(crate) use probe::explain_uring;
 pub(super) use stage::{Next, Stage};
 
 use super::NoUring;

@@ -17,9 +17,9 @@ pub(super) fn build() -> Result<IoUring, NoUring> {
         .setup_taskrun_flag()
         .setup_submit_all()
         .build(URING_ENTRIES as u32)
-        .map_err(|error| explain(&error, disabled()))?;
+        .map_err(|error| explain(&error, disabled(), WITHOUT))?;
     let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe).map_err(|error| explain(&error, disabled()))?;
+    ring.submitter().register_probe(&mut probe).map_err(|error| explain(&error, disabled(), WITHOUT))?;
     let needed = [
         ("READ", opcode::Read::CODE),
         ("WRITE", opcode::Write::CODE),
@@ -32,15 +32,25 @@ pub(super) fn build() -> Result<IoUring, NoUring> {
     ];
     let missing: Vec<_> = needed.into_iter().filter(|&(_, code)| !probe.is_supported(code)).collect();
     if let Some((name, _)) = missing.first() {
-        return Err(NoUring { why: format!("the kernel's has no operation {name}"), hint: NEWER.to_owned() });
+        return Err(NoUring { why: format!("the kernel's has no operation {name}"), hint: newer(WITHOUT) });
     }
     if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
-        return Err(NoUring { why: "the kernel's cannot wait for a limited time".to_owned(), hint: NEWER.to_owned() });
+        return Err(NoUring { why: "the kernel's cannot wait for a limited time".to_owned(), hint: newer(WITHOUT) });
     }
     Ok(ring)
 }
 
-const NEWER: &str = "Linux 6.1 or newer has all that is needed. Without it, --ring portable serves as well, slower.";
+/// What does without it.
+const WITHOUT: &str = "--ring portable";
+
+fn newer(without: &str) -> String {
+    format!("Linux 6.1 or newer has all that is needed. Without it, {without} serves as well, slower.")
+}
+
+/// What an error of a ring's setup says about the system; `without` does without one.
+pub(crate) fn explain_uring(error: &io::Error, without: &str) -> NoUring {
+    explain(error, disabled(), without)
+}
 
 /// The operator's switch, if the kernel has it: 0 is on, 1 for the privileged, 2 off.
 fn disabled() -> Option<u32> {
@@ -48,10 +58,11 @@ fn disabled() -> Option<u32> {
 }
 
 /// What an error of `io_uring_setup` says about the system.
-pub(super) fn explain(error: &io::Error, disabled: Option<u32>) -> NoUring {
+fn explain(error: &io::Error, disabled: Option<u32>, without: &str) -> NoUring {
+    let newer = newer(without);
     let say = |why: &str, hint: &str| NoUring { why: why.to_owned(), hint: hint.to_owned() };
     match (error.raw_os_error(), disabled) {
-        (Some(libc::ENOSYS), _) => say("the kernel has none, or a container's seccomp filter hides it", NEWER),
+        (Some(libc::ENOSYS), _) => say("the kernel has none, or a container's seccomp filter hides it", &newer),
         (Some(libc::EPERM), Some(2)) => say(
             "kernel.io_uring_disabled is 2: it is switched off for everybody",
             "Switch it on: sysctl kernel.io_uring_disabled=0",
@@ -64,7 +75,7 @@ pub(super) fn explain(error: &io::Error, disabled: Option<u32>) -> NoUring {
             "it is forbidden here, probably by a container's seccomp filter",
             "Allow io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile.",
         ),
-        (Some(libc::EINVAL), _) => say("the kernel is too old for the way it is used (DEFER_TASKRUN)", NEWER),
+        (Some(libc::EINVAL), _) => say("the kernel is too old for the way it is used (DEFER_TASKRUN)", &newer),
         (Some(libc::ENOMEM), _) => say(
             "there is no memory for its queues, or none that may be locked",
             "Raise the limit of locked memory: ulimit -l unlimited, or LimitMEMLOCK=infinity in a systemd unit.",
@@ -72,7 +83,7 @@ pub(super) fn explain(error: &io::Error, disabled: Option<u32>) -> NoUring {
         (Some(libc::EMFILE | libc::ENFILE), _) => {
             say("there is no file descriptor left", "Raise the limit of open files: ulimit -n 65536.")
         }
-        _ => NoUring { why: error.to_string(), hint: "--ring portable does without it.".to_owned() },
+        _ => NoUring { why: error.to_string(), hint: format!("{without} does without it.") },
     }
 }
 
@@ -100,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_refusal_says_what_to_do() {
-        let say = |code, disabled| explain(&io::Error::from_raw_os_error(code), disabled);
+        let say = |code, disabled| explain(&io::Error::from_raw_os_error(code), disabled, WITHOUT);
         for (code, disabled, why, hint) in [
             (libc::ENOSYS, None, "seccomp", "6.1"),
             (libc::EPERM, Some(2), "kernel.io_uring_disabled is 2", "sysctl kernel.io_uring_disabled=0"),

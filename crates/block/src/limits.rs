@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use machine::limits::SLOT_STAGED;
+use machine::limits::{MAX_PASSED, SLOT_STAGED};
 
 /// Bytes that one receive takes at most: enough for many requests, small enough to stay in a core's cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
@@ -66,6 +66,17 @@ pub const FAULT_RETRY: Duration = Duration::from_millis(1);
 /// What a torn write writes as a whole: the smallest block that media have.
 pub const SECTOR_BYTES: usize = 512;
 
+/// Most logical blocks of one NVMe command: NLB has 16 bits, 0's based.
+pub const MAX_COMMAND_BLOCKS: u64 = 1 << 16;
+/// Commands that one queue of a namespace behind the kernel's driver has in flight.
+pub const KERNEL_QUEUE_DEPTH: usize = 1024;
+/// Largest transfer of one request there, in bytes; controller and driver may take less.
+pub const KERNEL_TRANSFER_BYTES: u64 = 1 << 20;
+/// What such a driver takes at least, where the system does not tell.
+pub const KERNEL_TRANSFER_LEAST: u64 = 128 << 10;
+/// Deallocations and copies in flight on such a queue: each has a list of its ranges.
+pub const KERNEL_LISTS: usize = 64;
+
 /// Requests that one queue of a file has in flight.
 pub const FILE_QUEUE_DEPTH: usize = 256;
 /// Granule that files and block devices like best for writes and deallocation: the usual page and file system block.
@@ -76,5 +87,6 @@ pub const IDENTITY_RECORD_BYTES: usize = 512;
 const _: () = assert!(MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES < RAM_QUEUE_PIECES);
 // All slots of a copy are staged together, the first and the last in part.
 const _: () = assert!(MAX_COPY_BYTES as usize / RAM_SLOT_BYTES + 2 * MAX_COPY_SOURCES <= SLOT_STAGED);
+const _: () = assert!(KERNEL_QUEUE_DEPTH <= MAX_PASSED && KERNEL_LISTS <= KERNEL_QUEUE_DEPTH);
 const _: () = assert!(FILE_QUEUE_STEPPED < FILE_QUEUE_DEPTH);
 const _: () = assert!((MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES) as u64 + 1 < RAM_SPARE_SLOTS_MIN);

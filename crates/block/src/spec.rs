@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! disk.img                          a file, or a block device such as /dev/nvme0n1
+//! /dev/ng0n1                        the same namespace by NVMe commands: see [`crate::nvme::kernel`]
 //! disk.img,ro,bs=4096               ... with options
 //! file:ram:odd,,name.img,size=1GiB  ... with an odd name: `file:` takes the rest as a path, `,,` is a comma in it
 //! ram:1GiB,bs=4096                  memory; gone when the program ends
@@ -31,6 +32,7 @@ use crate::file::{FileDevice, FileOptions};
 use crate::layers::fault::{BadRule, FaultDevice, Faults};
 use crate::limits::BLOCK_BYTES;
 use crate::null::NullDevice;
+use crate::nvme::kernel::{self, KernelDevice, KernelOptions};
 use crate::path;
 use crate::ram::RamDevice;
 use crate::size::parse_size;
@@ -152,6 +154,10 @@ impl Spec {
         Ok(match target {
             Target::Ram { bytes } => Arc::new(RamDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
             Target::Null { bytes } => Arc::new(NullDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
+            Target::File { path } if kernel::is_namespace(path) || kernel::is_controller(path) => {
+                self.check_namespace()?;
+                Arc::new(KernelDevice::open(path, &KernelOptions { read_only, uuid, path: way })?)
+            }
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size);
                 Arc::new(FileDevice::open(path, &FileOptions { size, block_bytes, read_only, uuid, path: way })?)
@@ -160,6 +166,16 @@ impl Spec {
                 Arc::new(FaultDevice::new(name, self.open_target(inner, defaults)?, faults.clone()))
             }
         })
+    }
+
+    /// Options of files do not fit a namespace, which is as it was made.
+    fn check_namespace(&self) -> Result<(), OpenError> {
+        let Options { block_bytes, size, .. } = self.options;
+        if block_bytes.is_none() && size.is_none() {
+            return Ok(());
+        }
+        let hint = "Leave bs= and size= out; `nvme format` and Namespace Management change such things.";
+        Err(wrong(&self.name, "an NVMe namespace has its own size and blocks".to_owned(), hint.to_owned()))
     }
 }
 

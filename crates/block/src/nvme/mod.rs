@@ -1,3 +1,6 @@
-//! NVMe namespaces as devices: over TCP ([`tcp`]); later through the kernel's passthrough and a driver in user space.
+//! NVMe namespaces as devices: over TCP ([`tcp`]), and through the kernel's driver ([`kernel`]).
 
+mod describe;
+pub mod kernel;
+mod namespace;
 pub mod tcp;

@@ -85,7 +85,6 @@ impl<T> Channel<T> {
     ///
     /// # Errors
     /// Gives the task back when as many as the depth are in flight.
-    #[expect(clippy::result_large_err, reason = "it is the task, given back as it was")]
     pub fn submit(&mut self, task: Task<T>) -> Result<(), Task<T>> {
         let Some(slot) = self.free.pop() else { return Err(task) };
         let task = self.table[slot as usize].insert(task);
@@ -143,6 +142,11 @@ impl<T> Channel<T> {
         if self.bell.is_some() {
             self.ring.completion().disable_eventfd();
         }
+    }
+
+    /// Gives back what the channel has of its ring: nothing is in flight, and nothing will be asked any more.
+    pub fn silence(&mut self) {
+        self.bell = None;
     }
 
     /// Has the kernel finish what it can, without waiting.

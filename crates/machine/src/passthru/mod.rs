@@ -113,6 +113,18 @@ pub struct Task<T> {
     pub metadata: Option<Buf>,
 }
 
+impl<T> Task<T> {
+    /// Carries the command out on a namespace, and waits for its end.
+    pub fn carry_out(self, file: &File) -> Done<T> {
+        let Self { context, command, mut data, mut metadata } = self;
+        fn bytes(buf: &mut Option<Buf>) -> Bytes<'_> {
+            buf.as_mut().map_or(Bytes::None, |buf| Bytes::Mutable(buf))
+        }
+        let result = io(file, &command, bytes(&mut data), bytes(&mut metadata));
+        Done { context, result, data, metadata }
+    }
+}
+
 /// The end of a [`Task`].
 pub struct Done<T> {
     /// Of the task.

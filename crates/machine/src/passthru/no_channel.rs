@@ -12,7 +12,7 @@ use crate::ring::{NoUring, Owner, Ring};
 /// The way of many commands at once to one device: not on this system.
 pub struct Channel<T>(Infallible, PhantomData<T>);
 
-#[allow(clippy::missing_errors_doc, clippy::result_large_err, reason = "see the other one")]
+#[allow(clippy::missing_errors_doc, reason = "see the other one")]
 impl<T> Channel<T> {
     /// None.
     pub fn new(_: Arc<File>, _: ChannelOptions, _: &mut Ring, _: Owner) -> Result<Self, NoChannel> {
@@ -44,6 +44,11 @@ impl<T> Channel<T> {
 
     /// Never called.
     pub fn arm(&mut self) -> Arm {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub fn silence(&mut self) {
         match self.0 {}
     }
 

@@ -5,7 +5,7 @@
 
 use zerocopy::little_endian::{U16, U32, U64};
 
-use super::command::{DEAC, DSM_AD, FUA, PSDT_SGL};
+use super::command::{DEAC, DSM_AD, FUA, PRACT, PRCHK_GUARD, PRCHK_REFERENCE, PSDT_SGL};
 use super::copy::CopySource;
 use super::dsm::DsmRange;
 use super::fabrics::{ConnectCommand, ConnectData, PropertyCommand};
@@ -102,6 +102,15 @@ impl Sqe {
     pub const fn write_zeroes(nsid: u32, slba: u64, nlb: u32, deac: bool, fua: bool) -> Self {
         let control = if deac { DEAC } else { 0 } | if fua { FUA } else { 0 };
         Self::on_blocks(io::WRITE_ZEROES, nsid, slba, nlb, control)
+    }
+
+    /// The same Read, Write or Write Zeroes on a namespace with protection information that the controller makes, checks
+    /// and takes away by itself (PRACT): the guard is checked, and with `reference` the reference tag, which is the low
+    /// half of the block's number (types 1 and 2).
+    #[must_use]
+    pub const fn with_protection_by_controller(self, reference: bool) -> Self {
+        let prinfo = PRACT | PRCHK_GUARD | if reference { PRCHK_REFERENCE } else { 0 };
+        Self { cdw12: U32::new(self.cdw12.get() | prinfo), cdw14: self.cdw10, ..self }
     }
 
     /// Compare `nlb` blocks (1 to 65,536) from `slba` with the data. Set its length afterwards, in bytes.

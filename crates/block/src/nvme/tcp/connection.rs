@@ -23,7 +23,7 @@ use wire::tcp::host::{Direction, Host, HostEvent};
 
 use super::fate::{Held, is_about_the_path};
 use super::limits::RECEIVES_PER_POLL;
-use super::namespace::{Namespace, Plan, RANGE_BYTES};
+use super::namespace::{self, Namespace, Plan, RANGE_BYTES};
 use super::native;
 use crate::pump::{Outbox, Pump, Received, Scratch, Sent};
 use crate::{Command, Completed, Completion, Completions, Failure, Op, Outcome, Returned, Tag};
@@ -230,10 +230,7 @@ impl Pending {
         match self.asked {
             _ if self.aborted && is(Status::ABORT_REQUESTED) && self.cancelled => Failure::Cancelled,
             _ if self.aborted && is(Status::ABORT_REQUESTED) => Failure::TimedOut,
-            Asked::Op(Op::Compare(_)) if is(Status::COMPARE_FAILURE) => Failure::Miscompare,
-            Asked::Op(Op::Copy { .. }) if is(Status::OVERLAPPING_IO_RANGE) => Failure::Overlap,
-            // ONCS is of the controller: a command may be there, and not for this namespace.
-            Asked::Op(op) if is(Status::INVALID_OPCODE) && op.is_optional() => Failure::NotSupported,
+            Asked::Op(op) => namespace::failure(op, status),
             _ => Failure::Device(status),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits::MAX_COMMAND_BLOCKS;
+
 /// The IANA port for NVMe/TCP I/O controllers.
 pub const DEFAULT_PORT: u16 = 4420;
 /// Requests in flight per queue unless the address says otherwise.
@@ -14,13 +16,9 @@ pub const MAX_PATHS: usize = 4;
 pub const MAX_IO_QUEUES: u16 = 64;
 /// Largest transfer of one request, in bytes; a target may take less (MDTS).
 pub const MAX_TRANSFER_BYTES: u32 = 1 << 20;
-/// Most logical blocks of one command: NLB has 16 bits, 0's based.
-pub const MAX_COMMAND_BLOCKS: u64 = 1 << 16;
 
 /// Copies in flight per queue: each has a list of its sources.
 pub const MAX_COPIES: usize = 8;
-/// Bytes of such a list.
-pub const COPY_LIST_BYTES: usize = crate::limits::MAX_COPY_SOURCES * size_of::<wire::nvme::CopySource>();
 
 /// Keep-alive timeout unless the address says otherwise: what Linux uses.
 pub const DEFAULT_KATO: Duration = Duration::from_secs(5);

@@ -33,7 +33,6 @@ mod fate;
 mod keeper;
 pub mod limits;
 mod line;
-mod namespace;
 mod native;
 mod queue;
 mod uri;
@@ -53,9 +52,9 @@ use wire::nvme::{Cqe, Nqn, Sqe};
 use self::admin::Admin;
 use self::association::{Association, Common};
 use self::describe::{Found, Trouble};
-use self::limits::{ADMIN_TIMEOUT, COPY_LIST_BYTES, MAX_COPIES, MAX_IO_QUEUES, MAX_PATHS};
-use self::namespace::Namespace;
+use self::limits::{ADMIN_TIMEOUT, MAX_COPIES, MAX_IO_QUEUES, MAX_PATHS};
 use self::queue::TcpQueue;
+use super::namespace::{self, LIST_BYTES, Namespace};
 use crate::size::format_size;
 use crate::{Device, Info, Nvme, NvmeError, OpenError, Queue, Transfer};
 
@@ -284,7 +283,7 @@ impl Device for TcpDevice {
                 }
             }
         }
-        let lists = Pool::anonymous(COPY_LIST_BYTES, MAX_COPIES)?;
+        let lists = Pool::anonymous(LIST_BYTES, MAX_COPIES)?;
         let owner = ring.owner();
         let mut queue = TcpQueue::new(Arc::clone(&self.paths), seats, self.namespace, self.depth, owner, lists);
         queue.connect_all().map_err(AdminError::into_io)?;

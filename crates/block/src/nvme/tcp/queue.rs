@@ -21,23 +21,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use machine::reactor::Arm;
-use machine::region::{Buf, Pool};
+use machine::region::Pool;
 use machine::ring::{Owner, Ready, Ring};
 use tracing::warn;
-use wire::nvme::CopySource;
-use zerocopy::IntoBytes;
 
 use super::association::{PathState, Seat};
 use super::connection::{Broken, Connection, completion};
 use super::error::AdminError;
 use super::fate::{Held, Retry, fates};
 use super::keeper::Ask;
-use super::namespace::{Namespace, Plan};
+use super::namespace::{Namespace, Plan, copy_list};
 use super::native;
 use super::{Paths, association::Path};
 use crate::admit::admit;
 use crate::pump::{Pump, Scratch};
-use crate::{Command, Completions, Data, Failure, Op, Queue, Range, Refused, Request, Tag, Untaken, Why};
+use crate::{Command, Completions, Data, Failure, Op, Queue, Refused, Request, Tag, Untaken, Why};
 
 /// An I/O queue of a namespace on a target.
 pub(super) struct TcpQueue {
@@ -351,10 +349,12 @@ impl Queue for TcpQueue {
         let admitted = admit(&self.path(0).info, blocks, &request);
         let Request { tag, op, data } = request;
         let buf = match data {
-            Data::Sources(sources) if admitted.is_ok() => match list(&self.lists, sources) {
-                Some(list) => Some(list),
-                None => return Err(Refused(Request { tag, op, data })),
-            },
+            Data::Sources(sources) if admitted.is_ok() => {
+                match self.lists.take().map(|list| copy_list(list, sources)) {
+                    Some(list) => Some(list),
+                    None => return Err(Refused(Request { tag, op, data })),
+                }
+            }
             Data::Carried(buf) => Some(buf),
             Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_) => None,
         };
@@ -482,15 +482,4 @@ impl Drop for TcpQueue {
             association.close(&lane.seat);
         }
     }
-}
-
-/// The sources of a copy as they are sent, if there is a buffer for them.
-fn list(lists: &Pool, sources: &[Range]) -> Option<Buf> {
-    const BYTES: usize = size_of::<CopySource>();
-    let mut list = lists.take()?;
-    list.set_len(sources.len() * BYTES);
-    for (place, source) in list.chunks_exact_mut(BYTES).zip(sources) {
-        place.copy_from_slice(CopySource::new(source.lba, source.blocks as u32).as_bytes());
-    }
-    Some(list)
 }

@@ -341,18 +341,7 @@ fn hostid_of(hostnqn: &str) -> Uuid {
     if let Some(id) = hostnqn.strip_prefix("nqn.2014-08.org.nvmexpress:uuid:").and_then(|id| id.parse().ok()) {
         return id;
     }
-    uuid_of(hostnqn)
-}
-
-/// A UUID (version 8) that follows from a name: two runs of FNV-1a with different beginnings, the second one stirred.
-pub(super) fn uuid_of(name: &str) -> Uuid {
-    let mut low: u64 = 0xcbf2_9ce4_8422_2325;
-    let mut high: u64 = 0x9ae1_6a3b_2f90_404f;
-    for byte in name.bytes() {
-        low = (low ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        high = (high ^ low).rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-    Uuid::new_v8((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
+    crate::nvme::describe::uuid_of(hostnqn)
 }
 
 /// NQN and identifier of this host: those nvme-cli keeps, else random ones that live as long as the process.

@@ -1,20 +1,75 @@
 //! A namespace as its queues see it, and requests as the commands that go to it.
 
-use wire::nvme::{CopySource, DsmRange, Sqe};
+use machine::region::Buf;
+use wire::nvme::{CopySource, DsmRange, IdentifyNamespace, Sqe, Status};
 use wire::tcp::host::Direction;
 use zerocopy::IntoBytes;
 
-use super::limits::MAX_COMMAND_BLOCKS;
+use crate::limits::{MAX_COMMAND_BLOCKS, MAX_COPY_SOURCES};
 use crate::{CopyLimits, Failure, Op, Range};
 
+/// Bytes of the sources of a copy: the longest list of ranges.
+pub(super) const LIST_BYTES: usize = MAX_COPY_SOURCES * size_of::<CopySource>();
 /// Bytes of the one range that a Dataset Management command carries.
 pub(super) const RANGE_BYTES: usize = size_of::<DsmRange>();
+
+/// FLBAS: metadata lies at the end of each block's data.
+const INTERLEAVED: u8 = 1 << 4;
+/// DPS: the type of protection information, 0 to 3.
+const PROTECTION: u8 = 0b111;
+/// Type 3: the reference tag is the user's and not checked.
+const TYPE_3: u8 = 3;
+/// Bytes of protection information with a guard of 16 bits.
+const PI_BYTES: u16 = 8;
+
+/// What lies beside the data of a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Format {
+    /// Metadata of a block.
+    pub(super) metadata_bytes: u16,
+    /// It lies behind the data of its block, not apart.
+    pub(super) interleaved: bool,
+    /// The type of protection information in it; 0 is none.
+    pub(super) protection: u8,
+}
+
+impl Format {
+    /// That of a namespace.
+    pub(super) fn of(id: &IdentifyNamespace) -> Self {
+        Self {
+            metadata_bytes: id.format().ms.get(),
+            interleaved: id.flbas & INTERLEAVED != 0,
+            protection: id.dps & PROTECTION,
+        }
+    }
+
+    /// Whether a block is its data and nothing else.
+    pub(super) fn is_bare(self) -> bool {
+        self.metadata_bytes == 0
+    }
+
+    /// Whether the metadata is protection information and nothing else: the controller makes it, checks it and takes
+    /// it away by itself when a command has PRACT (NVM Command Set 1.0, Protection Information).
+    pub(super) fn is_self_made(self) -> bool {
+        self.metadata_bytes == PI_BYTES && self.protection != 0
+    }
+
+    /// A block request's command, which has no metadata with it.
+    fn dress(self, sqe: Sqe) -> Result<Sqe, Failure> {
+        match self {
+            _ if self.is_bare() => Ok(sqe),
+            _ if self.is_self_made() => Ok(sqe.with_protection_by_controller(self.protection != TYPE_3)),
+            _ => Err(Failure::NotSupported),
+        }
+    }
+}
 
 /// What a queue must know of the namespace and of its controller. Constant while connected.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Namespace {
     pub(super) nsid: u32,
     pub(super) block_bytes: u32,
+    pub(super) format: Format,
     /// When this controller was connected to; the size now is the device's.
     pub(super) blocks: u64,
     pub(super) max_transfer_bytes: u32,
@@ -65,16 +120,18 @@ impl Namespace {
         let (sqe, direction) = match op {
             Op::Read(range) => {
                 let bytes = self.transfer(range, carried)?;
-                (Sqe::read(nsid, range.lba, range.blocks as u32), Direction::Read { bytes })
+                (self.format.dress(Sqe::read(nsid, range.lba, range.blocks as u32))?, Direction::Read { bytes })
             }
             Op::Write { range, fua } => {
                 let bytes = self.transfer(range, carried)?;
-                (Sqe::write(nsid, range.lba, range.blocks as u32, fua), self.outward(bytes))
+                let sqe = Sqe::write(nsid, range.lba, range.blocks as u32, fua);
+                (self.format.dress(sqe)?, self.outward(bytes))
             }
             Op::Flush => (Sqe::flush(nsid), Direction::None),
             Op::WriteZeroes { range, fua, deallocate } => {
                 let blocks = within(range, self.write_zeroes)?;
-                (Sqe::write_zeroes(nsid, range.lba, blocks, deallocate, fua), Direction::None)
+                let sqe = Sqe::write_zeroes(nsid, range.lba, blocks, deallocate, fua);
+                (self.format.dress(sqe)?, Direction::None)
             }
             Op::Deallocate(range) => return self.deallocate(range),
             Op::Compare(_) if !self.compare => return Err(Failure::NotSupported),
@@ -118,6 +175,17 @@ impl Namespace {
         Ok(sources as u32)
     }
 
+    /// What a command that moves blocks moves of each: bytes of data, with what is interleaved, and of metadata apart.
+    pub(super) fn bytes_of_block(&self, sqe: &Sqe) -> (u64, u64) {
+        const PRACT: u8 = 0b1000;
+        let (block, metadata) = (u64::from(self.block_bytes), u64::from(self.format.metadata_bytes));
+        match self.format {
+            format if format.is_self_made() && sqe.prinfo() & PRACT != 0 => (block, 0),
+            format if format.interleaved => (block + metadata, 0),
+            _ => (block, metadata),
+        }
+    }
+
     pub(super) fn outward(&self, bytes: u32) -> Direction {
         if bytes <= self.in_capsule_bytes { Direction::WriteInCapsule { bytes } } else { Direction::Write { bytes } }
     }
@@ -130,6 +198,35 @@ impl Namespace {
         }
         Ok(bytes as u32)
     }
+}
+
+/// Why a block request failed, by the status of its command: what has a name of its own goes by it.
+pub(super) fn failure(op: Op, status: Status) -> Failure {
+    let is = |other| status.same_code(other);
+    match op {
+        Op::Compare(_) if is(Status::COMPARE_FAILURE) => Failure::Miscompare,
+        Op::Copy { .. } if is(Status::OVERLAPPING_IO_RANGE) => Failure::Overlap,
+        // ONCS is of the controller: a command may be there, and not for this namespace.
+        op if is(Status::INVALID_OPCODE) && op.is_optional() => Failure::NotSupported,
+        _ => Failure::Device(status),
+    }
+}
+
+/// The sources of a copy as they are sent, in a buffer of [`LIST_BYTES`].
+pub(super) fn copy_list(mut list: Buf, sources: &[Range]) -> Buf {
+    const BYTES: usize = size_of::<CopySource>();
+    list.set_len(sources.len() * BYTES);
+    for (place, source) in list.chunks_exact_mut(BYTES).zip(sources) {
+        place.copy_from_slice(CopySource::new(source.lba, source.blocks as u32).as_bytes());
+    }
+    list
+}
+
+/// The one range of a deallocation as it is sent, in a buffer of [`LIST_BYTES`].
+pub(super) fn range_list(mut list: Buf, ranges: &[u8; RANGE_BYTES]) -> Buf {
+    list.set_len(RANGE_BYTES);
+    list.copy_from_slice(ranges);
+    list
 }
 
 /// The blocks of a command that takes so many at most, 0 where there is none.
@@ -150,14 +247,15 @@ fn check(range: Range, blocks: u64) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use wire::nvme::io;
 
     use super::*;
 
-    const NAMESPACE: Namespace = Namespace {
+    pub(in crate::nvme) const NAMESPACE: Namespace = Namespace {
         nsid: 3,
         block_bytes: 512,
+        format: Format { metadata_bytes: 0, interleaved: false, protection: 0 },
         blocks: 1000,
         max_transfer_bytes: 16384,
         in_capsule_bytes: 8192,
@@ -224,6 +322,27 @@ mod tests {
         assert_eq!(direction, Direction::WriteInCapsule { bytes: 64 });
         let frozen = Namespace { read_only: true, ..NAMESPACE };
         assert!(matches!(frozen.plan(Op::Verify(range(0, 1)), 0, 1000), Plan::Command { .. }), "it changes nothing");
+    }
+
+    #[test]
+    fn protection_is_left_to_the_controller_and_other_metadata_is_not_made_up() {
+        let with = |metadata_bytes, protection| Namespace {
+            format: Format { metadata_bytes, interleaved: false, protection },
+            ..NAMESPACE
+        };
+        let control = |namespace: &Namespace, op, carried| match namespace.plan(op, carried, 1000) {
+            Plan::Command { sqe, .. } => Ok((sqe.prinfo(), sqe.cdw14.get())),
+            Plan::Over(outcome) => Err(outcome),
+        };
+        let write = Op::Write { range: range(7, 1), fua: false };
+        assert_eq!(control(&NAMESPACE, write, 512), Ok((0, 0)));
+        // PRACT, the guard and the reference tag are bits 3, 2 and 0.
+        assert_eq!(control(&with(8, 1), write, 512), Ok((0b1101, 7)));
+        assert_eq!(control(&with(8, 3), Op::Read(range(7, 1)), 512), Ok((0b1100, 7)));
+        for metadata in [with(8, 0), with(64, 1)] {
+            assert_eq!(control(&metadata, write, 512), Err(Err(Failure::NotSupported)));
+            assert_eq!(control(&metadata, Op::Flush, 0), Ok((0, 0)));
+        }
     }
 
     #[test]

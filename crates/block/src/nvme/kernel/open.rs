@@ -1,0 +1,172 @@
+//! From a device file to a namespace: opened, identified, checked; each step with its own advice.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+
+use machine::os::{self, OpenMode};
+use machine::passthru::{self, TransferLimits};
+use wire::nvme::identify;
+
+use super::{KernelDevice, KernelOptions, admin, is_controller, is_namespace};
+use crate::limits::{KERNEL_TRANSFER_BYTES, KERNEL_TRANSFER_LEAST, PREFERRED_BYTES};
+use crate::live_size::LiveSize;
+use crate::nvme::describe::{self, Pages};
+use crate::size::format_size;
+use crate::{Identity, NvmeError, OpenError, path};
+
+pub(super) fn open(path: &Path, options: &KernelOptions) -> Result<KernelDevice, OpenError> {
+    let way = way(path, options)?;
+    let file = open_file(path, options.read_only)?;
+    let nsid = passthru::nsid(&file).map_err(|error| cannot_ask(path, &NvmeError::Host(error)))?;
+    let found = look(path, &file, nsid).map_err(|error| cannot_ask(path, &error))?;
+    let Found { controller, limits, namespace, mut identity } = found;
+    // CAP is out of reach: the smallest page is the safe one, and the driver knows of larger ones.
+    let pages = Pages { controller: &controller, limits: &limits, namespace: &namespace, mpsmin: 0 };
+    let most = largest_transfer(passthru::transfer_limits(path));
+    let described = pages.namespace(nsid, most);
+    let mut namespace = described.map_err(|why| fail(path, why, "Choose another namespace, or format it.", None))?;
+    namespace.read_only |= options.read_only;
+    if let Some(uuid) = options.uuid {
+        identity = Identity::from_uuid(uuid);
+    }
+    let info = pages.info(path.display().to_string(), "nvme", &namespace, identity);
+    let size = format_size(info.bytes());
+    tracing::debug!(nsid, path = %way, "{}: {size}, {:?}, {identity:?}", info.name, namespace.format);
+    if !namespace.format.is_bare() && !namespace.format.is_self_made() {
+        let bytes = namespace.format.metadata_bytes;
+        tracing::warn!("{}: its blocks have {bytes} bytes of metadata: it takes native commands only", info.name);
+    }
+    let size = LiveSize::new(info.blocks);
+    Ok(KernelDevice { file: Arc::new(file), info, namespace, size, path: way })
+}
+
+/// The path to go, if it leads there.
+fn way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
+    let name = path.display().to_string();
+    if is_controller(path) {
+        let hint = "Name one of its namespaces, for example /dev/ng0n1.";
+        return Err(fail(path, "this is an NVMe controller, which has no blocks".to_owned(), hint, None));
+    }
+    if !is_namespace(path) {
+        let hint = "Name one, for example /dev/ng0n1: the block device /dev/nvme0n1 has it beside itself (Linux 5.13).";
+        let why = "this is no NVMe namespace of the kernel's driver (a character device /dev/ngXnY)".to_owned();
+        return Err(fail(path, why, hint, None));
+    }
+    match options.path {
+        None => Ok(path::Path::UringCmd),
+        Some(way) if way.is_native() => Ok(way),
+        Some(way) => {
+            let hint = "Leave path= out, or name the block device of the same namespace: /dev/nvmeXnY.";
+            Err(way.refuse(&name, "a file or a block device", hint))
+        }
+    }
+}
+
+/// What the controller says.
+struct Found {
+    controller: Box<wire::nvme::IdentifyController>,
+    limits: Box<wire::nvme::NvmIdentifyController>,
+    namespace: Box<wire::nvme::IdentifyNamespace>,
+    identity: Identity,
+}
+
+fn look(path: &Path, file: &File, nsid: u32) -> Result<Found, NvmeError> {
+    let controller = admin::identify_controller(file)?;
+    let namespace = admin::identify_namespace(file, nsid)?;
+    let limits = admin::nvm_limits(file)?;
+    let ids = admin::identifiers(file, controller.ver.get(), nsid)?.unwrap_or_else(|| {
+        tracing::debug!("{}: no identification descriptors for this user or from this controller", path.display());
+        Default::default()
+    });
+    let ids = describe::identifiers(ids, &namespace);
+    let identity = describe::identity(&identify::text(&controller.subnqn), nsid, &ids);
+    Ok(Found { controller, limits, namespace, identity })
+}
+
+/// A command is never split: its buffer, which starts with a page, must keep within both.
+fn largest_transfer(limits: Option<TransferLimits>) -> u64 {
+    let stated = limits.map_or(KERNEL_TRANSFER_LEAST, |TransferLimits { bytes, segments }| {
+        bytes.min(segments.saturating_mul(PREFERRED_BYTES.into()))
+    });
+    stated.clamp(PREFERRED_BYTES.into(), KERNEL_TRANSFER_BYTES)
+}
+
+/// Opens a device file of the driver.
+pub(super) fn open_file(path: &Path, read_only: bool) -> Result<File, OpenError> {
+    let mode = OpenMode { read_only, ..OpenMode::default() };
+    os::open_data(path, mode).map_err(|error| {
+        let hint = match error.kind() {
+            ErrorKind::PermissionDenied => {
+                format!(
+                    "It belongs to root alone unless somebody allows more: run qpair as root, or chmod 0660 and chgrp \
+                     {} (a udev rule makes that last). Linux 6.2 and newer then pass through what the device's \
+                     command effects say is harmless.",
+                    path.display()
+                )
+            }
+            ErrorKind::NotFound => "Check the name: ls /dev/ng*. Kernels before 5.13 have none.".to_owned(),
+            _ => "Check that the device is still there: the system's log may tell.".to_owned(),
+        };
+        fail(path, format!("it cannot be opened: {error}"), &hint, Some(error))
+    })
+}
+
+fn cannot_ask(path: &Path, error: &NvmeError) -> OpenError {
+    let (hint, source) = match error {
+        NvmeError::Host(error) => {
+            let hint = match error.kind() {
+                ErrorKind::PermissionDenied => {
+                    "Before Linux 6.2 passing commands through needs CAP_SYS_ADMIN: run qpair as root."
+                }
+                ErrorKind::Unsupported => "NVMe commands pass through the kernel of Linux only.",
+                _ => "The controller may be gone or resetting: the system's log tells.",
+            };
+            (hint, Some(copy(error)))
+        }
+        NvmeError::Status { .. } => ("The controller answers so to Identify: look at its state and firmware.", None),
+    };
+    fail(path, format!("the controller does not say what it is: {error}"), hint, source)
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+fn fail(path: &Path, why: String, hint: &str, source: Option<io::Error>) -> OpenError {
+    OpenError { device: path.display().to_string(), why, hint: hint.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_keeps_within_bytes_and_pages() {
+        let limits = |bytes, segments| largest_transfer(Some(TransferLimits { bytes, segments }));
+        assert_eq!(limits(512 << 10, 127), 127 * 4096);
+        assert_eq!(limits(64 << 10, 127), 64 << 10);
+        assert_eq!(limits(u64::MAX, u64::MAX), KERNEL_TRANSFER_BYTES);
+        assert_eq!(largest_transfer(None), KERNEL_TRANSFER_LEAST);
+    }
+
+    #[test]
+    fn what_is_no_namespace_is_refused_with_advice() {
+        for path in ["/dev/null", "/does/not/exist", "."] {
+            let error = KernelDevice::open(Path::new(path), &KernelOptions::default()).err().expect(path).to_string();
+            assert!(error.contains("no NVMe namespace") && error.contains("/dev/ng0n1"), "{error}");
+            let error = super::super::Controller::open(Path::new(path)).err().expect(path).to_string();
+            assert!(error.contains("no NVMe controller") && error.contains("/dev/nvme0"), "{error}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let ask = |error| cannot_ask(Path::new("/dev/ng0n1"), &error).to_string();
+        assert!(ask(NvmeError::Host(io::Error::from_raw_os_error(13))).contains("CAP_SYS_ADMIN"));
+        assert!(ask(NvmeError::Host(io::Error::from_raw_os_error(19))).contains("system's log"));
+        let status = wire::nvme::Status::INVALID_FIELD;
+        assert!(ask(NvmeError::Status { status, result: 0 }).contains("answered \"Invalid Field"));
+    }
+}

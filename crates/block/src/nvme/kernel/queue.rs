@@ -1,0 +1,262 @@
+//! A queue of a namespace behind the kernel's driver: block requests and native commands on the same way.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use machine::passthru::{Channel, ChannelOptions, Done, Fault, Task};
+use machine::reactor::Arm;
+use machine::region::{Buf, Pool};
+use machine::ring::{Owner, Ring};
+use wire::nvme::opcode::io_name;
+
+use super::command::{self, check, passed};
+use crate::admit::admit;
+use crate::limits::KERNEL_QUEUE_DEPTH;
+use crate::live_size::LiveSize;
+use crate::nvme::namespace::{self, Namespace, Plan, copy_list, range_list};
+use crate::{
+    Command, Completed, Completion, Completions, Data, Failure, Info, Op, Outcome, Queue, Refused, Request, Returned,
+    Tag, Untaken, Why, path,
+};
+
+/// How commands get into the kernel.
+pub(super) enum Way {
+    /// Many at once, through a ring.
+    UringCmd(Box<Channel<Asked>>),
+    /// One after the other, each waited for.
+    Ioctl {
+        file: Arc<File>,
+        /// For the next kick.
+        waiting: Vec<Task<Asked>>,
+        /// For the next poll.
+        done: Vec<Done<Asked>>,
+    },
+}
+
+/// Who asked for a command.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    tag: Tag,
+    opcode: u8,
+    /// The block request that it comes from; none of a native command.
+    op: Option<Op>,
+}
+
+impl Way {
+    pub(super) fn new(path: path::Path, file: &Arc<File>, ring: &mut Ring, owner: Owner) -> io::Result<Self> {
+        if path == path::Path::Ioctl {
+            return Ok(Self::Ioctl {
+                file: Arc::clone(file),
+                waiting: Vec::with_capacity(KERNEL_QUEUE_DEPTH),
+                done: Vec::with_capacity(KERNEL_QUEUE_DEPTH),
+            });
+        }
+        let options = ChannelOptions { depth: KERNEL_QUEUE_DEPTH, polled: false, kernel_thread: false };
+        Ok(Self::UringCmd(Box::new(Channel::new(Arc::clone(file), options, ring, owner)?)))
+    }
+
+    fn in_flight(&self) -> usize {
+        match self {
+            Self::UringCmd(channel) => channel.in_flight(),
+            Self::Ioctl { waiting, done, .. } => waiting.len() + done.len(),
+        }
+    }
+
+    /// The caller has seen that there is room.
+    fn submit(&mut self, task: Task<Asked>) {
+        match self {
+            Self::UringCmd(channel) => assert!(channel.submit(task).is_ok(), "in flight are fewer than the depth"),
+            Self::Ioctl { waiting, .. } => waiting.push(task),
+        }
+    }
+
+    fn kick(&mut self) {
+        match self {
+            Self::UringCmd(channel) => channel.kick(),
+            Self::Ioctl { file, waiting, done } => done.extend(waiting.drain(..).map(|task| task.carry_out(file))),
+        }
+    }
+
+    fn poll(&mut self, out: &mut Vec<Done<Asked>>) {
+        self.kick();
+        match self {
+            Self::UringCmd(channel) => channel.poll(out),
+            Self::Ioctl { done, .. } => out.append(done),
+        }
+    }
+
+    fn arm(&mut self) -> Arm {
+        match self {
+            Self::UringCmd(channel) => channel.arm(),
+            Self::Ioctl { .. } if self.in_flight() > 0 => Arm::Busy,
+            Self::Ioctl { .. } => Arm::Armed,
+        }
+    }
+
+    fn disarm(&mut self) {
+        if let Self::UringCmd(channel) = self {
+            channel.disarm();
+        }
+    }
+}
+
+/// One reactor's way to the namespace.
+pub(super) struct KernelQueue {
+    info: Info,
+    namespace: Namespace,
+    size: LiveSize,
+    way: Way,
+    /// Ranges of deallocations and copies.
+    lists: Pool,
+    owner: Owner,
+    /// Ended without a command; for the next poll.
+    over: Vec<Completion>,
+    native_over: Vec<Completed>,
+    /// Reused from poll to poll.
+    done: Vec<Done<Asked>>,
+}
+
+impl KernelQueue {
+    pub(super) fn new(info: Info, namespace: Namespace, size: LiveSize, way: Way, lists: Pool, owner: Owner) -> Self {
+        let (over, native_over, done) = (Vec::new(), Vec::new(), Vec::with_capacity(KERNEL_QUEUE_DEPTH));
+        Self { info, namespace, size, way, lists, owner, over, native_over, done }
+    }
+
+    fn is_full(&self) -> bool {
+        self.in_flight() >= KERNEL_QUEUE_DEPTH
+    }
+
+    /// Makes a command of a request that is admitted.
+    fn send(&mut self, tag: Tag, op: Op, buf: Option<Buf>, list: Option<Buf>) {
+        let carried = buf.as_ref().or(list.as_ref()).map_or(0, |buf| buf.len());
+        let (sqe, ranges) = match self.namespace.plan(op, carried, self.size.blocks()) {
+            Plan::Over(outcome) => return self.over.push(completion(tag, op, outcome, buf)),
+            Plan::Command { sqe, ranges, .. } => (sqe, ranges),
+        };
+        let data = match (op, buf, list) {
+            (Op::Deallocate(_), _, Some(list)) => Some(range_list(list, &ranges)),
+            (_, buf, list) => buf.or(list),
+        };
+        let command = passed(&sqe, None).expect("block requests are not fused");
+        let context = Asked { tag, opcode: sqe.opcode, op: Some(op) };
+        self.way.submit(Task { context, command, data, metadata: None });
+    }
+}
+
+impl Queue for KernelQueue {
+    fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
+        if self.is_full() {
+            return Err(Refused(request));
+        }
+        let admitted = admit(&self.info, self.size.blocks(), &request);
+        let Request { tag, op, data } = request;
+        let list = match (&op, &data) {
+            _ if admitted.is_err() => None,
+            (Op::Deallocate(_) | Op::Copy { .. }, _) => match self.lists.take() {
+                None => return Err(Refused(Request { tag, op, data })),
+                list => list,
+            },
+            _ => None,
+        };
+        let (buf, list) = match data {
+            Data::Carried(buf) => (Some(buf), list),
+            Data::Sources(sources) => (None, list.map(|list| copy_list(list, sources))),
+            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend => (None, list),
+        };
+        match admitted {
+            Ok(()) => self.send(tag, op, buf, list),
+            Err(failure) => self.over.push(completion(tag, op, Err(failure), buf)),
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, _ring: &mut Ring, command: Command) -> Result<(), Untaken> {
+        if self.is_full() {
+            return Err(Untaken { command, why: Why::Full });
+        }
+        let checked = check(&command, &self.namespace).and_then(|()| passed(&command.sqe, command.timeout));
+        let Command { tag, sqe, data, metadata, .. } = command;
+        match checked {
+            Ok(command) => {
+                let context = Asked { tag, opcode: sqe.opcode, op: None };
+                self.way.submit(Task { context, command, data, metadata });
+            }
+            Err(failure) => self.native_over.push(Completed { tag, outcome: Err(failure), data, metadata }),
+        }
+        Ok(())
+    }
+
+    fn kick(&mut self, _ring: &mut Ring) {
+        self.way.kick();
+    }
+
+    fn poll(&mut self, _ring: &mut Ring, out: &mut Completions) {
+        out.list.append(&mut self.over);
+        out.native.append(&mut self.native_over);
+        self.way.poll(&mut self.done);
+        for Done { context: Asked { tag, opcode, op }, result, data, metadata } in self.done.drain(..) {
+            if let Err(fault) = &result {
+                report(&self.info.name, opcode, fault);
+            }
+            match op {
+                Some(op) => {
+                    let outcome = result.map(drop).map_err(|fault| named(op, command::failure(&fault)));
+                    out.list.push(completion(tag, op, outcome, data));
+                }
+                None => {
+                    let outcome = result.map_err(|fault| command::failure(&fault));
+                    out.native.push(Completed { tag, outcome, data, metadata });
+                }
+            }
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.way.in_flight() + self.over.len() + self.native_over.len()
+    }
+
+    fn arm(&mut self, _ring: &mut Ring) -> Arm {
+        if self.over.is_empty() && self.native_over.is_empty() { self.way.arm() } else { Arm::Busy }
+    }
+
+    fn disarm(&mut self) {
+        self.way.disarm();
+    }
+
+    fn close(&mut self, ring: &mut Ring) {
+        if let Way::UringCmd(channel) = &mut self.way {
+            channel.silence();
+        }
+        ring.release(self.owner);
+    }
+}
+
+/// The end of a request. Its own buffer goes back to who asked; a list goes back to its pool.
+fn completion(tag: Tag, op: Op, outcome: Outcome, buf: Option<Buf>) -> Completion {
+    let data = match (op, buf) {
+        (Op::Read(_) | Op::Write { .. } | Op::Compare(_), Some(buf)) => Returned::Carried(buf),
+        _ => Returned::None,
+    };
+    Completion { tag, outcome, data }
+}
+
+/// What has a name of its own goes by it.
+fn named(op: Op, failure: Failure) -> Failure {
+    match failure {
+        Failure::Device(status) => namespace::failure(op, status),
+        other => other,
+    }
+}
+
+/// A device's answer is its asker's to judge; an error of this host is worth a line of the log.
+fn report(name: &str, opcode: u8, fault: &Fault) {
+    match fault {
+        Fault::Status { status, .. } => {
+            tracing::debug!(device = name, "{} ({opcode:02x}h): {}", io_name(opcode), command::status_of(*status));
+        }
+        Fault::Host(error) => {
+            tracing::warn!(device = name, "{} ({opcode:02x}h) did not pass through: {error}", io_name(opcode));
+        }
+    }
+}

@@ -84,7 +84,7 @@ pub trait Device: Send + Sync {
 pub struct Info {
     /// What a person calls it: the path or the specification it was opened with.
     pub name: String,
-    /// `ram`, `file`, `block`, `null`, `nvme-tcp`.
+    /// `ram`, `file`, `block`, `null`, `nvme`, `nvme-tcp`.
     pub kind: &'static str,
     /// Bytes of a logical block: 512 or 4096.
     pub block_bytes: u32,

@@ -8,6 +8,7 @@
 //! | memory | [`ram`] | lent: reads point into the slot map |
 //! | file or block device | [`mod@file`] | carried, aligned for direct I/O |
 //! | nothing | [`null`] | reads give zeros, writes vanish |
+//! | an NVMe namespace of the kernel | [`nvme::kernel`] | carried |
 //! | an NVMe/TCP namespace | [`nvme::tcp`] | carried |
 //! | any of them, with faults | [`layers::fault`] | carried |
 //!

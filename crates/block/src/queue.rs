@@ -11,6 +11,7 @@
 //! | `ram` | clearing and copying of large ranges, where it is | all else: it ends with the next poll |
 //! | `null` | | everything: it ends with the next poll |
 //! | `file` | what no thread, or the kernel, has begun; requests of several steps, between two of them | the rest |
+//! | `nvme` | | everything: the kernel takes no command back, and gives it up after its own patience |
 //! | `nvme-tcp` | what waits for a connection; what the target gives back: it is sent an Abort | the rest |
 //! | `fault` | what is delayed or dropped; else what the device below cancels | the rest |
 

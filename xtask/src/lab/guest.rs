@@ -41,6 +41,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) variables: Vec<(&'a str, String)>,
     /// Where the script may ask the host for something.
     pub(crate) shared: Option<&'a Shared>,
+    /// Emulated NVMe controllers, as `vmlab run --nvme` has them, and what else it is given.
+    pub(crate) machine: Vec<String>,
     /// Whether the kernel joins the controllers of one subsystem, as it usually does.
     pub(crate) multipath: bool,
     /// The guest is killed after this.
@@ -155,6 +157,7 @@ impl Boot<'_> {
         if let Some(dir) = self.shared.map(Shared::path) {
             command.arg("--rw").arg(dir).arg("--env").arg(format!("SHARED={}", dir.display()));
         }
+        command.args(&self.machine);
         for (name, value) in &self.variables {
             command.arg("--env").arg(format!("{name}={value}"));
         }

@@ -21,10 +21,11 @@ pub(crate) struct Scenario {
     pub(super) run: fn(&mut Lab) -> Result<(), Trouble>,
 }
 
-pub(super) const SCENARIOS: [Scenario; 6] = [
+pub(super) const SCENARIOS: [Scenario; 7] = [
     Scenario { script: "controller", ordinary: Ring::Portable, run: controller },
     Scenario { script: "data", ordinary: Ring::Uring, run: data },
     Scenario { script: "kill", ordinary: Ring::Portable, run: kill },
+    Scenario { script: "passthru", ordinary: Ring::Uring, run: passthru },
     Scenario { script: "reload", ordinary: Ring::Uring, run: reload },
     Scenario { script: "reservations", ordinary: Ring::Portable, run: reservations },
     Scenario { script: "vanish", ordinary: Ring::Uring, run: vanish },
@@ -60,11 +61,18 @@ impl<'a> Lab<'a> {
 
     /// A boot of this script. The guest is killed after `limit_s`.
     fn boot(&self, script: &'static str, target: &Target, limit_s: u64) -> Boot<'a> {
+        let mut boot = self.boot_alone(script, limit_s);
         // The guest's 10.0.2.2 is the host's loopback.
         let port = target.port().to_string();
-        let variables = vec![("ADDR", "10.0.2.2".to_owned()), ("PORT", port), ("NQN", NQN.to_owned())];
+        boot.variables.extend([("ADDR", "10.0.2.2".to_owned()), ("PORT", port), ("NQN", NQN.to_owned())]);
+        boot
+    }
+
+    /// The same of a script that needs no target.
+    fn boot_alone(&self, script: &'static str, limit_s: u64) -> Boot<'a> {
         let limit = Duration::from_secs(limit_s);
-        Boot { script, name: self.name, variables, shared: None, multipath: true, limit }
+        let (variables, machine) = (Vec::new(), Vec::new());
+        Boot { script, name: self.name, variables, shared: None, machine, multipath: true, limit }
     }
 
     fn stop(&mut self, target: Target) {
@@ -125,6 +133,21 @@ fn kill(lab: &mut Lab) -> Result<(), Trouble> {
     })?;
     lab.stop(target);
     Ok(())
+}
+
+/// The program itself in the guest, on drives that QEMU emulates.
+fn passthru(lab: &mut Lab) -> Result<(), Trouble> {
+    let mut boot = lab.boot_alone("passthru", 300);
+    for controller in [
+        "size=64M,bs=512+size=64M,bs=4096",
+        "size=32M,bs=4096,ms=8,pi=1+size=32M,bs=4096,ms=64,mset=1",
+        "size=64M,bs=4096,zoned=on,zoned.zone_size=4M",
+    ] {
+        boot.machine.extend(["--nvme".to_owned(), controller.to_owned()]);
+    }
+    boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.variables.push(("RING", lab.ring.name().to_owned()));
+    boot.run(lab.report, || Ok(()))
 }
 
 /// The target follows a file that the guest has changed while it is connected.

@@ -104,9 +104,9 @@ impl Sqe {
         Self::on_blocks(io::WRITE_ZEROES, nsid, slba, nlb, control)
     }
 
-    /// The same Read, Write or Write Zeroes on a namespace with protection information that the controller makes, checks
-    /// and takes away by itself (PRACT): the guard is checked, and with `reference` the reference tag, which is the low
-    /// half of the block's number (types 1 and 2).
+    /// The same Read, Write or Write Zeroes on a namespace with protection information that the controller makes,
+    /// checks and takes away by itself (PRACT): the guard is checked, and with `reference` the reference tag, which is
+    /// the low half of the block's number (types 1 and 2).
     #[must_use]
     pub const fn with_protection_by_controller(self, reference: bool) -> Self {
         let prinfo = PRACT | PRCHK_GUARD | if reference { PRCHK_REFERENCE } else { 0 };

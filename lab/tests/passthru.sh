@@ -1,0 +1,113 @@
+# NVMe commands through the kernel: qpair itself runs in the guest, on drives that QEMU emulates.
+# QPAIR: the program. RING: what does its files.
+# Drives: 0n1 has blocks of 512 bytes, 0n2 of 4096; 1n1 8 bytes of protection information (type 1) beside each block,
+# 1n2 64 bytes of metadata inside of it; 2n1 is zoned.
+. "$(dirname "$0")/lib.sh"
+
+PATHS='uring-cmd ioctl'
+# QEMU's drives have no identifiers of their own, which the kernel remarks.
+USUAL="$USUAL|bogus Namespace Identifiers|mandatory"
+TOLERATED=$USUAL
+
+ng() { echo "/dev/vmlab/ng$1"; }
+
+# The block device beside it, under the kernel's own name.
+disk() { readlink -f "/dev/vmlab/nvme$1"; }
+
+bench() { check "bench $*" "$QPAIR" bench --quiet --ring "$RING" "$@"; }
+
+# The md5 of the first 256 KiB, by nvme-cli: nvme_read DRIVE BLOCK_BYTES
+nvme_read() {
+    count=$((65536 / $2))
+    for piece in 0 1 2 3; do
+        nvme read "$(disk "$1")" -s $((piece * count)) -c $((count - 1)) -z 65536 2>/dev/null || die "nvme read: $piece"
+    done | md5sum | cut -d' ' -f1
+}
+
+dd_read() { dd if="$(disk "$1")" bs="$2" count="$3" iflag=direct 2>/dev/null | md5sum | cut -d' ' -f1; }
+
+verified() {
+    for path in $PATHS; do
+        bench "$(ng $1)" --path $path --rw randrw --bs 4k --qd 32 --verify --count 1500 --size 16MiB
+        bench "$(ng $1)" --path $path --rw write --bs 128k --qd 8 --verify --count 128 --fua
+    done
+}
+
+# What qpair wrote by one path, the kernel's block device and nvme-cli read, and not what was there before.
+others_read_what_it_wrote() {
+    for drive in 0n1,512 0n2,4096; do
+        block=${drive#*,} drive=${drive%,*} before=
+        for path in $PATHS; do
+            bench "$(ng $drive)" --path $path --rw write --bs 64k --size 256k --count 4 --qd 4 --verify
+            after=$(dd_read $drive 64k 4)
+            [ "$after" != "$before" ] || die "$drive: nothing new was written by $path"
+            same "$drive by $path: nvme read" "$after" "$(nvme_read $drive $block)"
+            before=$after
+        done
+    done
+}
+
+# A target on the namespace reads what the block device wrote, and the other way round. It sleeps while nothing comes.
+it_reads_what_others_wrote() {
+    dd if=/dev/urandom of="$(disk 0n2)" bs=64k count=16 oflag=direct 2>/dev/null
+    "$QPAIR" serve "$(ng 0n2)" --listen 127.0.0.1:4420 --nqn "$NQN" --ring "$RING" >"$TMP/serve" 2>&1 &
+    serving=$!
+    ADDR=127.0.0.1 PORT=4420
+    eventually "a target" grep -q '^on 127' "$TMP/serve"
+    connect --nr-io-queues=1
+    served=$(namespace_of "$CTRL")
+    same "read through the target" "$(dd_read 0n2 64k 16)" \
+        "$(dd if="$served" bs=64k count=16 iflag=direct 2>/dev/null | md5sum | cut -d' ' -f1)"
+    verify "$served" 4k 16 2m
+    disconnect
+    kill $serving
+    wait $serving || { cat "$TMP/serve"; die "the target did not end well"; }
+}
+NQN=nqn.2026-01.io.qpair:passthru
+
+namespace_of() {
+    tries=0
+    until ls -d /sys/class/nvme/"$1"/nvme*n* >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 100 ] || die "no namespace of $1"
+        sleep 0.1
+    done
+    echo "/dev/$(ls /sys/class/nvme/"$1" | grep -E '^nvme[0-9]+(c[0-9]+)?n[0-9]+$' | head -1 | sed 's/c[0-9]*n/n/')"
+}
+
+# The kernel has no block device for them, or one that is empty; the controller makes and checks the information.
+protection() {
+    for path in $PATHS; do
+        bench "$(ng 1n1)" --path $path --rw randrw --bs 4k --qd 16 --verify --count 500 --size 4MiB
+    done
+    refused "64 bytes of metadata" "does not know this command" \
+        "$QPAIR" bench --quiet "$(ng 1n2)" --rw read --count 1
+}
+
+# What cannot be is refused, with advice.
+refusals() {
+    refused "a controller" "name one of its namespaces" "$QPAIR" bench --quiet /dev/vmlab/nvme0 --count 1
+    refused "a path of files" "does not lead there" "$QPAIR" bench --quiet "$(ng 0n1)" --path threads --count 1
+    refused "an option of files" "leave bs= and size= out" "$QPAIR" bench --quiet "$(ng 0n1),bs=4096" --count 1
+    refused "no right to open it" "udev rule" \
+        setpriv --reuid 1000 --regid 1000 --clear-groups "$QPAIR" bench --quiet "$(ng 0n1)" --count 1
+}
+
+# Users who may open the file may read and write (Linux 6.2), and are told what the kernel does not let them do.
+unprivileged() {
+    chmod 666 "$(readlink -f "$(ng 0n1)")"
+    for path in $PATHS; do
+        check "bench by $path as a user" setpriv --reuid 1000 --regid 1000 --clear-groups \
+            "$QPAIR" bench --quiet "$(ng 0n1)" --path $path --rw randrw --verify --count 200 --size 1MiB
+    done
+    chmod 600 "$(readlink -f "$(ng 0n1)")"
+}
+
+step "512-byte blocks by $PATHS, verified" verified 0n1
+step "4096-byte blocks by $PATHS, verified" verified 0n2
+step "the kernel and nvme-cli read what qpair wrote" others_read_what_it_wrote
+step "qpair reads what the kernel wrote" it_reads_what_others_wrote
+step "protection information" protection
+step "refusals" refusals
+step "an ordinary user" unprivileged
+finish

@@ -13,6 +13,10 @@
 //! |---|---|
 //! | [`controller`] | Identify Controller, and what command sets add to it |
 //! | [`namespace`] | Identify Namespace, and what command sets add to it |
+//! | [`lists`] | the lists of Identify |
+//! | [`zns`] | zoned namespaces |
+//! | [`log`] | log pages, by name and number |
+//! | [`feature`] | features, by name and number |
 //!
 //! *Keys and values* are those of `nvme -o json`, version 2.3, wherever it has them: a program that reads its output
 //! reads ours. It knows fewer fields, so ours are a superset: `schema` comes first, the version of all that follows.
@@ -22,7 +26,10 @@
 //! - Numbers of 128 bits are strings, as there: readers of JSON keep no more than 53 bits of a number.
 //! - Text fields keep their padding, but what is not printable ASCII becomes `?`: they are the device's words, and end
 //!   up on somebody's terminal.
-//! - Where nvme-cli wraps a page in an object named after the device node, ours has no wrapper.
+//! - Where nvme-cli wraps a page in an object named after the device node, ours has no wrapper. What is in it has
+//!   sentences for keys with the firmware log and mere numbers with the changed namespaces; ours has the keys of their
+//!   text, and a list.
+//! - Where its keys are made of numbers (effects of commands and features, supported logs), ours are lists of objects.
 //!
 //! A device may be broken or hostile: no bytes make anything here panic, and counts in them are held against the bytes
 //! that are there.
@@ -30,12 +37,16 @@
 
 mod bits;
 pub mod controller;
+pub mod feature;
 pub mod limits;
+pub mod lists;
+pub mod log;
 pub mod namespace;
 mod text;
 mod tree;
 mod units;
 mod yaml;
+pub mod zns;
 
 pub use text::to_text;
 pub use tree::{Field, Object, Value};

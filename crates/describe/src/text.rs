@@ -35,6 +35,10 @@ fn write_object(out: &mut String, object: &Object, indent: &str) {
                 write_object(out, inner, &format!("{indent}  "));
             }
             (Value::List(list), _) => write_list(out, &key, list, indent),
+            (Value::Bytes(bytes), _) => {
+                _ = writeln!(out, "{}", key.trim_end());
+                write_bytes(out, bytes, indent);
+            }
             (_, value) => {
                 let value = value.unwrap_or_default();
                 let line = match &field.meaning {
@@ -57,21 +61,42 @@ fn scalar(field: &Field) -> Option<String> {
         Value::Wide(number) => Some(number.to_string()),
         Value::Text(text) => Some(text.trim_end().to_owned()),
         Value::Flag(flag) => Some(if *flag { "yes" } else { "no" }.to_owned()),
-        Value::Object(_) | Value::List(_) => None,
+        Value::Object(_) | Value::List(_) | Value::Bytes(_) => None,
+    }
+}
+
+/// Sixteen bytes a line, and the letters among them; lines that repeat the one before are left out.
+fn write_bytes(out: &mut String, bytes: &[u8], indent: &str) {
+    let mut before: &[u8] = &[];
+    let mut skipped = false;
+    for (index, line) in bytes.chunks(16).enumerate() {
+        if line == before && (index + 1) * 16 < bytes.len() {
+            if !skipped {
+                _ = writeln!(out, "{indent}  *");
+            }
+            skipped = true;
+            continue;
+        }
+        (before, skipped) = (line, false);
+        let hex: String = line.iter().map(|byte| format!("{byte:02x} ")).collect();
+        let letter = |&byte: &u8| if byte == b' ' || byte.is_ascii_graphic() { char::from(byte) } else { '.' };
+        let letters: String = line.iter().map(letter).collect();
+        _ = writeln!(out, "{indent}  {:04x}  {hex:48} {letters}", index * 16);
     }
 }
 
 fn write_list(out: &mut String, key: &str, list: &[Object], indent: &str) {
-    if list.is_empty() {
+    let used: Vec<(usize, &Object)> = list.iter().enumerate().filter(|(_, object)| !object.unused).collect();
+    if used.is_empty() {
         _ = writeln!(out, "{key} : none");
         return;
     }
     _ = writeln!(out, "{}", key.trim_end());
-    if let Some(table) = table(list, indent) {
+    if let Some(table) = table(&used, indent) {
         out.push_str(&table);
         return;
     }
-    for (index, object) in list.iter().enumerate() {
+    for (index, object) in used {
         let remark = object.remark.map(|remark| format!("  {remark}")).unwrap_or_default();
         _ = writeln!(out, "{indent}  [{index}]{remark}");
         write_object(out, object, &format!("{indent}    "));
@@ -79,11 +104,11 @@ fn write_list(out: &mut String, key: &str, list: &[Object], indent: &str) {
 }
 
 /// A table, if all entries have the same scalar fields without notes, and their lines are short enough.
-fn table(list: &[Object], indent: &str) -> Option<String> {
+fn table(list: &[(usize, &Object)], indent: &str) -> Option<String> {
     let keys = |object: &Object| -> Vec<String> { object.fields.iter().map(|field| field.key.to_string()).collect() };
-    let head = keys(&list[0]);
-    let uniform = list.iter().all(|object| keys(object) == head);
-    if !uniform || list.iter().flat_map(|object| &object.fields).any(|field| !field.notes.is_empty()) {
+    let head = keys(list[0].1);
+    let uniform = list.iter().all(|(_, object)| keys(object) == head);
+    if !uniform || list.iter().flat_map(|(_, object)| &object.fields).any(|field| !field.notes.is_empty()) {
         return None;
     }
     let cell = |field: &Field| {
@@ -94,10 +119,10 @@ fn table(list: &[Object], indent: &str) -> Option<String> {
         })
     };
     let row = |object: &Object| object.fields.iter().map(cell).collect::<Option<Vec<String>>>();
-    let rows = list.iter().map(row).collect::<Option<Vec<_>>>()?;
+    let rows = list.iter().map(|(_, object)| row(object)).collect::<Option<Vec<_>>>()?;
     let column = |at: usize| rows.iter().map(|row| row[at].len()).max().unwrap_or(0).max(head[at].len());
     let widths: Vec<usize> = (0..head.len()).map(column).collect();
-    let number = (list.len() - 1).to_string().len();
+    let number = list[list.len() - 1].0.to_string().len();
     if indent.len() + number + widths.iter().map(|width| width + 2).sum::<usize>() > TABLE_COLUMNS {
         return None;
     }
@@ -107,7 +132,7 @@ fn table(list: &[Object], indent: &str) -> Option<String> {
         line.trim_end().to_owned() + "\n"
     };
     let mut out = line("", &head, None);
-    for (index, (row, object)) in rows.iter().zip(list).enumerate() {
+    for (row, (index, object)) in rows.iter().zip(list) {
         out.push_str(&line(&index.to_string(), row, object.remark));
     }
     Some(out)
@@ -136,6 +161,37 @@ cmic : 0x3
 none : none
 ";
         assert_eq!(to_text(&object), expected);
+    }
+
+    #[test]
+    fn bytes_are_shown_as_they_are() {
+        let mut object = Object::new();
+        let bytes = [b"0123456789abcde\n".as_slice(), &[0; 48], b"x"].concat();
+        object.bytes("data", &bytes);
+        let zeros = "00 ".repeat(16);
+        let expected = format!(
+            "data\n  0000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 0a  0123456789abcde.\n  0010  {zeros} {}\n  \
+             *\n  0040  78{} x\n",
+            ".".repeat(16),
+            " ".repeat(46)
+        );
+        assert_eq!(to_text(&object), expected);
+    }
+
+    #[test]
+    fn entries_that_say_nothing_are_left_out() {
+        let entry = |number: u8| {
+            let mut object = Object::new();
+            object.number("n", number);
+            object.unused = number == 0;
+            object
+        };
+        let mut object = Object::new();
+        object.list("e", [entry(0), entry(7), entry(0)]);
+        assert_eq!(to_text(&object), "e\n     n\n  1  7\n");
+        let mut object = Object::new();
+        object.list("e", [entry(0)]);
+        assert_eq!(to_text(&object), "e : none\n");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::bits::{self, Bits};
+use crate::units::hex;
 
 /// Named fields in order. A key is there once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Object {
     pub fields: Vec<Field>,
     /// What sets it apart in a list of its like, for text: "in use".
     pub remark: Option<&'static str>,
+    /// It says nothing: an entry that is not used. Text leaves it out.
+    pub unused: bool,
 }
 
 /// A field: a key, its value, and what that means.
@@ -41,6 +44,8 @@ pub enum Value {
     Text(String),
     /// Yes or no.
     Flag(bool),
+    /// Bytes that are shown as they are: in JSON and YAML a string of hexadecimal digits.
+    Bytes(Vec<u8>),
     /// A structure in the structure.
     Object(Object),
     /// Several of a kind.
@@ -112,6 +117,11 @@ impl Object {
         self.add(key, Value::Flag(value))
     }
 
+    /// Adds bytes that are shown as they are.
+    pub fn bytes(&mut self, key: &'static str, value: &[u8]) -> &mut Field {
+        self.add(key, Value::Bytes(value.to_vec()))
+    }
+
     /// Adds an object.
     pub fn object(&mut self, key: impl Into<Cow<'static, str>>, value: Object) -> &mut Field {
         self.add(key, Value::Object(value))
@@ -160,6 +170,7 @@ impl Serialize for Value {
             Self::Wide(number) => serializer.collect_str(number),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Flag(flag) => serializer.serialize_bool(*flag),
+            Self::Bytes(bytes) => serializer.serialize_str(&hex(bytes)),
             Self::Object(object) => object.serialize(serializer),
             Self::List(list) => {
                 let mut seq = serializer.serialize_seq(Some(list.len()))?;

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use crate::tree::{Object, Value};
+use crate::units::hex;
 
 /// A document: one mapping.
 #[must_use]
@@ -35,6 +36,7 @@ fn write_value(out: &mut String, value: &Value, indent: &str) {
         Value::Number(number) => _ = writeln!(out, " {number}"),
         Value::Flag(flag) => _ = writeln!(out, " {flag}"),
         Value::Wide(number) => _ = writeln!(out, " \"{number}\""),
+        Value::Bytes(bytes) => _ = writeln!(out, " \"{}\"", hex(bytes)),
         Value::Text(text) => _ = writeln!(out, " {}", quoted(text)),
         Value::Object(object) if object.fields.is_empty() => out.push_str(" {}\n"),
         Value::Object(object) => {

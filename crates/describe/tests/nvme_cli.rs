@@ -1,14 +1,15 @@
 //! Key by key against nvme-cli 2.3.
 //!
 //! `nvme-cli-2.3/` has what that version printed with `-o json` for the pages of `support`, which it was given in place
-//! of a device's answers. Everything in there must be in ours, with the same value; ours may have more.
+//! of a device's answers. Everything in there must be in ours, with the same value; ours may have more. The sanitize
+//! log is there without the object around it and without its sentence about the status.
 
 mod support;
 
 use std::fs;
 use std::path::Path;
 
-use qpair_describe::{Object, controller, namespace};
+use qpair_describe::{Object, controller, lists, log, namespace, zns};
 use serde_json::Value;
 
 #[track_caller]
@@ -64,4 +65,42 @@ fn nvm_id_ns() {
 #[test]
 fn cmdset_ind_id_ns() {
     agrees("cmdset-ind-id-ns.json", namespace::independent_namespace(&support::pattern(5, 4096)).unwrap());
+}
+
+#[test]
+fn list_ns_and_list_ctrl() {
+    agrees("list-ns.json", lists::namespaces(&support::front(&[1, 0, 0, 0, 2, 0, 0, 0, 0x77])).unwrap());
+    agrees("list-ctrl.json", lists::controllers(&support::front(&[2, 0, 1, 0, 2])).unwrap());
+}
+
+#[test]
+fn ns_descs() {
+    agrees("ns-descs.json", lists::descriptors(&support::descriptors()).unwrap());
+}
+
+#[test]
+fn zns_id() {
+    agrees("zns-id-ctrl.json", zns::controller(&support::pattern(4, 4096)).unwrap());
+    // nvme-cli 2.3 shows the lower half of a zone's size.
+    let halves: Vec<_> = (0..4).map(|format| (2816 + 16 * format + 4, &[0; 4][..])).collect();
+    agrees("zns-id-ns.json", zns::namespace(&support::page(3, 4096, &halves), 4).unwrap());
+}
+
+/// A log by the name that nvme-cli has for it.
+fn describe(name: &str, bytes: &[u8]) -> Object {
+    (log::by_name(name).expect("it is known").describe)(bytes).expect("it is long enough")
+}
+
+#[test]
+fn logs() {
+    for (name, seed, bytes) in [
+        ("error-log", 20, 256),
+        ("smart-log", 21, 512),
+        ("self-test-log", 22, 564),
+        ("endurance-log", 23, 512),
+        ("sanitize-log", 24, 512),
+        ("resv-notif-log", 25, 64),
+    ] {
+        agrees(&format!("{name}.json"), describe(name, &support::pattern(seed, bytes)));
+    }
 }

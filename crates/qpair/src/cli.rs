@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Serve(Box<serve::Args>),
     Bench(Box<bench::Args>),
     Id(show::id::Args),
+    Log(show::log::Args),
+    Feature(show::feature::Args),
     Config(config::Args),
     Reload(reload::Args),
 }
@@ -56,7 +58,7 @@ mod tests {
 
     #[test]
     fn short_help_fits_a_screen() {
-        for name in ["serve", "bench", "id", "config", "reload"] {
+        for name in ["serve", "bench", "id", "log", "feature", "config", "reload"] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");
             let lines = command.render_help().to_string().lines().count();

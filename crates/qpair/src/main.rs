@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         cli::Command::Config(args) => config::run(&args),
         cli::Command::Bench(args) => bench::run(*args),
         cli::Command::Id(args) => show::id::run(&args),
+        cli::Command::Log(args) => show::log::run(&args),
+        cli::Command::Feature(args) => show::feature::run(&args),
     };
     match result {
         Ok(code) => code,

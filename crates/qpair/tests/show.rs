@@ -1,4 +1,4 @@
-//! `qpair id`, against a `qpair serve` of its own.
+//! `qpair id`, `qpair log` and `qpair feature`, against a `qpair serve` of its own.
 
 mod common;
 
@@ -68,6 +68,70 @@ fn the_device_or_another_namespace() {
     assert_eq!(json(&["id", "nvm-ns"], &serve.uri(NQN, 1))["elbafs"][0]["sts"], 0);
     assert_eq!(json(&["id", "ind-ns"], &serve.uri(NQN, 1))["nstat"], 1);
     assert_eq!(json(&["id", "nvm-ctrl"], &serve.uri(NQN, 1))["dmrl"], 0);
+}
+
+#[test]
+fn lists_of_namespaces() {
+    let serve = serve();
+    let uri = serve.uri(NQN, 2);
+    assert_eq!(text(&["id", "list"], &uri), "nsid_list\n     nsid\n  0  1\n  1  2\n");
+    assert_eq!(text(&["id", "list", "--nsid", "1", "-o", "yaml"], &uri), "schema: 1\nnsid_list:\n- nsid: 2\n");
+    let who = json(&["id", "descriptors"], &uri);
+    let types: Vec<_> = who["ns-descs"].as_array().expect("a list").iter().map(|entry| &entry["type"]).collect();
+    assert_eq!(types, ["nguid", "uuid", "csi"]);
+    assert_eq!(who["ns-descs"][0]["nguid"], json(&["id", "ns"], &uri)["nguid"]);
+    assert_eq!(run(&["id", "csi"], &uri).status.code(), Some(3), "our target has one command set");
+    assert_eq!(run(&["id", "ctrl", "--all"], &uri).status.code(), Some(2));
+}
+
+#[test]
+fn logs_whole_and_in_part() {
+    let serve = serve();
+    let uri = serve.uri(NQN, 1);
+    let smart = json(&["log", "smart"], &uri);
+    assert_eq!(
+        (&smart["avail_spare"], &smart["power_cycles"], &smart["temperature"]),
+        (&100.into(), &"1".into(), &0.into())
+    );
+    assert_eq!(smart, json(&["log", "0x02"], &uri));
+    let lines = text(&["log", "smart"], &uri);
+    assert!(lines.contains("\navail_spare                            : 100  %\n"), "{lines}");
+    assert_eq!(
+        text(&["log", "firmware"], &uri),
+        format!("afi  : 0x1\n         bits 2:0 = 1: slot in use\nfrs1 : {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let part = json(&["log", "firmware", "--offset", "8", "--len", "8"], &uri);
+    assert_eq!(part["data"], "302e312e30202020");
+    let effects = run(&["log", "effects", "--raw"], &uri).stdout;
+    let end = run(&["log", "effects", "--raw", "--offset", "1024", "--len", "3KiB"], &uri).stdout;
+    assert_eq!((effects.len(), &effects[1024..]), (4096, &end[..]));
+    assert_eq!(run(&["log", "effects", "--offset", "8192", "--len", "4"], &uri).status.code(), Some(3));
+    assert_eq!(run(&["log", "effects", "--offset", "2", "--len", "4"], &uri).status.code(), Some(2));
+    let logs = json(&["log", "supported-logs"], &uri);
+    let lids: Vec<_> = logs["supported_logs"].as_array().expect("a list").iter().map(|log| &log["lid"]).collect();
+    assert_eq!(lids, [0, 1, 2, 3, 4, 5, 0x12, 0x80]);
+    assert_eq!(text(&["log", "changed-ns"], &uri), "nsid_list : none\n");
+    assert_eq!(json(&["log", "error"], &uri)["errors"].as_array().map(Vec::len), Some(16));
+}
+
+#[test]
+fn features_are_read_and_set() {
+    let serve = serve();
+    let uri = serve.uri(NQN, 1);
+    let queues = text(&["feature", "get", "queues"], &uri);
+    assert_eq!(
+        queues,
+        "fid   : 0x7  Number of Queues\nname  : queues\nvalue : 0x3f003f\nnsqa  : 63   64 queues\n\
+         ncqa  : 63   64 queues\n"
+    );
+    let can = json(&["feature", "get", "queues", "--select", "supported"], &uri);
+    assert_eq!((&can["saveable"], &can["changeable"]), (&false.into(), &true.into()));
+    assert_eq!(json(&["feature", "get", "0x0b", "--select", "default"], &uri)["value"], 0);
+    assert_eq!(json(&["feature", "set", "events", "--value", "0x100"], &uri)["result"], 0);
+    let saved = run(&["feature", "set", "events", "--value", "0", "--save", "-o", "json"], &uri);
+    let object: Value = serde_json::from_slice(&saved.stdout).expect("JSON");
+    assert_eq!((saved.status.code(), &object["sct"], &object["sc"]), (Some(3), &1.into(), &0x0d.into()));
+    assert_eq!(run(&["feature", "get", "keep-alive", "--raw"], &uri).stdout, 5000_u32.to_le_bytes());
 }
 
 /// Whose error it is: the exit code, the text and the object agree.

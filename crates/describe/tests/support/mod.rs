@@ -1,6 +1,8 @@
-//! Pages of bytes that no device would send, but that tell every field from every other.
+//! Pages of bytes that no device would send, but that tell every field from every other; and [`harness`].
 
 #![allow(dead_code, unreachable_pub, reason = "tests and fuzz targets use a part of it each")]
+
+pub mod harness;
 
 /// Printable ASCII from a generator. Numbers made of such bytes have their highest bit clear, so that nvme-cli, which
 /// takes some for signed, shows them as they are.
@@ -30,4 +32,22 @@ pub fn controller() -> Vec<u8> {
 /// Identify Namespace with four formats.
 pub fn namespace() -> Vec<u8> {
     page(2, 4096, &[(24, &[0x5a]), (25, &[3]), (26, &[2]), (82, &[0])])
+}
+
+/// Identification descriptors of all types.
+pub fn descriptors() -> Vec<u8> {
+    let mut page = Vec::new();
+    for (nidt, nid) in [(1, pattern(6, 8)), (2, pattern(7, 16)), (3, pattern(8, 16)), (4, vec![0])] {
+        page.extend([nidt, nid.len() as u8, 0, 0]);
+        page.extend(nid);
+    }
+    page.resize(4096, 0);
+    page
+}
+
+/// A page that begins like this, and is zero behind it.
+pub fn front(bytes: &[u8]) -> Vec<u8> {
+    let mut page = bytes.to_vec();
+    page.resize(4096, 0);
+    page
 }

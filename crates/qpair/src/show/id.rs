@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use describe::{Object, Short, controller, namespace};
+use describe::{Object, Short, controller, lists, namespace, zns};
 use wire::nvme::IdentifyNamespace;
 use wire::nvme::identify::{cns, csi};
 use zerocopy::FromBytes;
@@ -31,6 +31,10 @@ pub(crate) struct Args {
     #[arg(value_enum)]
     what: What,
 
+    /// Ask about allocated namespaces, attached or not
+    #[arg(long)]
+    all: bool,
+
     #[command(flatten)]
     common: Common,
 }
@@ -44,6 +48,18 @@ enum What {
     /// Identify Namespace of the NVM command set
     #[value(alias = "id-ns")]
     Ns,
+    /// The active namespaces (with --all the allocated ones), above --nsid
+    #[value(alias = "list-ns")]
+    List,
+    /// Who the namespace is: EUI64, NGUID, UUID, command set
+    #[value(alias = "ns-descs")]
+    Descriptors,
+    /// The I/O command sets that can be enabled together
+    #[value(alias = "id-iocs")]
+    Csi,
+    /// The controllers of the subsystem, or with --nsid those that the namespace is attached to
+    #[value(alias = "list-ctrl")]
+    Controllers,
     /// Identify Controller: what the NVM command set adds
     #[value(alias = "nvm-id-ctrl")]
     NvmCtrl,
@@ -53,6 +69,10 @@ enum What {
     /// Identify Namespace: what holds for every command set
     #[value(alias = "cmdset-ind-id-ns")]
     IndNs,
+    /// Identify Controller: what the zoned namespace command set adds
+    ZnsCtrl,
+    /// Identify Namespace: what the zoned namespace command set adds
+    ZnsNs,
 }
 
 /// Runs the command.
@@ -60,44 +80,75 @@ enum What {
 /// # Errors
 /// Standard output that cannot be written; the rest the exit code tells.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    super::run(&args.common, |asked| args.what.ask(asked))
+    super::run(&args.common, |asked| args.what.ask(asked, args.common.nsid, args.all))
 }
 
+/// A question: what it is called, CNS, the namespace, CSI.
+type Question = (&'static str, u8, u32, u8);
+
 impl What {
-    fn ask(self, asked: &Asked) -> Result<Answer, Problem> {
+    /// Asks. `nsid` is what the command line says; without it a namespace is the device's own.
+    fn ask(self, asked: &Asked, nsid: Option<u32>, all: bool) -> Result<Answer, Problem> {
+        if all && !matches!(self, Self::Ns | Self::List) {
+            return Err(Problem::Usage("--all goes with `ns` and `list`".to_owned()));
+        }
+        let question = self.question(asked, nsid, all)?;
         match self {
-            Self::Ctrl => {
-                page("Identify Controller", controller::controller, |what| asked.identify(what, cns::CONTROLLER, 0, 0))
-            }
-            Self::Ns => page("Identify Namespace", namespace::namespace, |what| {
-                asked.identify(what, cns::NAMESPACE, asked.namespace()?, 0)
-            }),
-            Self::NvmCtrl => page("Identify Controller (NVM command set)", controller::nvm_controller, |what| {
-                asked.identify(what, cns::COMMAND_SET_CONTROLLER, 0, csi::NVM)
-            }),
+            Self::Ctrl => page(asked, question, controller::controller),
+            Self::Ns => page(asked, question, namespace::namespace),
+            Self::List => page(asked, question, lists::namespaces),
+            Self::Descriptors => page(asked, question, lists::descriptors),
+            Self::Csi => page(asked, question, lists::command_sets),
+            Self::Controllers => page(asked, question, lists::controllers),
+            Self::NvmCtrl => page(asked, question, controller::nvm_controller),
+            Self::IndNs => page(asked, question, namespace::independent_namespace),
+            Self::ZnsCtrl => page(asked, question, zns::controller),
             Self::NvmNs => {
                 let formats = formats(asked)?;
-                let describe = |bytes: &[u8]| namespace::nvm_namespace(bytes, formats);
-                page("Identify Namespace (NVM command set)", describe, |what| {
-                    asked.identify(what, cns::COMMAND_SET_NAMESPACE, asked.namespace()?, csi::NVM)
-                })
+                page(asked, question, |bytes| namespace::nvm_namespace(bytes, formats))
             }
-            Self::IndNs => {
-                page("Identify Namespace (command set independent)", namespace::independent_namespace, |what| {
-                    asked.identify(what, cns::INDEPENDENT_NAMESPACE, asked.namespace()?, 0)
-                })
+            Self::ZnsNs => {
+                let formats = formats(asked)?;
+                page(asked, question, |bytes| zns::namespace(bytes, formats))
             }
         }
     }
+
+    fn question(self, asked: &Asked, nsid: Option<u32>, all: bool) -> Result<Question, Problem> {
+        Ok(match self {
+            Self::Ctrl => ("Identify Controller", cns::CONTROLLER, 0, 0),
+            Self::Ns if all => {
+                ("Identify Namespace (allocated)", cns::ALLOCATED_NAMESPACE, asked.namespace()?, csi::NVM)
+            }
+            Self::Ns => ("Identify Namespace", cns::NAMESPACE, asked.namespace()?, 0),
+            Self::List if all => ("Identify Allocated Namespaces", cns::ALLOCATED_NAMESPACES, nsid.unwrap_or(0), 0),
+            Self::List => ("Identify Active Namespaces", cns::ACTIVE_NAMESPACES, nsid.unwrap_or(0), 0),
+            Self::Descriptors => {
+                ("Identify Namespace (descriptors)", cns::NAMESPACE_DESCRIPTORS, asked.namespace()?, 0)
+            }
+            Self::Csi => ("Identify I/O Command Sets", cns::COMMAND_SETS, 0, 0),
+            Self::Controllers => match nsid {
+                Some(nsid) => ("Identify Attached Controllers", cns::NAMESPACE_CONTROLLERS, nsid, 0),
+                None => ("Identify Controllers", cns::CONTROLLERS, 0, 0),
+            },
+            Self::NvmCtrl => ("Identify Controller (NVM command set)", cns::COMMAND_SET_CONTROLLER, 0, csi::NVM),
+            Self::NvmNs => {
+                ("Identify Namespace (NVM command set)", cns::COMMAND_SET_NAMESPACE, asked.namespace()?, csi::NVM)
+            }
+            Self::IndNs => ("Identify Namespace (independent)", cns::INDEPENDENT_NAMESPACE, asked.namespace()?, 0),
+            Self::ZnsCtrl => ("Identify Controller (zoned)", cns::COMMAND_SET_CONTROLLER, 0, csi::ZNS),
+            Self::ZnsNs => ("Identify Namespace (zoned)", cns::COMMAND_SET_NAMESPACE, asked.namespace()?, csi::ZNS),
+        })
+    }
 }
 
-/// Asks for a structure called `what`, and describes it.
+/// Asks a question, and describes the answer.
 fn page(
-    what: &str,
+    asked: &Asked,
+    (what, cns, nsid, csi): Question,
     describe: impl FnOnce(&[u8]) -> Result<Object, Short>,
-    ask: impl FnOnce(&str) -> Result<Vec<u8>, Problem>,
 ) -> Result<Answer, Problem> {
-    let bytes = ask(what)?;
+    let bytes = asked.identify(what, cns, nsid, csi)?;
     let object = describe(&bytes).map_err(|short| Problem::short(what, short))?;
     Ok(Answer { bytes, object })
 }

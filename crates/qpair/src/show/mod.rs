@@ -7,7 +7,10 @@
 //! ```
 
 mod ask;
+pub(crate) mod feature;
 pub(crate) mod id;
+pub(crate) mod log;
+mod number;
 mod problem;
 
 use std::error::Error;
@@ -48,7 +51,7 @@ pub(crate) struct Common {
     raw: bool,
 
     /// Ask about this namespace instead of the device's own
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = number::number32)]
     nsid: Option<u32>,
 }
 

@@ -188,6 +188,25 @@ impl Sqe {
         }
     }
 
+    /// The same Get Log Page, of one of several (LSI: an endurance group, for example) and of an I/O command set (CSI).
+    #[must_use]
+    pub const fn with_log_of(self, lsi: u16, csi: u8) -> Self {
+        let cdw11 = U32::new(self.cdw11.get() & 0xffff | (lsi as u32) << 16);
+        Self { cdw11, cdw14: U32::new((csi as u32) << 24), ..self }
+    }
+
+    /// The same Get Features, of another value than the current one: see [`super::feature::select`].
+    #[must_use]
+    pub const fn with_select(self, select: u8) -> Self {
+        Self { cdw10: U32::new(self.cdw10.get() & 0xff | (select as u32 & 7) << 8), ..self }
+    }
+
+    /// The same Set Features, saved: the value is there after a power cycle (SV).
+    #[must_use]
+    pub const fn with_save(self) -> Self {
+        Self { cdw10: U32::new(self.cdw10.get() | 1 << 31), ..self }
+    }
+
     /// Get Features: the current value of `fid` (see [`super::feature`]).
     #[must_use]
     pub const fn get_features(fid: u8, nsid: u32) -> Self {
@@ -334,6 +353,18 @@ mod tests {
         assert_eq!(parts(sqe).2, [0xffff_ff70, 3, 0x400, 1, 0, 0]);
         assert_eq!((sqe.lid(), sqe.lsp(), sqe.rae(), sqe.lsi()), (0x70, 0x7f, true, 0));
         assert_eq!((sqe.log_bytes(), sqe.log_offset(), sqe.log_offset_is_index()), (1 << 20, 0x1_0000_0400, false));
+    }
+
+    #[test]
+    fn admin_commands_about_one_of_several() {
+        let log = LogRequest { lid: lid::ENDURANCE, lsp: 0, rae: true, offset: 0, bytes: 1 << 20, nsid: 0 };
+        let log = Sqe::get_log(log).with_log_of(0x1234, 2);
+        assert_eq!(parts(log).2, [0xffff_8009, 0x1234_0003, 0, 0, 2 << 24, 0]);
+        assert_eq!(log.log_bytes(), 1 << 20);
+        let get = Sqe::get_features(feature::fid::KATO, 0).with_select(feature::select::SAVED);
+        assert_eq!((parts(get).2, get.select(), get.fid()), ([0x20f, 0, 0, 0, 0, 0], 2, feature::fid::KATO));
+        let set = Sqe::set_features(feature::fid::KATO, 0, 7).with_save();
+        assert_eq!((parts(set).2, set.save(), set.fid()), ([0x8000_000f, 7, 0, 0, 0, 0], true, feature::fid::KATO));
     }
 
     #[test]

@@ -35,6 +35,14 @@ pub mod cns {
     pub const COMMAND_SET_ACTIVE_NAMESPACES: u8 = 0x07;
     /// I/O command set independent Identify Namespace.
     pub const INDEPENDENT_NAMESPACE: u8 = 0x08;
+    /// Allocated Namespace ID list.
+    pub const ALLOCATED_NAMESPACES: u8 = 0x10;
+    /// Identify Namespace of an allocated namespace.
+    pub const ALLOCATED_NAMESPACE: u8 = 0x11;
+    /// List of the controllers that a namespace is attached to.
+    pub const NAMESPACE_CONTROLLERS: u8 = 0x12;
+    /// List of the subsystem's controllers.
+    pub const CONTROLLERS: u8 = 0x13;
     /// Identify I/O command set.
     pub const COMMAND_SETS: u8 = 0x1c;
 }
@@ -43,6 +51,8 @@ pub mod cns {
 pub mod csi {
     /// NVM command set: block devices.
     pub const NVM: u8 = 0;
+    /// Zoned namespace command set.
+    pub const ZNS: u8 = 2;
 }
 
 /// Controller multi-path and sharing capabilities.

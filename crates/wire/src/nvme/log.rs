@@ -5,6 +5,7 @@
 //!   01h  ErrorEntry            64 B each 12h  FidEffects       1,024 B
 //!   02h  SmartLog             512 B      70h  discovery: see the module of that name
 //!   03h  FirmwareSlot         512 B      80h  reservation notification: see `reservation`
+//!                                        06h, 09h, 81h: see `media`; 0Ch: `ana`; BFh: `zns`
 //! ```
 //!
 //! A host reads any part of a log: [`slice()`] cuts it and checks the offset.
@@ -28,6 +29,10 @@ pub mod lid {
     pub const CHANGED_NAMESPACES: u8 = 0x04;
     /// Commands Supported and Effects.
     pub const COMMAND_EFFECTS: u8 = 0x05;
+    /// Device Self-test.
+    pub const SELF_TEST: u8 = 0x06;
+    /// Endurance Group Information.
+    pub const ENDURANCE: u8 = 0x09;
     /// Asymmetric Namespace Access.
     pub const ANA: u8 = 0x0c;
     /// Feature Identifiers Supported and Effects.
@@ -36,6 +41,10 @@ pub mod lid {
     pub const DISCOVERY: u8 = 0x70;
     /// Reservation Notification.
     pub const RESERVATION_NOTIFICATION: u8 = 0x80;
+    /// Sanitize Status.
+    pub const SANITIZE: u8 = 0x81;
+    /// Changed Zone List (ZNS 1.1).
+    pub const CHANGED_ZONES: u8 = 0xbf;
 }
 
 /// The part of a log that a host asks for: up to `bytes` bytes from `offset`. It is shorter than asked where the log

@@ -9,6 +9,7 @@
 //!   data of admin    Identify                                            identify  namespace  nsid
 //!   commands         Get Log Page                                        log  discovery
 //!                    Get and Set Features, asynchronous events           feature
+//!   zones                                                                zns
 //! ```
 //!
 //! Every structure is a zerocopy view: little-endian, unaligned, of the specification's exact size, its fields named
@@ -26,6 +27,7 @@ macro_rules! offsets {
     };
 }
 
+pub mod ana;
 pub mod build;
 pub mod command;
 pub mod completion;
@@ -37,6 +39,7 @@ pub mod feature;
 mod fuse;
 pub mod identify;
 pub mod log;
+pub mod media;
 pub mod namespace;
 pub mod nqn;
 pub mod nsid;
@@ -45,6 +48,7 @@ pub mod property;
 pub mod reservation;
 pub mod sgl;
 pub mod status;
+pub mod zns;
 
 pub use build::LogRequest;
 pub use command::{NSID_ALL, Sqe};

@@ -1,15 +1,20 @@
-//! The two Identify lists of namespaces: which there are, and who each is.
+//! The lists of Identify: which namespaces there are and who each is, which controllers, which command sets.
 //!
 //! ```text
 //!   active namespaces (CNS 02h)       | nsid | nsid | ... | 0 | 0 |          1,024 of them, ascending
 //!
 //!   identification descriptors        | nidt | nidl | 0 0 | nid ... | nidt | nidl | ... | 0 0 0 0 |
 //!   of one namespace (CNS 03h)           1      1     2     nidl
+//!
+//!   controllers (CNS 12h, 13h)        | number | cntlid | cntlid | ...       16 bits each, at most 2,047
+//!
+//!   combinations of command sets      | bits of combination 0 | of 1 | ...   64 bits each, bit n is CSI n
+//!   (CNS 1Ch)
 //! ```
 //!
-//! Both are 4,096 bytes. Builders fill a page; parsers read one that a peer sent.
+//! All are 4,096 bytes. Builders fill a page; parsers read one that a peer sent.
 
-use zerocopy::little_endian::U32;
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{IDENTIFY_BYTES, NSID_ALL};
@@ -44,6 +49,42 @@ impl ActiveNamespaces {
     /// The identifiers up to the end of the list.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.nsid.iter().map(|nsid| nsid.get()).take_while(|&nsid| nsid != 0)
+    }
+}
+
+/// A list of controllers (Base 2.0, Controller List), 4,096 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ControllerList {
+    /// Number of controllers.
+    pub number: U16,
+    /// Controller identifiers, ascending.
+    pub cntlid: [U16; 2047],
+}
+
+const _: () = assert!(size_of::<ControllerList>() == IDENTIFY_BYTES);
+
+impl ControllerList {
+    /// The identifiers: no more than the page has room for.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.cntlid.iter().take(usize::from(self.number.get())).map(|cntlid| cntlid.get())
+    }
+}
+
+/// The combinations of I/O command sets that a controller can enable together (Base 2.0, CNS 1Ch), 4,096 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct CommandSets {
+    /// A bit for each CSI; the first combination without any ends the list.
+    pub iocsc: [U64; 512],
+}
+
+const _: () = assert!(size_of::<CommandSets>() == IDENTIFY_BYTES);
+
+impl CommandSets {
+    /// The combinations up to the end of the list.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.iocsc.iter().map(|sets| sets.get()).take_while(|&sets| sets != 0)
     }
 }
 
@@ -163,19 +204,43 @@ impl IdDescriptorList {
     /// The first thing that is wrong; nothing of such a list is to be trusted.
     pub fn parse(&self) -> Result<Identifiers, BadDescriptor> {
         let mut found = Identifiers::default();
-        let mut rest = &self.bytes[..];
-        while let Some((&[nidt, nidl, _, _], body)) = rest.split_first_chunk::<HEADER_BYTES>() {
-            if nidl == 0 {
-                break;
-            }
-            let (nid, after) = body.split_at_checked(usize::from(nidl)).ok_or(BadDescriptor::Truncated)?;
+        for entry in self.entries() {
+            let RawDescriptor { nidt, nid, .. } = entry?;
             if let Some(descriptor) = IdDescriptor::parse(nidt, nid)? {
                 found.set(descriptor)?;
             }
-            rest = after;
         }
         Ok(found)
     }
+
+    /// The descriptors of all types as they lie in the page; [`BadDescriptor::Truncated`] is the last one.
+    pub fn entries(&self) -> impl Iterator<Item = Result<RawDescriptor<'_>, BadDescriptor>> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (&[nidt, nidl, _, _], body) = self.bytes[at..].split_first_chunk::<HEADER_BYTES>()?;
+            if nidl == 0 {
+                return None;
+            }
+            let Some(nid) = body.get(..usize::from(nidl)) else {
+                at = self.bytes.len();
+                return Some(Err(BadDescriptor::Truncated));
+            };
+            let descriptor = RawDescriptor { at, nidt, nid };
+            at += HEADER_BYTES + nid.len();
+            Some(Ok(descriptor))
+        })
+    }
+}
+
+/// A descriptor as it lies in the page, whatever it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawDescriptor<'a> {
+    /// Where it begins, in bytes.
+    pub at: usize,
+    /// NIDT.
+    pub nidt: u8,
+    /// NID; its length is NIDL, 1 to 255.
+    pub nid: &'a [u8],
 }
 
 /// Who a namespace is.
@@ -279,6 +344,28 @@ mod tests {
     fn unknown_types_are_skipped() {
         let list = page(&[0xe0, 3, 0, 0, 9, 9, 9, 4, 1, 0, 0, 2]);
         assert_eq!(list.parse(), Ok(Identifiers { csi: Some(2), ..Identifiers::default() }));
+    }
+
+    #[test]
+    fn entries_are_as_they_lie() {
+        let list = page(&[0xe0, 3, 0, 0, 9, 9, 9, 4, 1, 0, 0, 2]);
+        let entries: Vec<_> = list.entries().map(Result::unwrap).collect();
+        let expected = [RawDescriptor { at: 0, nidt: 0xe0, nid: &[9; 3] }, RawDescriptor { at: 7, nidt: 4, nid: &[2] }];
+        assert_eq!(entries, expected);
+    }
+
+    #[test]
+    fn controllers_are_no_more_than_there_is_room_for() {
+        let mut list = ControllerList::new_zeroed();
+        list.cntlid[0] = U16::new(7);
+        assert_eq!(list.iter().count(), 0);
+        list.number = U16::new(2);
+        assert_eq!(list.iter().collect::<Vec<_>>(), [7, 0]);
+        list.number = U16::new(u16::MAX);
+        assert_eq!(list.iter().count(), 2047);
+        let mut sets = CommandSets::new_zeroed();
+        (sets.iocsc[0], sets.iocsc[1]) = (U64::new(1), U64::new(5));
+        assert_eq!(sets.iter().collect::<Vec<_>>(), [1, 5]);
     }
 
     #[test]

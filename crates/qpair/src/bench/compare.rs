@@ -87,7 +87,7 @@ pub(super) fn compare(args: &Args) -> Result<Option<Comparison>, Box<dyn Error>>
             let place = (round + turn) % paths.len();
             args.path = Some(paths[place]);
             let devices = open(&args)?;
-            let report = run_once(&devices, &args, stop)?;
+            let (report, _) = run_once(&devices, &args, stop)?;
             close(&devices, &report)?;
             for problem in &report.problems {
                 eprintln!("{}: {problem}", paths[place]);

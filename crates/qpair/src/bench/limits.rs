@@ -32,6 +32,10 @@ pub(super) const LAST_READ_BACK_LIMIT: Duration = Duration::from_millis(if cfg!(
 pub(super) const TICK: Duration = Duration::from_millis(50);
 /// Between two live lines.
 pub(super) const LIVE_INTERVAL: Duration = Duration::from_millis(300);
+/// Between two moments of the series that a report shows over time, to begin with.
+pub(super) const SERIES_INTERVAL: Duration = Duration::from_millis(100);
+/// Most moments of that series: more than a chart has pixels for is of no use.
+pub(super) const MAX_MOMENTS: usize = 600;
 /// Columns of the longest bar of the histogram.
 pub(super) const BAR_COLUMNS: usize = 40;
 /// The measured time without `--secs` and `--count`, in seconds.
@@ -50,3 +54,4 @@ pub(super) const DEFAULT_WARMUP_SECS: f64 = 0.5;
 const _: () = assert!(MAX_LEDGER_UNITS * 4 <= 256 << 20);
 const _: () = assert!(MAX_REACTORS <= MAX_QUEUES);
 const _: () = assert!(MAX_PRINTED < MAX_ERRORS);
+const _: () = assert!(MAX_MOMENTS.is_multiple_of(2), "two become one");

@@ -1,17 +1,18 @@
-//! The live line: what is happening, a few times a second, on a terminal.
+//! The run as it goes: the live line, a few times a second on a terminal, and the series that a page shows.
 //!
-//! The reactors only set counters, each its own; a thread of its own adds them up and writes the line, so that a slow
-//! terminal does not show up in the latencies.
+//! The reactors only set counters, each its own; a thread of its own adds them up, so that neither a slow terminal nor
+//! the series shows up in the latencies.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::limits::LIVE_INTERVAL;
 use super::plan::Stage;
+use super::series::{Moment, Series};
 use super::text::grouped;
 
 /// What a run is doing.
@@ -31,7 +32,7 @@ pub(super) enum Phase {
 impl Phase {
     const ALL: [Self; 4] = [Self::Fill, Self::WarmUp, Self::Measure, Self::ReadBack];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Fill => "fill",
             Self::WarmUp => "warm-up",
@@ -91,60 +92,90 @@ fn sample(all: &[Arc<Progress>]) -> Sample {
     }
 }
 
-/// The line for what happened between two looks that are `secs` apart.
-fn line(before: Sample, now: Sample, secs: f64, bs: u64) -> String {
+/// What happened between two looks that are `time` apart.
+fn moment(before: Sample, now: Sample, at: Duration, time: Duration) -> Moment {
     // The counters start again with each stage, and may be caught between two stores.
     let same = (before.phase, before.depth) == (now.phase, now.depth);
     let before = if same { before } else { Sample { ios: 0, latency_ns: 0, ..now } };
+    let (phase, depth) = (now.phase, now.depth);
     let ios = now.ios.saturating_sub(before.ios);
-    let latency_ns = now.latency_ns.saturating_sub(before.latency_ns);
-    let mean_us = if ios == 0 { 0.0 } else { latency_ns as f64 / ios as f64 / 1e3 };
-    let iops = grouped((ios as f64 / secs) as u64);
-    let mib = (ios * bs) as f64 / secs / f64::from(1 << 20);
-    let percent = now.permille.min(1000) / 10;
-    let (phase, depth) = (now.phase.name(), now.depth);
+    Moment { at, time, phase, depth, ios, latency_ns: now.latency_ns.saturating_sub(before.latency_ns) }
+}
+
+/// The line for a moment.
+fn line(moment: &Moment, permille: u64, bs: u64) -> String {
+    let (phase, depth, percent) = (moment.phase.name(), moment.depth, permille.min(1000) / 10);
+    let (iops, mean_us) = (moment.iops(), moment.mean_us().unwrap_or(0.0));
+    let mib = iops * bs as f64 / f64::from(1 << 20);
+    let iops = grouped(iops as u64);
     format!("{phase:<9} qd {depth:<5} {percent:>3} %   {iops:>11} IOPS   {mib:>9.1} MiB/s   mean {mean_us:.1} us")
 }
 
-/// The live line; it ends and its line is cleared when this is dropped.
+/// What is wanted of a run as it goes.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    /// A line on standard error, if that is a terminal.
+    pub(super) line: bool,
+    /// The series.
+    pub(super) series: bool,
+}
+
+/// Looks at a run until it is finished.
 pub(super) struct Live {
-    thread: Option<(Sender<()>, JoinHandle<()>)>,
+    thread: Option<(Sender<()>, JoinHandle<Series>)>,
 }
 
 impl Live {
-    /// Shows a line on standard error if that is a terminal and `wanted`. Not from a pinned thread: this one would
-    /// inherit the pin and compete with the reactor.
-    pub(super) fn start(wanted: bool, bs: u64, progress: &[Arc<Progress>]) -> Self {
-        if !wanted || !std::io::stderr().is_terminal() {
+    /// Starts to look, if anything is wanted. Not from a pinned thread: this one would inherit the pin and compete with
+    /// the reactor.
+    pub(super) fn start(wanted: Wanted, bs: u64, progress: &[Arc<Progress>]) -> Self {
+        let line = wanted.line && std::io::stderr().is_terminal();
+        if !line && !wanted.series {
             return Self { thread: None };
         }
         let (stop, stopped) = mpsc::channel();
         let progress = progress.to_vec();
-        let show = move || {
-            let (mut before, mut at) = (sample(&progress), Instant::now());
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LIVE_INTERVAL) {
-                let (now, secs) = (sample(&progress), at.elapsed().as_secs_f64());
-                at = Instant::now();
-                // `\x1b[K` clears the rest. A terminal that went away is no reason to stop measuring.
-                let _ = write!(std::io::stderr(), "\r{}\x1b[K", line(before, now, secs, bs));
-                before = now;
-            }
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        };
+        let look = move || look(&progress, line.then_some(bs), wanted.series, &stopped);
         // Without the thread there is no line, and the run is as good.
-        let thread = thread::Builder::new().name("live".to_owned()).spawn(show).ok();
+        let thread = thread::Builder::new().name("live".to_owned()).spawn(look).ok();
         Self { thread: thread.map(|thread| (stop, thread)) }
+    }
+
+    /// Ends the line, and gives the series if one was wanted: it is empty otherwise.
+    pub(super) fn finish(self) -> Series {
+        let Some((stop, thread)) = self.thread else { return Series::new() };
+        drop(stop);
+        // It can only have panicked, which it has printed.
+        thread.join().unwrap_or_else(|_| Series::new())
     }
 }
 
-impl Drop for Live {
-    fn drop(&mut self) {
-        if let Some((stop, thread)) = self.thread.take() {
-            drop(stop);
-            // It can only have panicked, which it has printed.
-            let _ = thread.join();
+/// The thread: with `bs` there is a line.
+fn look(progress: &[Arc<Progress>], bs: Option<u64>, wants_series: bool, stopped: &Receiver<()>) -> Series {
+    let (mut series, start) = (Series::new(), Instant::now());
+    let (mut last, mut shown) = ((sample(progress), start), (sample(progress), start));
+    loop {
+        let pause = if wants_series { series.interval() } else { LIVE_INTERVAL };
+        let pause = if bs.is_some() { pause.min(LIVE_INTERVAL) } else { pause };
+        if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            break;
+        }
+        let (now, at) = (sample(progress), Instant::now());
+        if wants_series && at - last.1 >= series.interval() {
+            series.push(moment(last.0, now, at - start, at - last.1));
+            last = (now, at);
+        }
+        if let Some(bs) = bs.filter(|_| at - shown.1 >= LIVE_INTERVAL) {
+            let line = line(&moment(shown.0, now, at - start, at - shown.1), now.permille, bs);
+            // `\x1b[K` clears the rest. A terminal that went away is no reason to stop measuring.
+            let _ = write!(std::io::stderr(), "\r{line}\x1b[K");
+            shown = (now, at);
         }
     }
+    if bs.is_some() {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+    series
 }
 
 #[cfg(test)]
@@ -156,21 +187,26 @@ mod tests {
         Sample { phase, depth: 32, ios, latency_ns, permille }
     }
 
+    /// The line for half a second.
+    fn shown(before: Sample, now: Sample) -> String {
+        let half = Duration::from_millis(500);
+        line(&moment(before, now, half, half), now.permille, 4096)
+    }
+
     #[test]
     fn the_line_shows_the_rate_since_the_last_one() {
         let before = at(Phase::Measure, 1_000, 10_000_000, 100);
         let now = at(Phase::Measure, 51_000, 1_010_000_000, 205);
-        let line = line(before, now, 0.5, 4096);
+        let line = shown(before, now);
         assert_eq!(line, "run       qd 32     20 %       100,000 IOPS       390.6 MiB/s   mean 20.0 us");
     }
 
     #[test]
     fn a_new_stage_starts_from_zero() {
         let before = at(Phase::WarmUp, 90_000, 9, 1000);
-        let next = line(before, at(Phase::Measure, 500, 0, 1001), 0.5, 4096);
+        let next = shown(before, at(Phase::Measure, 500, 0, 1001));
         assert!(next.starts_with("run       qd 32    100 %         1,000 IOPS"), "{next}");
-        let deeper =
-            line(at(Phase::Measure, 90_000, 9, 1000), Sample { depth: 64, ..at(Phase::Measure, 500, 0, 1) }, 0.5, 1);
+        let deeper = shown(at(Phase::Measure, 90_000, 9, 1000), Sample { depth: 64, ..at(Phase::Measure, 500, 0, 1) });
         assert!(deeper.contains("1,000 IOPS"), "{deeper}");
     }
 
@@ -189,7 +225,10 @@ mod tests {
     }
 
     #[test]
-    fn no_terminal_no_thread() {
-        assert!(Live::start(false, 4096, &[Arc::new(Progress::default())]).thread.is_none());
+    fn nothing_wanted_no_thread() {
+        let progress = [Arc::new(Progress::default())];
+        let live = Live::start(Wanted { line: false, series: false }, 4096, &progress);
+        assert!(live.thread.is_none());
+        assert!(live.finish().moments().is_empty());
     }
 }

@@ -7,13 +7,15 @@
 //! | [`engine`], [`lane`], [`book`] | the poller of a reactor, one of its queues, what it notes about a target |
 //! | [`workload`], [`pace`] | which block next, and which way; when |
 //! | [`verify`] | blocks that say where they belong |
-//! | [`latency`], [`tally`], [`report`], [`text`], [`live`] | what it found out |
+//! | [`latency`], [`tally`], [`report`], [`live`], [`series`] | what it found out |
+//! | [`text`], [`html`] | the same for people |
 //! | [`compare`] | the same on several paths of a device, beside each other |
 
 mod book;
 mod compare;
 mod crew;
 mod engine;
+mod html;
 mod lane;
 mod latency;
 mod limits;
@@ -21,6 +23,7 @@ mod live;
 mod pace;
 mod plan;
 mod report;
+mod series;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -29,7 +32,9 @@ mod verify;
 mod workload;
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::{Path as FilePath, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -41,9 +46,10 @@ use machine::ring::RingKind;
 use uuid::Uuid;
 
 use crew::Work;
-use live::{Live, Progress};
+use live::{Live, Progress, Wanted};
 use plan::{Goal, Plan};
 use report::{Ending, Report, Step, Target, Workload};
+use series::Series;
 use workload::Rw;
 
 const EXAMPLES: &str = "\
@@ -61,6 +67,9 @@ Examples:
   The same file by another path; several paths beside each other, in turns
   qpair bench disk.img,path=threads --qd 32
   qpair bench disk.img --compare uring,aio,threads,sync --qd 1,32
+
+  The same as a page with charts
+  qpair bench disk.img --qd 1,4,16,64 --html report.html
 
   Latencies at 50,000 requests a second, whatever the device does
   qpair bench disk.img --rate 50k --qd 256
@@ -172,7 +181,7 @@ pub(crate) struct Args {
     pub(crate) path: Option<Path>,
 
     /// Measure these paths of one target in turns, and show their medians and ratios to the first
-    #[arg(long, value_name = "PATH,PATH,...", value_delimiter = ',', conflicts_with = "path")]
+    #[arg(long, value_name = "PATH,PATH,...", value_delimiter = ',', conflicts_with_all = ["path", "html"])]
     pub(crate) compare: Vec<Path>,
 
     /// Rounds of --compare [default: 5]
@@ -182,6 +191,10 @@ pub(crate) struct Args {
     /// Print one JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Write a page with tables and charts as well: one file, to be opened in any browser
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 
     /// No live line (there is none either if standard error is not a terminal)
     #[arg(long, short)]
@@ -206,11 +219,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         eprintln!("without io_uring: {}\n  {}", reason.why, reason.hint);
     }
     crate::signals::watch(false, |_| {})?;
-    let report = run_once(&devices, &args, crate::signals::stop_flag())?;
+    let page = args.html.as_deref().map(create_page).transpose()?;
+    let (report, series) = run_once(&devices, &args, crate::signals::stop_flag())?;
     for problem in &report.problems {
         eprintln!("{problem}");
     }
     print(if args.json { report.json() + "\n" } else { report.text() })?;
+    if let (Some(mut page), Some(path)) = (page, &args.html) {
+        page.write_all(report.html(&series).as_bytes()).map_err(|error| page_error(path, &error))?;
+    }
     close(&devices, &report)?;
     Ok(if report.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -224,19 +241,28 @@ fn fresh_seed() -> u64 {
     Uuid::new_v4().as_u64_pair().0 >> 32
 }
 
-/// Plans and measures, with the live line.
-fn run_once(devices: &[Arc<dyn Device>], args: &Args, stop: &AtomicBool) -> Result<Report, Box<dyn Error>> {
+/// Plans and measures, with the live line; the series is empty unless a page is to show it.
+fn run_once(devices: &[Arc<dyn Device>], args: &Args, stop: &AtomicBool) -> Result<(Report, Series), Box<dyn Error>> {
     let plan = Plan::new(args, &infos(devices), fresh_seed())?;
     let progress: Vec<_> = plan.reactors.iter().map(|_| Arc::new(Progress::default())).collect();
-    let live = Live::start(!args.quiet, args.bs, &progress);
+    let live = Live::start(Wanted { line: !args.quiet, series: args.html.is_some() }, args.bs, &progress);
     let result = measure(devices, args, &plan, &progress, stop);
-    drop(live);
-    Ok(result?)
+    let series = live.finish();
+    Ok((result?, series))
 }
 
 /// Closes the devices. One that is lost has nothing left to say.
 fn close(devices: &[Arc<dyn Device>], report: &Report) -> io::Result<()> {
     if report.ended_by == Ending::Errors { Ok(()) } else { devices.iter().try_for_each(|device| device.close()) }
+}
+
+/// Makes the file for the page before anything is measured: a run is not to be lost for a name that is wrong.
+fn create_page(path: &FilePath) -> io::Result<File> {
+    File::create(path).map_err(|error| page_error(path, &error))
+}
+
+fn page_error(path: &FilePath, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the page {} cannot be written: {error}", path.display()))
 }
 
 /// Opens the targets. An address that does not name a depth gets queues as deep as the run needs.

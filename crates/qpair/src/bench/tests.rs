@@ -16,6 +16,7 @@ use machine::ring::Ring;
 
 use super::*;
 use crate::bench::limits::{MAX_ERRORS, MAX_PRINTED};
+use crate::bench::tally::Tally;
 
 #[derive(Parser)]
 struct Cli {
@@ -600,4 +601,59 @@ fn requests_that_come_by_the_clock_do_not_come_early() {
     assert_eq!((report.last().total.ios, report.success()), (100, true));
     // 50 requests on each queue are 49 intervals of a millisecond.
     assert!(report.last().elapsed_secs >= 0.049, "{}", report.last().elapsed_secs);
+}
+
+/// Every element is closed within the one that it was opened in, and no text looks like one.
+fn assert_well_formed(page: &str) {
+    // What HTML itself closes.
+    const OPEN: [&str; 8] = ["!doctype", "meta", "tr", "td", "th", "li", "line", "caption"];
+    let mut open = Vec::new();
+    for element in page.split('<').skip(1) {
+        let (tag, _) = element.split_once('>').unwrap_or_else(|| panic!("{element} has no end"));
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().expect("a name");
+        match (tag.starts_with('/'), tag.ends_with('/')) {
+            _ if OPEN.contains(&name) => {}
+            (true, _) => assert_eq!(open.pop(), Some(name)),
+            (false, true) => {}
+            (false, false) => open.push(name),
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn a_page_shows_what_the_run_found_and_needs_nothing_else() {
+    let mut report = bench("ram:1MiB --rw randrw --mix 50 --qd 1,4 --count 2000");
+    report.targets[0].name = "<b>\"disk\" & 'co'</b>".to_owned();
+    report.problems.push("2 < 3".to_owned());
+    let mut series = series::Series::new();
+    for (tenths, phase) in [live::Phase::Fill, live::Phase::WarmUp, live::Phase::Measure].into_iter().enumerate() {
+        let time = Duration::from_millis(100);
+        let at = time * (tenths as u32 + 1);
+        series.push(series::Moment { at, time, phase, depth: 4, ios: 1000 * tenths as u64, latency_ns: 5_000_000 });
+    }
+    let page = report.html(&series);
+    assert_well_formed(&page);
+    // Load curve, reads and writes of two steps, rate and latency over time.
+    assert_eq!(page.matches("<svg").count(), 7);
+    for shown in
+        ["&lt;b&gt;&quot;disk&quot; &amp; &#39;co&#39;&lt;/b&gt;", "2 &lt; 3", "Load curve", "depth 4", "Over time"]
+    {
+        assert!(page.contains(shown), "{shown}");
+    }
+    for foreign in ["<script", "http", "src=", "@import", "NaN", "inf"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+}
+
+#[test]
+fn a_page_of_nothing_is_a_page() {
+    let mut report = bench("null:1MiB --count 1");
+    let nothing = Tally::new();
+    report.steps[0].total = report::Share::new(&nothing.latencies[0], 4096, Duration::ZERO);
+    report.steps[0].read = Some(report.steps[0].total.clone());
+    report.steps.push(report.steps[0].clone());
+    let page = report.html(&series::Series::new());
+    assert_well_formed(&page);
+    assert!(!page.contains("NaN") && !page.contains("inf"));
 }

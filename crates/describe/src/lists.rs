@@ -88,7 +88,8 @@ fn descriptor(raw: RawDescriptor<'_>) -> Object {
         (1, nid) => ("eui64", hex(nid)),
         (2, nid) => ("nguid", hex(nid)),
         (3, nid) => ("uuid", <&[u8; 16]>::try_from(nid).map_or_else(|_| hex(nid), uuid)),
-        (4, &[csi]) => ("csi", csi.to_string()),
+        (4, &[0]) => ("csi", "0".to_owned()),
+        (4, &[csi]) => ("csi", format!("{csi:#x}")),
         (_, nid) => ("unknown", hex(nid)),
     };
     object.text("type", kind);

@@ -78,6 +78,13 @@ fn ns_descs() {
     agrees("ns-descs.json", lists::descriptors(&support::descriptors()).unwrap());
 }
 
+/// nvme-cli shows command sets as `printf("%#x")` does.
+#[test]
+fn command_sets_of_descriptors() {
+    let csi = |csi: u8| serde_json::to_value(lists::descriptors(&support::front(&[4, 1, 0, 0, csi])).unwrap()).unwrap();
+    assert_eq!((&csi(0)["ns-descs"][0]["csi"], &csi(2)["ns-descs"][0]["csi"]), (&"0".into(), &"0x2".into()));
+}
+
 #[test]
 fn zns_id() {
     agrees("zns-id-ctrl.json", zns::controller(&support::pattern(4, 4096)).unwrap());

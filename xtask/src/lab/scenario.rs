@@ -21,9 +21,10 @@ pub(crate) struct Scenario {
     pub(super) run: fn(&mut Lab) -> Result<(), Trouble>,
 }
 
-pub(super) const SCENARIOS: [Scenario; 7] = [
+pub(super) const SCENARIOS: [Scenario; 8] = [
     Scenario { script: "controller", ordinary: Ring::Portable, run: controller },
     Scenario { script: "data", ordinary: Ring::Uring, run: data },
+    Scenario { script: "describe", ordinary: Ring::Portable, run: describe },
     Scenario { script: "kill", ordinary: Ring::Portable, run: kill },
     Scenario { script: "passthru", ordinary: Ring::Uring, run: passthru },
     Scenario { script: "reload", ordinary: Ring::Uring, run: reload },
@@ -135,16 +136,30 @@ fn kill(lab: &mut Lab) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The program itself in the guest, on drives that QEMU emulates.
+/// Drives that QEMU emulates: two plain namespaces; protection information, metadata; a zoned one.
+const DRIVES: [&str; 3] = [
+    "size=64M,bs=512+size=64M,bs=4096",
+    "size=32M,bs=4096,ms=8,pi=1+size=32M,bs=4096,ms=64,mset=1",
+    "size=64M,bs=4096,zoned=on,zoned.zone_size=4M",
+];
+
+/// The program in the guest, beside nvme-cli, on such drives and on a target.
+fn describe(lab: &mut Lab) -> Result<(), Trouble> {
+    let scratch = Scratch::new("describe")?;
+    let mut target = lab.serve(&[&image(&scratch), "--nqn", NQN], &scratch.file("qpair.log"))?;
+    let mut boot = lab.boot("describe", &target, 300);
+    boot.machine.extend(DRIVES.iter().flat_map(|drive| ["--nvme".to_owned(), (*drive).to_owned()]));
+    boot.multipath = false;
+    boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.run(lab.report, || target.check_alive())?;
+    lab.stop(target);
+    Ok(())
+}
+
+/// The program itself in the guest, on such drives.
 fn passthru(lab: &mut Lab) -> Result<(), Trouble> {
     let mut boot = lab.boot_alone("passthru", 300);
-    for controller in [
-        "size=64M,bs=512+size=64M,bs=4096",
-        "size=32M,bs=4096,ms=8,pi=1+size=32M,bs=4096,ms=64,mset=1",
-        "size=64M,bs=4096,zoned=on,zoned.zone_size=4M",
-    ] {
-        boot.machine.extend(["--nvme".to_owned(), controller.to_owned()]);
-    }
+    boot.machine.extend(DRIVES.iter().flat_map(|drive| ["--nvme".to_owned(), (*drive).to_owned()]));
     boot.variables.push(("QPAIR", lab.program.display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.run(lab.report, || Ok(()))

@@ -7,10 +7,10 @@ use super::axis::{Axis, short};
 use super::escape;
 
 const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 280.0;
+const HEIGHT: f64 = 290.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
-const TOP: f64 = 24.0;
+const TOP: f64 = 34.0;
 const BOTTOM: f64 = 44.0;
 
 /// A chart that is being drawn.
@@ -35,7 +35,7 @@ impl Chart {
             chart.text("mark", LEFT - 8.0, at + 4.0, "end", &short(mark));
         }
         chart.text("name", (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0, "middle", x_name);
-        chart.text("name", 4.0, TOP - 10.0, "start", y_name);
+        chart.text("name", 4.0, 12.0, "start", y_name);
         chart
     }
 

@@ -33,8 +33,9 @@ h1{font-size:1.5em;margin-bottom:0}h2{font-size:1.15em;margin-top:2em}p.soft,cap
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.2em .8em;text-align:right;border-bottom:1px solid var(--rule)}
 th:first-child,td:first-child{text-align:left}
-svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.grid{stroke:var(--rule)}.bar{fill:var(--a)}
-.stretch{fill:var(--shade)}.upright{stroke:var(--b);stroke-dasharray:3 3}.curve{fill:none;stroke-width:1.8}
+svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.grid{stroke:var(--rule)}
+.bar{fill:var(--a)}.stretch{fill:var(--shade);fill-opacity:.6}
+.upright{stroke:var(--b);stroke-dasharray:3 3}.curve{fill:none;stroke-width:1.8}
 .a{stroke:var(--a);fill:none}.b{stroke:var(--b);fill:none}circle.a{fill:var(--a)}circle.b{fill:var(--b)}
 .key::before{content:'';display:inline-block;width:1.2em;height:.25em;margin:0 .4em .25em 0;\
 background:currentColor}

@@ -30,10 +30,12 @@ pub const MAX_REGISTERED_POOLS: usize = 16;
 /// Threads of one ring that carry out file tasks: the portable ring's own, started with the first task, or those of
 /// `io_uring` for what would block.
 pub const FILE_WORKERS: usize = 4;
-/// Jobs that a worker does before it tells the ring of the first of them, while they are short.
-pub const WORKER_BATCH: u32 = 16;
-/// A job that takes so long has waited for its medium: the ring is told at once. Less than it costs to wake a thread.
-pub const WORKER_SLOW: Duration = Duration::from_micros(20);
+/// Jobs that the workers do before they tell the ring of the first of them, while there are others left.
+pub const WORKER_BATCH: u32 = 8;
+/// With so few jobs left the ring is told of every one that is done, so that the workers do not run out of them.
+pub const WORKER_RESERVE: usize = FILE_WORKERS / 2;
+/// How long a ring sleeps at most while it is not told of every job.
+pub const WORKER_PATIENCE: Duration = Duration::from_millis(1);
 /// NVMe commands that one channel through the kernel has in flight.
 pub const MAX_PASSED: usize = 1024;
 /// How long the kernel's thread of such a channel looks for commands before it sleeps, in milliseconds.

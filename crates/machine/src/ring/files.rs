@@ -19,6 +19,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::aio::Aio;
 use super::registered::Registered;
@@ -174,6 +175,11 @@ impl Files {
         self.uring.as_mut().filter(|uring| uring.in_flight() > 0)
     }
 
+    /// How long the ring may sleep without looking; `None`: it is woken in time.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.workers.as_ref().and_then(Workers::patience)
+    }
+
     /// See [`Uring::take_fired`].
     pub(super) fn take_fired(&mut self) -> bool {
         self.uring.as_mut().is_some_and(Uring::take_fired)
@@ -282,7 +288,7 @@ impl Files {
             self.came_back(user_data, result);
         }
         self.reap_aio();
-        while let Some(Done { slot, result }) = self.workers.as_ref().and_then(Workers::pop) {
+        while let Some(Done { slot, result }) = self.workers.as_mut().and_then(Workers::pop) {
             self.finish(slot, result);
         }
         if let Some(workers) = &mut self.workers {

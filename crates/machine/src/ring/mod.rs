@@ -317,8 +317,8 @@ impl Ring {
             Wait::No => Some(Duration::ZERO),
             // After the announcement: the last look, at what the workers may have finished.
             _ if self.files.news() => Some(Duration::ZERO),
-            Wait::For(duration) => Some(duration),
-            Wait::Forever => None,
+            Wait::For(duration) => Some(self.files.patience().map_or(duration, |most| duration.min(most))),
+            Wait::Forever => self.files.patience(),
         };
         let waited = self.wait(timeout);
         if waits {

@@ -3,24 +3,33 @@
 //! Jobs and completions go through two bounded queues without locks. How a worker that finds no job sleeps, and why no
 //! job is left lying, is told in `idle.rs`.
 //!
-//! A system call that wakes another thread costs more than reading 4 KiB that the system has in memory, so both ways go
-//! in batches. The ring wakes one worker for all jobs of a pass; a worker that leaves jobs behind wakes the next. A
-//! worker tells the ring of what it has done when there is no further job, after [`WORKER_BATCH`] jobs, or at once
-//! after a job that took [`WORKER_SLOW`]: then there is a medium to wait for, and the next one may take as long.
+//! A system call that wakes another thread costs more than reading 4 KiB that the system has in memory, and a good part
+//! of what it costs to ask a disk for them, so both ways go in batches. The ring wakes one worker for all jobs of a
+//! pass; a worker that leaves jobs behind wakes the next. The ring is told of what was done only when it matters: when
+//! the workers will soon have nothing to do, or [`WORKER_BATCH`] jobs are done that it was not told of.
+//!
+//! ```text
+//!   jobs left      what a worker does after a job
+//!   0 .. 2         tells the ring: it has new jobs before the workers have run out of theirs
+//!   more           goes on; tells the ring with every 8th job that any of them has done
+//! ```
+//!
+//! A medium that stops to answer while jobs are left must not hide those that are done: with so many under way the ring
+//! never sleeps for longer than [`WORKER_PATIENCE`].
 
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 
 use super::idle::Idle;
 use super::registered::OneRings;
 use super::{FileOp, Waker};
-use crate::clock::Fine;
-use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS, WORKER_BATCH, WORKER_SLOW};
+use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS, WORKER_BATCH, WORKER_PATIENCE, WORKER_RESERVE};
 use crate::os;
 use crate::region::RawBytes;
 
@@ -42,6 +51,8 @@ pub(super) struct Done {
 struct Shared {
     jobs: ArrayQueue<Job>,
     done: ArrayQueue<Done>,
+    /// Jobs that are done and that the ring was not told of.
+    untold: AtomicU32,
     /// By slot: its job is not wanted any more.
     cancelled: Box<[AtomicBool]>,
     idle: Idle,
@@ -56,13 +67,15 @@ pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
     /// Jobs were queued that no worker was woken for.
     unannounced: bool,
+    /// Jobs pushed and not popped.
+    in_flight: usize,
 }
 
 impl Workers {
     /// Starts [`FILE_WORKERS`] threads, or as many as the system gives; it is an error if that is none.
     pub(super) fn start(ring: &Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(ring));
-        let mut workers = Self { shared, threads: Vec::with_capacity(FILE_WORKERS), unannounced: false };
+        let mut workers = Self { shared, threads: Vec::with_capacity(FILE_WORKERS), unannounced: false, in_flight: 0 };
         for number in 0..FILE_WORKERS {
             let shared = Arc::clone(&workers.shared);
             match thread::Builder::new().name(format!("ring-file-{number}")).spawn(move || shared.work()) {
@@ -83,6 +96,7 @@ impl Workers {
         self.shared.cancelled[job.slot as usize].store(false, Ordering::Relaxed);
         assert!(self.shared.jobs.push(job).is_ok(), "at most MAX_FILE_TASKS are pending");
         self.unannounced = true;
+        self.in_flight += 1;
     }
 
     /// Has somebody begin with what was queued.
@@ -98,8 +112,16 @@ impl Workers {
     }
 
     /// A job that has ended.
-    pub(super) fn pop(&self) -> Option<Done> {
-        self.shared.done.pop()
+    pub(super) fn pop(&mut self) -> Option<Done> {
+        // Costs no more than a comparison, unlike the queue, when there is nothing to wait for.
+        let done = if self.in_flight > 0 { self.shared.done.pop() } else { None };
+        self.in_flight -= usize::from(done.is_some());
+        done
+    }
+
+    /// How long the ring may sleep without looking: `None` while it is told of every job.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        (self.in_flight > self.threads.len() + WORKER_RESERVE).then_some(WORKER_PATIENCE)
     }
 }
 
@@ -119,6 +141,7 @@ impl Shared {
         Self {
             jobs: ArrayQueue::new(MAX_FILE_TASKS),
             done: ArrayQueue::new(MAX_FILE_TASKS),
+            untold: AtomicU32::new(0),
             cancelled: (0..MAX_FILE_TASKS).map(|_| AtomicBool::new(false)).collect(),
             idle: Idle::new(),
             stop: AtomicBool::new(false),
@@ -131,26 +154,28 @@ impl Shared {
         if let Err(error) = os::unpin() {
             tracing::warn!(%error, "a file worker stays on its reactor's core");
         }
-        // What was done and the ring was not told of.
-        let mut untold = 0;
         loop {
             let job = self.next_now().or_else(|| {
-                if std::mem::take(&mut untold) > 0 {
-                    self.ring.wake();
-                }
+                self.tell();
                 self.next()
             });
             let Some(job) = job else { return };
             if !self.jobs.is_empty() {
                 self.idle.wake_one();
             }
-            let begun = Fine::now();
             self.carry_out(job);
-            untold += 1;
-            if untold == WORKER_BATCH || Fine::now().since(begun) >= WORKER_SLOW {
-                self.ring.wake();
-                untold = 0;
+            // After the job's end was published: whoever resets the count tells of all that is counted in it.
+            let untold = self.untold.fetch_add(1, Ordering::AcqRel) + 1;
+            if untold >= WORKER_BATCH || self.jobs.len() <= WORKER_RESERVE {
+                self.tell();
             }
+        }
+    }
+
+    /// Wakes the ring if there is something that it was not told of.
+    fn tell(&self) {
+        if self.untold.swap(0, Ordering::AcqRel) > 0 {
+            self.ring.wake();
         }
     }
 
@@ -205,10 +230,10 @@ mod tests {
         let ring = Ring::of(RingKind::Portable).expect("a ring");
         // No threads: this test is the worker.
         let shared = Arc::new(Shared::new(&ring.waker()));
-        let mut workers = Workers { shared, threads: Vec::new(), unannounced: false };
+        let mut workers = Workers { shared, threads: Vec::new(), unannounced: false, in_flight: 0 };
         let file = OneRings::new(Arc::new(tempfile::tempfile().expect("a file")));
         let job = |slot| Job { slot, file: Arc::clone(&file), op: FileOp::Sync, bytes: None };
-        let end = |workers: &Workers| {
+        let end = |workers: &mut Workers| {
             workers.shared.carry_out(workers.shared.next().expect("a job"));
             let Done { slot, result } = workers.pop().expect("an end");
             (slot, result.map_err(|error| error.raw_os_error()))
@@ -216,8 +241,18 @@ mod tests {
         workers.push(job(3));
         workers.push(job(4));
         workers.cancel(3);
-        assert_eq!([end(&workers), end(&workers)], [(3, Err(Some(os::CANCELLED))), (4, Ok(()))]);
+        assert_eq!([end(&mut workers), end(&mut workers)], [(3, Err(Some(os::CANCELLED))), (4, Ok(()))]);
+        assert_eq!(workers.patience(), None, "nothing is under way");
+        for slot in 0..=WORKER_RESERVE as u32 {
+            workers.push(job(slot));
+        }
+        assert_eq!(workers.patience(), Some(WORKER_PATIENCE), "the first of them is not told of");
+        assert_eq!(end(&mut workers), (0, Ok(())));
+        assert_eq!(workers.patience(), None, "all others are");
+        for slot in 1..=WORKER_RESERVE as u32 {
+            assert_eq!(end(&mut workers), (slot, Ok(())));
+        }
         workers.push(job(3));
-        assert_eq!(end(&workers), (3, Ok(())));
+        assert_eq!(end(&mut workers), (3, Ok(())));
     }
 }

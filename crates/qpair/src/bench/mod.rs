@@ -66,7 +66,7 @@ Examples:
 
   The same file by another path; several paths beside each other, in turns
   qpair bench disk.img,path=threads --qd 32
-  qpair bench disk.img --compare uring,aio,threads,sync --qd 1,32
+  qpair bench disk.img --compare uring,aio,threads,sync --qd 1,32 --shared
 
   The same as a page with charts
   qpair bench disk.img --qd 1,4,16,64 --html report.html
@@ -172,6 +172,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) dedicated: bool,
 
+    /// Never spin: sleep as soon as there is nothing to do, for the least CPU time
+    #[arg(long, conflicts_with = "dedicated", hide_short_help = true)]
+    pub(crate) shared: bool,
+
     /// What serves files: io_uring, worker threads (portable), or the better one that is available
     #[arg(long, value_name = "auto|uring|portable", default_value_t = RingKind::Auto)]
     pub(crate) ring: RingKind,
@@ -185,7 +189,7 @@ pub(crate) struct Args {
     pub(crate) compare: Vec<Path>,
 
     /// Rounds of --compare [default: 5]
-    #[arg(long, value_name = "N", requires = "compare", value_parser = plan::rounds)]
+    #[arg(long, value_name = "N", requires = "compare", value_parser = plan::rounds, hide_short_help = true)]
     pub(crate) rounds: Option<usize>,
 
     /// Print one JSON object instead of text
@@ -347,6 +351,7 @@ fn workload(args: &Args, plan: &Plan) -> Workload {
         cpu: args.cpus.first().copied(),
         cpus: args.cpus.clone(),
         dedicated: args.dedicated,
+        shared: args.shared,
         lend: args.lend,
     }
 }

@@ -224,7 +224,8 @@ fn reactors(args: &Args) -> Result<Vec<ReactorConfig>, Unusable> {
             "Name one for each reactor, or none.",
         );
     }
-    let mode = Mode::choose(args.dedicated.then_some(Mode::Dedicated), args.reactors, allowed.len());
+    let wish = args.dedicated.then_some(Mode::Dedicated).or(args.shared.then_some(Mode::Shared));
+    let mode = Mode::choose(wish, args.reactors, allowed.len());
     let reactor = |number| ReactorConfig {
         name: format!("bench-{number}"),
         cpu: args.cpus.get(number).copied(),

@@ -134,6 +134,8 @@ pub(super) struct Workload {
     pub(super) cpu: Option<usize>,
     pub(super) cpus: Vec<usize>,
     pub(super) dedicated: bool,
+    /// Reactors slept as soon as there was nothing to do.
+    pub(super) shared: bool,
     /// The device lent its memory; otherwise requests carried buffers.
     pub(super) lend: bool,
 }

@@ -286,6 +286,7 @@ mod tests {
                 cpu: None,
                 cpus: Vec::new(),
                 dedicated: false,
+                shared: false,
                 lend: false,
             },
             ended_by: Ending::Goal,

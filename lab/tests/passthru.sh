@@ -59,6 +59,9 @@ it_reads_what_others_wrote() {
     same "read through the target" "$(dd_read 0n2 64k 16)" \
         "$(dd if="$served" bs=64k count=16 iflag=direct 2>/dev/null | md5sum | cut -d' ' -f1)"
     verify "$served" 4k 16 2m
+    over=/dev/ng${served#/dev/nvme}
+    bench "$over" --rw randrw --bs 8k --qd 8 --verify --count 200 --size 4MiB
+    refused "no queues for polling" "nvme.poll_queues=1" "$QPAIR" bench --quiet "$over,iopoll" --count 1
     disconnect
     kill $serving
     wait $serving || { cat "$TMP/serve"; die "the target did not end well"; }
@@ -82,6 +85,60 @@ protection() {
     done
     refused "64 bytes of metadata" "does not know this command" \
         "$QPAIR" bench --quiet "$(ng 1n2)" --rw read --count 1
+}
+
+# Completions that are asked for, requests that a thread of the kernel takes, and both.
+polling() {
+    for how in iopoll sqpoll iopoll,sqpoll; do
+        bench "$(ng 0n2),$how" --rw randrw --bs 4k --qd 16 --verify --count 300 --size 4MiB
+    done
+}
+
+# The ring of the commands has the buffers: the kernel lists what it pinned for it.
+fixed_buffers() {
+    "$QPAIR" bench --quiet "$(ng 0n1)" --ring portable --rw randread --secs 20 >"$TMP/bench" 2>&1 &
+    running=$!
+    eventually "registered buffers" registered $running
+    kill $running
+    wait $running || die "the run did not end well: $(cat "$TMP/bench")"
+}
+registered() {
+    cat /proc/"$1"/fdinfo/* 2>/dev/null | grep -A1 '^UserBufs' | grep -qE ' 0: 0x[0-9a-f]+/[1-9]'
+}
+
+# While the controller is reset, and when the namespace is gone, every command ends, if with an error; nothing is left.
+resets() {
+    for path in $PATHS; do
+        "$QPAIR" bench --quiet "$(ng 0n1)" --path $path --rw randrw --rate 500 --secs 4 >"$TMP/bench" 2>&1 &
+        running=$!
+        sleep 1
+        echo 1 >"/sys/class/nvme/$(controller_of 0)/reset_controller"
+        sleep 1
+        echo 1 >"/sys/class/nvme/$(controller_of 0)/reset_controller"
+        # 1: requests failed.
+        wait $running || same "$path: its exit code" 1 $?
+        ended "$path"
+    done
+    verified 0n1
+}
+controller_of() { readlink -f "/dev/vmlab/nvme$1" | sed 's,/dev/,,'; }
+ended() {
+    cat "$TMP/bench"
+    grep -q '^total' "$TMP/bench" || die "$1: no report"
+    ! grep -q '[1-9][0-9]* requests did not complete' "$TMP/bench" || die "$1: commands that did not end"
+}
+
+detach() {
+    before=$(readlink -f "$(ng 0n1)")
+    "$QPAIR" bench --quiet "$before" --rw randrw --rate 500 --secs 20 >"$TMP/bench" 2>&1 &
+    running=$!
+    sleep 1
+    check detach-ns nvme detach-ns "/dev/$(controller_of 0)" -n 1 -c 0
+    wait $running && die "nothing failed"
+    ended detached
+    check attach-ns nvme attach-ns "/dev/$(controller_of 0)" -n 1 -c 0
+    eventually "the namespace is back" test -e "$before"
+    bench "$before" --rw randrw --verify --count 100 --size 1MiB
 }
 
 # What cannot be is refused, with advice.
@@ -108,6 +165,10 @@ step "4096-byte blocks by $PATHS, verified" verified 0n2
 step "the kernel and nvme-cli read what qpair wrote" others_read_what_it_wrote
 step "qpair reads what the kernel wrote" it_reads_what_others_wrote
 step "protection information" protection
+step "polling" polling
+step "registered buffers" fixed_buffers
 step "refusals" refusals
 step "an ordinary user" unprivileged
+noisy_step "the controller is reset under load" resets
+noisy_step "the namespace is detached under load" detach
 finish

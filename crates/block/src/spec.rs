@@ -17,6 +17,8 @@
 //! | `uuid=U` | | the identity, instead of the stored or a new one |
 //! | `size=N` | | size of a file that is to be created |
 //! | `path=P` | | the way to it, instead of the device's own choice: see [`crate::path`] |
+//! | `iopoll` | | completions are polled for, with `path=uring-cmd` (needs `nvme.poll_queues`) |
+//! | `sqpoll` | | a thread of the kernel takes requests, with `path=uring-cmd` |
 //! | `rule=R` | | of `fault:`, any number of times: what is to go wrong |
 //! | `seed=N` | | of `fault:`: what its choices follow from |
 //!
@@ -89,6 +91,8 @@ pub struct Options {
     pub size: Option<u64>,
     /// The way to it, if not the one that the device picks by itself.
     pub path: Option<path::Path>,
+    /// What of that way polls.
+    pub polling: path::Polling,
 }
 
 /// What holds for all devices of a command line that do not say otherwise.
@@ -146,17 +150,21 @@ impl Spec {
         let block_bytes = self.options.block_bytes.or(defaults.block_bytes);
         let read_only = self.options.read_only || defaults.read_only;
         let uuid = self.options.uuid;
-        let way = self.options.path.or(defaults.path);
+        let (way, polling) = (self.options.path.or(defaults.path), self.options.polling);
         if let (Some(way), Target::Ram { .. } | Target::Null { .. }) = (way, target) {
             let hint = "Leave path= out: memory is in the program itself.";
             return Err(way.refuse(name, "a file or a drive", hint));
         }
+        if polling.any() && !is_native(target) && !matches!(target, Target::Fault { .. }) {
+            let why = format!("{polling} is for the path uring-cmd, and this is no NVMe namespace (/dev/ngXnY)");
+            return Err(wrong(name, why, format!("Leave {polling} out.")));
+        }
         Ok(match target {
             Target::Ram { bytes } => Arc::new(RamDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
             Target::Null { bytes } => Arc::new(NullDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
-            Target::File { path } if kernel::is_namespace(path) || kernel::is_controller(path) => {
+            Target::File { path } if is_native(target) => {
                 self.check_namespace()?;
-                Arc::new(KernelDevice::open(path, &KernelOptions { read_only, uuid, path: way })?)
+                Arc::new(KernelDevice::open(path, &KernelOptions { read_only, uuid, path: way, polling })?)
             }
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size);
@@ -254,6 +262,11 @@ impl Target {
     }
 }
 
+/// Whether the kernel's NVMe driver has it as a device of its own kind, rather than as a block device.
+fn is_native(target: &Target) -> bool {
+    matches!(target, Target::File { path } if kernel::is_namespace(path) || kernel::is_controller(path))
+}
+
 /// Why an option cannot be used, and what to do.
 struct BadOption(String, String);
 
@@ -291,6 +304,17 @@ impl Options {
                 self.size = Some(parse_size(needed("1GiB")?).map_err(|why| BadOption(why, hint))?);
                 Ok("size")
             }
+            "iopoll" | "sqpoll" if value.is_some() => {
+                Err(BadOption(format!("`{key}` takes no value"), format!("Write {key} alone, or nothing.")))
+            }
+            "iopoll" => {
+                self.polling.iopoll = true;
+                Ok("iopoll")
+            }
+            "sqpoll" => {
+                self.polling.sqpoll = true;
+                Ok("sqpoll")
+            }
             "path" => {
                 let hint = "Write path=NAME, or leave it out: the device picks one.".to_owned();
                 self.path = Some(needed("uring")?.parse().map_err(|why| BadOption(why, hint))?);
@@ -327,11 +351,11 @@ fn uuid_value(text: &str) -> Result<Uuid, BadOption> {
 }
 
 fn unknown(key: &str) -> BadOption {
-    let known = ["bs", "block-size", "ro", "read-only", "uuid", "size", "path", "rule", "seed"];
+    let known = ["bs", "block-size", "ro", "read-only", "uuid", "size", "path", "iopoll", "sqpoll", "rule", "seed"];
     let like = nearest(key, &known).map(|name| format!("Did you mean `{name}`? ")).unwrap_or_default();
     let hint = format!(
-        "{like}The options are bs=512|4096, ro, uuid=UUID, size=SIZE and path=PATH; a comma of the path itself is \
-         written twice."
+        "{like}The options are bs=512|4096, ro, uuid=UUID, size=SIZE, path=PATH, iopoll and sqpoll; a comma of the \
+         path itself is written twice."
     );
     BadOption(format!("there is no option called `{key}`"), hint)
 }
@@ -423,7 +447,7 @@ mod tests {
     #[test]
     fn options() {
         let uuid = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
-        let all = spec(&format!("a,,b,bs=4k,ro,uuid={uuid},size=1G,path=sync"));
+        let all = spec(&format!("a,,b,bs=4k,ro,uuid={uuid},size=1G,path=sync,iopoll,sqpoll"));
         assert_eq!(all.name, "a,b");
         assert_eq!(
             all.options,
@@ -433,6 +457,7 @@ mod tests {
                 uuid: Some(Uuid::parse_str(uuid).expect("a UUID")),
                 size: Some(1 << 30),
                 path: Some(path::Path::Sync),
+                polling: path::Polling { iopoll: true, sqpoll: true },
             }
         );
         assert_eq!(spec("a,block-size=512,read-only").options, spec("a,bs=512,ro").options);
@@ -464,6 +489,7 @@ mod tests {
             ("a,", "no option called ``"),
             ("a,path=uring_cmd", "uring-cmd, ioctl, uring, threads, aio and sync"),
             ("a,path", "needs a value"),
+            ("a,iopoll=1", "takes no value"),
             ("ram:1GiB,size=1GiB", "option for files"),
             ("fault:ram:1GiB,size=1GiB", "option for files"),
             ("fault:", "no name"),
@@ -475,6 +501,15 @@ mod tests {
         ] {
             let error = error(text);
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn files_and_memory_are_not_polled() {
+        for (text, part) in [("ram:1MiB,iopoll", "iopoll is"), ("Cargo.toml,ro,iopoll,sqpoll", "iopoll and sqpoll is")]
+        {
+            let error = spec(text).open(&Defaults::default()).err().expect(text).to_string();
+            assert!(error.contains(part) && error.contains("uring-cmd"), "{error}");
         }
     }
 

@@ -341,6 +341,11 @@ pub(crate) fn nvme_node(_path: &Path) -> Option<crate::passthru::Node> {
 }
 
 /// Nothing has any here.
+pub(crate) fn nvme_has_poll_queues(_path: &Path) -> bool {
+    false
+}
+
+/// Nothing has any here.
 pub(crate) fn nvme_transfer_limits(_path: &Path) -> Option<crate::passthru::TransferLimits> {
     None
 }

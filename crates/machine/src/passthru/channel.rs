@@ -152,7 +152,8 @@ impl<T> Channel<T> {
     /// Has the kernel finish what it can, without waiting.
     fn collect(&mut self) {
         let queue = self.ring.submission();
-        let due = queue.taskrun() || queue.cq_overflow() || self.options.polled;
+        let polls = self.options.polled && !self.options.kernel_thread;
+        let due = queue.taskrun() || queue.cq_overflow() || polls;
         drop(queue);
         if due && self.ring.completion().is_empty() {
             self.enter(0).expect("a ring's own descriptor, used on its own thread");
@@ -167,7 +168,8 @@ impl<T> Channel<T> {
         let mut flags = EnterFlags::GETEVENTS;
         if asleep {
             flags |= EnterFlags::SQ_WAKEUP;
-        } else if self.options.kernel_thread && wanted == 0 && !self.options.polled {
+        } else if self.options.kernel_thread && wanted == 0 {
+            // It looks by itself.
             return Ok(());
         }
         // SAFETY: without EXT_ARG there is no argument to point to.
@@ -286,6 +288,7 @@ impl Pools {
         // SAFETY: `known` keeps the pool, and so the mapping, until the ring is gone: it is a later field.
         match unsafe { ring.submitter().register_buffers_update(number as u32, &[whole], None) } {
             Ok(()) => {
+                tracing::debug!("{bytes} bytes of buffers are registered for NVMe commands");
                 self.known.push(pool);
                 Some(number as u16)
             }

@@ -213,6 +213,12 @@ pub fn transfer_limits(path: &Path) -> Option<TransferLimits> {
     os::nvme_transfer_limits(path)
 }
 
+/// Whether the driver has made queues for polling for the controller of the namespace at `path`.
+#[must_use]
+pub fn has_poll_queues(path: &Path) -> bool {
+    os::nvme_has_poll_queues(path)
+}
+
 /// Why there is no [`Channel`].
 #[derive(Debug)]
 pub enum NoChannel {

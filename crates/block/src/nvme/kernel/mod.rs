@@ -19,6 +19,9 @@
 //! A namespace with metadata takes block requests if its metadata is protection information of 8 bytes, which the
 //! controller then makes and checks by itself. With other metadata it takes native commands only.
 //!
+//! While a controller is being reset, the kernel does not let commands wait: Linux 6.12 ends them with `EINVAL` by
+//! `uring-cmd`, with `EAGAIN` by `ioctl`; those that the device had with `EINTR` or a status. All of them end.
+//!
 //! Who may do what the kernel decides: root anything; others what their right to open the device file and the
 //! controller's Commands Supported and Effects log allow (Linux 6.2), and of admin commands only Identify.
 
@@ -56,6 +59,8 @@ pub struct KernelOptions {
     pub uuid: Option<Uuid>,
     /// [`path::Path::UringCmd`] or [`path::Path::Ioctl`]; without it, the former.
     pub path: Option<path::Path>,
+    /// What of [`path::Path::UringCmd`] polls.
+    pub polling: path::Polling,
 }
 
 /// Whether `path` is a namespace's own device file (`/dev/ngXnY`), which [`KernelDevice::open`] takes.
@@ -77,6 +82,7 @@ pub struct KernelDevice {
     namespace: Namespace,
     size: LiveSize,
     path: path::Path,
+    polling: path::Polling,
 }
 
 impl KernelDevice {
@@ -123,7 +129,7 @@ impl Device for KernelDevice {
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
         let lists = Pool::anonymous(LIST_BYTES, KERNEL_LISTS)?;
         let owner = ring.owner();
-        let way = Way::new(self.path, &self.file, ring, owner).inspect_err(|_| ring.release(owner))?;
+        let way = Way::new(self.path, self.polling, &self.file, ring, owner).inspect_err(|_| ring.release(owner))?;
         Ok(Box::new(KernelQueue::new(self.info.clone(), self.namespace, self.size.clone(), way, lists, owner)))
     }
 

@@ -18,6 +18,7 @@ use crate::{Identity, NvmeError, OpenError, path};
 
 pub(super) fn open(path: &Path, options: &KernelOptions) -> Result<KernelDevice, OpenError> {
     let way = way(path, options)?;
+    check_polling(path, way, options.polling)?;
     let file = open_file(path, options.read_only)?;
     let nsid = passthru::nsid(&file).map_err(|error| cannot_ask(path, &NvmeError::Host(error)))?;
     let found = look(path, &file, nsid).map_err(|error| cannot_ask(path, &error))?;
@@ -39,7 +40,7 @@ pub(super) fn open(path: &Path, options: &KernelOptions) -> Result<KernelDevice,
         tracing::warn!("{}: its blocks have {bytes} bytes of metadata: it takes native commands only", info.name);
     }
     let size = LiveSize::new(info.blocks);
-    Ok(KernelDevice { file: Arc::new(file), info, namespace, size, path: way })
+    Ok(KernelDevice { file: Arc::new(file), info, namespace, size, path: way, polling: options.polling })
 }
 
 /// The path to go, if it leads there.
@@ -62,6 +63,21 @@ fn way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
             Err(way.refuse(&name, "a file or a block device", hint))
         }
     }
+}
+
+/// Whether that way can poll.
+fn check_polling(path: &Path, way: path::Path, polling: path::Polling) -> Result<(), OpenError> {
+    if polling.any() && way != path::Path::UringCmd {
+        let why = format!("{polling} is for the path uring-cmd, not for {way}");
+        return Err(fail(path, why, &format!("Leave {polling} or path={way} out."), None));
+    }
+    if polling.iopoll && !passthru::has_poll_queues(path) {
+        let why = "iopoll needs queues for polling, and the driver has made none for this controller".to_owned();
+        let hint = "Boot with nvme.poll_queues=1, or load the module so: modprobe nvme poll_queues=1. Over fabrics, \
+                    connect with --nr-poll-queues=1.";
+        return Err(fail(path, why, hint, None));
+    }
+    Ok(())
 }
 
 /// What the controller says.

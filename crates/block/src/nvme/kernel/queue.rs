@@ -44,7 +44,13 @@ pub(super) struct Asked {
 }
 
 impl Way {
-    pub(super) fn new(path: path::Path, file: &Arc<File>, ring: &mut Ring, owner: Owner) -> io::Result<Self> {
+    pub(super) fn new(
+        path: path::Path,
+        polling: path::Polling,
+        file: &Arc<File>,
+        ring: &mut Ring,
+        owner: Owner,
+    ) -> io::Result<Self> {
         if path == path::Path::Ioctl {
             return Ok(Self::Ioctl {
                 file: Arc::clone(file),
@@ -52,7 +58,8 @@ impl Way {
                 done: Vec::with_capacity(KERNEL_QUEUE_DEPTH),
             });
         }
-        let options = ChannelOptions { depth: KERNEL_QUEUE_DEPTH, polled: false, kernel_thread: false };
+        let path::Polling { iopoll, sqpoll } = polling;
+        let options = ChannelOptions { depth: KERNEL_QUEUE_DEPTH, polled: iopoll, kernel_thread: sqpoll };
         Ok(Self::UringCmd(Box::new(Channel::new(Arc::clone(file), options, ring, owner)?)))
     }
 
@@ -115,12 +122,14 @@ pub(super) struct KernelQueue {
     native_over: Vec<Completed>,
     /// Reused from poll to poll.
     done: Vec<Done<Asked>>,
+    /// The error of this host that the log has heard of last.
+    reported: Option<i32>,
 }
 
 impl KernelQueue {
     pub(super) fn new(info: Info, namespace: Namespace, size: LiveSize, way: Way, lists: Pool, owner: Owner) -> Self {
         let (over, native_over, done) = (Vec::new(), Vec::new(), Vec::with_capacity(KERNEL_QUEUE_DEPTH));
-        Self { info, namespace, size, way, lists, owner, over, native_over, done }
+        Self { info, namespace, size, way, lists, owner, over, native_over, done, reported: None }
     }
 
     fn is_full(&self) -> bool {
@@ -197,7 +206,7 @@ impl Queue for KernelQueue {
         self.way.poll(&mut self.done);
         for Done { context: Asked { tag, opcode, op }, result, data, metadata } in self.done.drain(..) {
             if let Err(fault) = &result {
-                report(&self.info.name, opcode, fault);
+                report(&self.info.name, opcode, fault, &mut self.reported);
             }
             match op {
                 Some(op) => {
@@ -249,14 +258,16 @@ fn named(op: Op, failure: Failure) -> Failure {
     }
 }
 
-/// A device's answer is its asker's to judge; an error of this host is worth a line of the log.
-fn report(name: &str, opcode: u8, fault: &Fault) {
+/// A device's answer is its asker's to judge; an error of this host is worth a line of the log, once until another one
+/// comes.
+fn report(name: &str, opcode: u8, fault: &Fault, reported: &mut Option<i32>) {
     match fault {
         Fault::Status { status, .. } => {
             tracing::debug!(device = name, "{} ({opcode:02x}h): {}", io_name(opcode), command::status_of(*status));
         }
-        Fault::Host(error) => {
+        Fault::Host(error) if reported.replace(error.raw_os_error().unwrap_or(0)) != error.raw_os_error() => {
             tracing::warn!(device = name, "{} ({opcode:02x}h) did not pass through: {error}", io_name(opcode));
         }
+        Fault::Host(_) => {}
     }
 }

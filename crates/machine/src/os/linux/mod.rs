@@ -13,7 +13,9 @@ pub use file::{
     allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, is_block_device, open_data,
     punches_holes, set_xattr,
 };
-pub(crate) use nvme::{RawCommand, URING_IO, nvme_command, nvme_control, nvme_node, nvme_nsid, nvme_transfer_limits};
+pub(crate) use nvme::{
+    RawCommand, URING_IO, nvme_command, nvme_control, nvme_has_poll_queues, nvme_node, nvme_nsid, nvme_transfer_limits,
+};
 pub(crate) use range::{deallocate, read_exact_at, write_all_at, zero};
 pub use runtime::runtime_dir;
 pub use signal::{ask_to_reload, on_signal};

@@ -160,14 +160,23 @@ fn sysfs(path: &Path) -> Option<PathBuf> {
     is_char.then(|| PathBuf::from(format!("/sys/dev/char/{}:{}", major(device), minor(device))))
 }
 
-/// Those of the block device of the same namespace: `ng0n1` and `nvme0n1` have the same queues.
+/// What one command may move.
 pub(crate) fn nvme_transfer_limits(path: &Path) -> Option<TransferLimits> {
+    let bytes = queue_limit(path, "max_hw_sectors_kb")? * 1024;
+    Some(TransferLimits { bytes, segments: queue_limit(path, "max_segments")? })
+}
+
+/// Whether completions can be polled for.
+pub(crate) fn nvme_has_poll_queues(path: &Path) -> bool {
+    queue_limit(path, "io_poll").is_some_and(|polls| polls > 0)
+}
+
+/// A number that the kernel tells of the block device of the same namespace: `ng0n1` and `nvme0n1` have the same
+/// queues.
+fn queue_limit(path: &Path, name: &str) -> Option<u64> {
     let device = fs::canonicalize(sysfs(path)?).ok()?;
     let disk = disk_of(device.file_name()?.to_str()?)?;
-    let limit = |name: &str| -> Option<u64> {
-        fs::read_to_string(format!("/sys/block/{disk}/queue/{name}")).ok()?.trim().parse().ok()
-    };
-    Some(TransferLimits { bytes: limit("max_hw_sectors_kb")? * 1024, segments: limit("max_segments")? })
+    fs::read_to_string(format!("/sys/block/{disk}/queue/{name}")).ok()?.trim().parse().ok()
 }
 
 /// The block device beside a generic one.

@@ -1,5 +1,5 @@
 # NVMe commands through the kernel: qpair itself runs in the guest, on drives that QEMU emulates.
-# QPAIR: the program. RING: what does its files.
+# QPAIR: the program. COMMANDS: the example of native commands (crates/block/examples). RING: what does its files.
 # Drives: 0n1 has blocks of 512 bytes, 0n2 of 4096; 1n1 8 bytes of protection information (type 1) beside each block,
 # 1n2 64 bytes of metadata inside of it; 2n1 is zoned.
 . "$(dirname "$0")/lib.sh"
@@ -87,6 +87,17 @@ protection() {
         "$QPAIR" bench --quiet "$(ng 1n2)" --rw read --count 1
 }
 
+# Every request, and commands that no block request can say, many at once: a library's user sends them.
+native() {
+    for path in $PATHS; do
+        check "requests by $path" "$COMMANDS" requests "$(ng 0n1),path=$path" | tee "$TMP/said"
+        grep -q "compare, copy, write zeroes" "$TMP/said" || die "not all requests: $(cat "$TMP/said")"
+        check "protection by $path" "$COMMANDS" protection "$(ng 1n1),path=$path"
+        check "metadata by $path" "$COMMANDS" metadata "$(ng 1n2),path=$path"
+        check "append by $path" "$COMMANDS" append "$(ng 2n1),path=$path"
+    done
+}
+
 # Completions that are asked for, requests that a thread of the kernel takes, and both.
 polling() {
     for how in iopoll sqpoll iopoll,sqpoll; do
@@ -165,6 +176,7 @@ step "4096-byte blocks by $PATHS, verified" verified 0n2
 step "the kernel and nvme-cli read what qpair wrote" others_read_what_it_wrote
 step "qpair reads what the kernel wrote" it_reads_what_others_wrote
 step "protection information" protection
+step "every request; native commands: protection information, metadata, zone append" native
 step "polling" polling
 step "registered buffers" fixed_buffers
 step "refusals" refusals

@@ -63,8 +63,12 @@ pub(crate) fn run(selection: &Selection) -> bool {
     let labs = lab::wanted(selection);
     let alone = selection.wants("program") || selection.wants("host-kill");
     if selection.wants("build") || alone || !labs.is_empty() {
-        let built =
-            report.step("build", || passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair"])));
+        let built = report.step("build", || {
+            passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair"]))?;
+            // The library's user in the lab.
+            let example = ["--package", "qpair-block", "--example", "commands"];
+            passes(cargo().args(["build", "--release", "--quiet"]).args(example))
+        });
         let program = target_dir().join("release/qpair");
         if built {
             if selection.wants("program") {

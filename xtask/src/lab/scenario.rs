@@ -162,6 +162,7 @@ fn passthru(lab: &mut Lab) -> Result<(), Trouble> {
     boot.machine.extend(DRIVES.iter().flat_map(|drive| ["--nvme".to_owned(), (*drive).to_owned()]));
     boot.machine.extend(["--append".to_owned(), "nvme.poll_queues=1".to_owned()]);
     boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.variables.push(("COMMANDS", lab.program.with_file_name("examples/commands").display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.run(lab.report, || Ok(()))
 }

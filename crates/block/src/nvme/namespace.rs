@@ -1,6 +1,7 @@
 //! A namespace as its queues see it, and requests as the commands that go to it.
 
 use machine::region::Buf;
+use wire::nvme::protection::prinfo;
 use wire::nvme::{CopySource, DsmRange, IdentifyNamespace, Sqe, Status};
 use wire::tcp::host::Direction;
 use zerocopy::IntoBytes;
@@ -177,10 +178,9 @@ impl Namespace {
 
     /// What a command that moves blocks moves of each: bytes of data, with what is interleaved, and of metadata apart.
     pub(super) fn bytes_of_block(&self, sqe: &Sqe) -> (u64, u64) {
-        const PRACT: u8 = 0b1000;
         let (block, metadata) = (u64::from(self.block_bytes), u64::from(self.format.metadata_bytes));
         match self.format {
-            format if format.is_self_made() && sqe.prinfo() & PRACT != 0 => (block, 0),
+            format if format.is_self_made() && sqe.prinfo() & prinfo::ACTION != 0 => (block, 0),
             format if format.interleaved => (block + metadata, 0),
             _ => (block, metadata),
         }

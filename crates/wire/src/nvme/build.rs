@@ -5,11 +5,12 @@
 
 use zerocopy::little_endian::{U16, U32, U64};
 
-use super::command::{DEAC, DSM_AD, FUA, PRACT, PRCHK_GUARD, PRCHK_REFERENCE, PSDT_SGL};
+use super::command::{DEAC, DSM_AD, FUA, PRINFO, PSDT_SGL};
 use super::copy::CopySource;
 use super::dsm::DsmRange;
 use super::fabrics::{ConnectCommand, ConnectData, PropertyCommand};
-use super::opcode::{FABRICS, admin, fabrics, io};
+use super::opcode::{FABRICS, admin, fabrics, io, zns};
+use super::protection::prinfo;
 use super::{IDENTIFY_BYTES, SglDescriptor, Sqe};
 
 /// What to read of a log page.
@@ -109,8 +110,50 @@ impl Sqe {
     /// the low half of the block's number (types 1 and 2).
     #[must_use]
     pub const fn with_protection_by_controller(self, reference: bool) -> Self {
-        let prinfo = PRACT | PRCHK_GUARD | if reference { PRCHK_REFERENCE } else { 0 };
-        Self { cdw12: U32::new(self.cdw12.get() | prinfo), cdw14: self.cdw10, ..self }
+        let reference_check = if reference { prinfo::CHECK_REFERENCE } else { 0 };
+        self.with_protection(prinfo::ACTION | prinfo::CHECK_GUARD | reference_check, self.cdw10.get())
+    }
+
+    /// The same command on blocks with protection information: `prinfo` says who checks what (see
+    /// [`super::protection::prinfo`]), `reference` is the reference tag of the first block.
+    #[must_use]
+    pub const fn with_protection(self, prinfo: u8, reference: u32) -> Self {
+        let control = self.cdw12.get() & !PRINFO | (prinfo as u32) << PRINFO.trailing_zeros();
+        Self { cdw12: U32::new(control), cdw14: U32::new(reference), ..self }
+    }
+
+    /// Zone Append of `nlb` blocks (1 to 65,536) to the zone that begins at `zslba`: where they went is the result. Set
+    /// the length of the data afterwards, in bytes.
+    #[must_use]
+    pub const fn zone_append(nsid: u32, zslba: u64, nlb: u32) -> Self {
+        Self::on_blocks(zns::ZONE_APPEND, nsid, zslba, nlb, 0)
+    }
+
+    /// Zone Management Send: an action (see [`super::zns::action`]) on the zone that begins at `zslba`, or on all.
+    #[must_use]
+    pub const fn zone_management_send(nsid: u32, zslba: u64, action: u8, all: bool) -> Self {
+        const SELECT_ALL: u32 = 1 << 8;
+        Self {
+            cdw10: U32::new(zslba as u32),
+            cdw11: U32::new((zslba >> 32) as u32),
+            cdw13: U32::new(action as u32 | if all { SELECT_ALL } else { 0 }),
+            ..Self::bare(zns::ZONE_MANAGEMENT_SEND, nsid)
+        }
+    }
+
+    /// Zone Management Receive: a report of the zones from the one with `slba` on, of `bytes` (a multiple of 4, not 0);
+    /// with `partial` its count is of the zones that it has room for.
+    #[must_use]
+    pub const fn zone_report(nsid: u32, slba: u64, bytes: u32, partial: bool) -> Self {
+        const PARTIAL: u32 = 1 << 16;
+        assert!(bytes > 0 && bytes.is_multiple_of(4), "reports are read in dwords");
+        Self {
+            cdw10: U32::new(slba as u32),
+            cdw11: U32::new((slba >> 32) as u32),
+            cdw12: U32::new(bytes / 4 - 1),
+            cdw13: U32::new(if partial { PARTIAL } else { 0 }),
+            ..Self::with_data(zns::ZONE_MANAGEMENT_RECEIVE, nsid, bytes)
+        }
     }
 
     /// Compare `nlb` blocks (1 to 65,536) from `slba` with the data. Set its length afterwards, in bytes.
@@ -327,6 +370,21 @@ mod tests {
         assert_eq!((copy.copy_sources(), copy.copy_format(), copy.fua(), copy.slba()), (3, 0, true, 0x1_0000_0002));
         assert_eq!(parts(Sqe::flush(1)), ([0, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 0), [0; 6]));
         assert_eq!(parts(Sqe::dsm(1, 3, true)), ([9, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 48), [2, 4, 0, 0, 0, 0]));
+    }
+
+    #[test]
+    fn zones_and_protection() {
+        let append = Sqe::zone_append(1, 0x1_0000_0002, 8).with_data_by_transport(4096);
+        assert_eq!(parts(append), ([0x7d, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 4096), [2, 1, 7, 0, 0, 0]));
+        let reset = Sqe::zone_management_send(1, 0x1_0000_0002, 4, true);
+        assert_eq!(parts(reset), ([0x79, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 0), [2, 1, 0, 0x104, 0, 0]));
+        let report = Sqe::zone_report(1, 0x1_0000_0002, 4096, true);
+        assert_eq!(parts(report), ([0x7a, 0x40, 0, 0, 1, 0, 0, 0], (0x5a, 4096), [2, 1, 1023, 0x1_0000, 0, 0]));
+        let checked = Sqe::write(1, 7, 1, true).with_protection(prinfo::CHECK_GUARD | prinfo::CHECK_REFERENCE, 9);
+        assert_eq!(parts(checked).2, [7, 0, 0x5400_0000, 0, 9, 0]);
+        assert_eq!((checked.prinfo(), checked.fua()), (0b0101, true));
+        let made = Sqe::read(1, 7, 1).with_protection_by_controller(true);
+        assert_eq!((made.prinfo(), made.cdw14.get()), (0b1101, 7));
     }
 
     #[test]

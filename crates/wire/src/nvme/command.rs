@@ -31,13 +31,7 @@ pub(super) const FUA: u32 = 1 << 30;
 /// Write Zeroes, cdw12: deallocate.
 pub(super) const DEAC: u32 = 1 << 25;
 /// Read, Write, Write Zeroes, cdw12: protection information (PRINFO), bits 29:26.
-const PRINFO: u32 = 0xf << 26;
-/// Of PRINFO: the controller takes care of the protection information (PRACT).
-pub(super) const PRACT: u32 = 1 << 29;
-/// Of PRINFO: check the guard.
-pub(super) const PRCHK_GUARD: u32 = 1 << 28;
-/// Of PRINFO: check the reference tag.
-pub(super) const PRCHK_REFERENCE: u32 = 1 << 26;
+pub(super) const PRINFO: u32 = 0xf << 26;
 /// Dataset Management, cdw11: attribute deallocate (AD).
 pub(super) const DSM_AD: u32 = 1 << 2;
 

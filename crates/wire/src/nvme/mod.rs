@@ -10,6 +10,7 @@
 //!   commands         Get Log Page                                        log  discovery
 //!                    Get and Set Features, asynchronous events           feature
 //!   zones                                                                zns
+//!   beside blocks    protection information                              protection
 //! ```
 //!
 //! Every structure is a zerocopy view: little-endian, unaligned, of the specification's exact size, its fields named
@@ -45,6 +46,7 @@ pub mod nqn;
 pub mod nsid;
 pub mod opcode;
 pub mod property;
+pub mod protection;
 pub mod reservation;
 pub mod sgl;
 pub mod status;

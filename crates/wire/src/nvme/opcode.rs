@@ -59,6 +59,16 @@ pub mod io {
     pub const COPY: u8 = 0x19;
 }
 
+/// I/O commands that only the zoned namespace command set has (ZNS 1.1, Opcodes).
+pub mod zns {
+    /// Zone Management Send.
+    pub const ZONE_MANAGEMENT_SEND: u8 = 0x79;
+    /// Zone Management Receive.
+    pub const ZONE_MANAGEMENT_RECEIVE: u8 = 0x7a;
+    /// Zone Append.
+    pub const ZONE_APPEND: u8 = 0x7d;
+}
+
 /// Fabrics command types, byte 4 of a command with opcode [`FABRICS`].
 pub mod fabrics {
     /// Property Set.
@@ -95,7 +105,7 @@ pub const fn admin_name(opcode: u8) -> &'static str {
     }
 }
 
-/// What an I/O command of the NVM command set is called, for logs and messages.
+/// What an I/O command of the NVM or the zoned namespace command set is called, for logs and messages.
 #[must_use]
 pub const fn io_name(opcode: u8) -> &'static str {
     match opcode {
@@ -112,6 +122,9 @@ pub const fn io_name(opcode: u8) -> &'static str {
         io::RESERVATION_ACQUIRE => "Reservation Acquire",
         io::RESERVATION_RELEASE => "Reservation Release",
         io::COPY => "Copy",
+        zns::ZONE_MANAGEMENT_SEND => "Zone Management Send",
+        zns::ZONE_MANAGEMENT_RECEIVE => "Zone Management Receive",
+        zns::ZONE_APPEND => "Zone Append",
         FABRICS => "Fabrics",
         _ => "unknown I/O command",
     }

@@ -134,6 +134,20 @@ pub mod zone_type {
     pub const SEQUENTIAL_WRITE_REQUIRED: u8 = 2;
 }
 
+/// What Zone Management Send does with a zone (ZSA).
+pub mod action {
+    /// Closes it: its resources are free for others.
+    pub const CLOSE: u8 = 0x1;
+    /// Makes it full.
+    pub const FINISH: u8 = 0x2;
+    /// Opens it.
+    pub const OPEN: u8 = 0x3;
+    /// Makes it empty.
+    pub const RESET: u8 = 0x4;
+    /// Takes it out of service.
+    pub const OFFLINE: u8 = 0x5;
+}
+
 /// States of zones.
 pub mod zone_state {
     /// Empty.

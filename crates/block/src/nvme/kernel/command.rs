@@ -5,13 +5,11 @@ use std::time::Duration;
 use machine::passthru::{self, Fault};
 use wire::nvme::io;
 use wire::nvme::opcode::Transfer;
+use wire::nvme::opcode::zns::ZONE_APPEND;
 use wire::nvme::{Fuse, Sqe, Status};
 
 use crate::nvme::namespace::Namespace;
 use crate::{Command, Failure};
-
-/// Zone Append (Zoned Namespace Command Set 1.1): its dwords are those of a write.
-const ZONE_APPEND: u8 = 0x7d;
 
 /// What the kernel is given of a command; `timeout` is rounded up to milliseconds.
 ///
@@ -122,7 +120,7 @@ mod tests {
         assert_eq!((check(inside, read, 2080, 0), check(inside, read, 2079, 0)), (Ok(()), bad));
         let stripped = read.with_protection_by_controller(true);
         assert_eq!((check(apart, stripped, 2048, 0), check(inside, stripped, 2048, 0)), (Ok(()), Ok(())));
-        let append = Sqe { opcode: ZONE_APPEND, ..Sqe::write(3, 0, 4, false) };
+        let append = Sqe::zone_append(3, 0, 4);
         assert_eq!((check(bare, append, 2048, 0), check(bare, append, 512, 0)), (Ok(()), bad));
         assert_eq!(check(bare, Sqe::flush(3), 512, 0), bad, "bytes for a command that has none");
         assert_eq!(check(bare, Sqe { opcode: 0x83, ..Sqe::new_zeroed() }, 0, 0), Err(Failure::NotSupported));

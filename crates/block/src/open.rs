@@ -24,6 +24,8 @@ pub struct OpenOptions {
     pub block_bytes: Option<u32>,
     /// Refuse every request that changes the device. A file is then open for several readers.
     pub read_only: bool,
+    /// Open a block device for writing also if it is mounted or somebody has claimed it. Dangerous.
+    pub in_use: bool,
     /// Requests that the opener wants in flight on one queue. A remote device makes its queues so deep, as far as both
     /// sides can; the others are as deep as they are.
     pub depth: Option<usize>,
@@ -36,7 +38,7 @@ pub struct OpenOptions {
 /// # Errors
 /// What went wrong, and what the user can do about it.
 pub fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Device>, OpenError> {
-    let OpenOptions { size, block_bytes, read_only, depth, path } = *options;
+    let OpenOptions { size, block_bytes, read_only, in_use, depth, path } = *options;
     if name.starts_with(SCHEME) {
         if let Some(path) = path {
             let hint = "Leave the path out: an address is its own.";
@@ -52,7 +54,7 @@ pub fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Device>, OpenEr
             source: None,
         });
     }
-    name.parse::<Spec>()?.open(&Defaults { size, block_bytes, read_only, path })
+    name.parse::<Spec>()?.open(&Defaults { size, block_bytes, read_only, in_use, path })
 }
 
 /// Connects to a namespace on a target.

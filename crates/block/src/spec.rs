@@ -104,6 +104,8 @@ pub struct Defaults {
     pub block_bytes: Option<u32>,
     /// Refuse everything that changes a device.
     pub read_only: bool,
+    /// Open block devices for writing also if they are mounted or claimed.
+    pub in_use: bool,
     /// The way to it.
     pub path: Option<path::Path>,
 }
@@ -168,7 +170,9 @@ impl Spec {
             }
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size);
-                Arc::new(FileDevice::open(path, &FileOptions { size, block_bytes, read_only, uuid, path: way })?)
+                let in_use = defaults.in_use;
+                let options = FileOptions { size, block_bytes, read_only, in_use, uuid, path: way };
+                Arc::new(FileDevice::open(path, &options)?)
             }
             Target::Fault { inner, faults } => {
                 Arc::new(FaultDevice::new(name, self.open_target(inner, defaults)?, faults.clone()))

@@ -59,7 +59,8 @@ fn by(way: path::Path) -> FileOptions {
     FileOptions { path: Some(way), ..FileOptions::default() }
 }
 
-const READ_ONLY: FileOptions = FileOptions { size: None, block_bytes: None, read_only: true, uuid: None, path: None };
+const READ_ONLY: FileOptions =
+    FileOptions { size: None, block_bytes: None, read_only: true, in_use: false, uuid: None, path: None };
 
 /// Why and what to do, in one text.
 fn error(path: &Path, options: FileOptions) -> String {
@@ -305,7 +306,7 @@ fn through_a_specification() {
     assert_eq!((info.block_bytes, info.features.read_only), (4096, true), "its own option goes first");
 
     let ram: Spec = "ram:1MiB".parse().expect("a specification");
-    let defaults = Defaults { size: Some(5), block_bytes: Some(4096), read_only: false, path: None };
+    let defaults = Defaults { size: Some(5), block_bytes: Some(4096), ..Defaults::default() };
     let device = ram.open(&defaults).expect("a small disk");
     assert_eq!((device.info().kind, device.info().blocks), ("ram", 256));
     let null: Spec = "null:1TiB,uuid=6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a specification");

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, config, reload, serve, show};
+use crate::{bench, config, data, reload, serve, show};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +32,9 @@ pub(crate) enum Command {
     Id(show::id::Args),
     Log(show::log::Args),
     Feature(show::feature::Args),
+    Read(data::read::Args),
+    Write(data::write::Args),
+    Copy(Box<data::copy::Args>),
     Config(config::Args),
     Reload(reload::Args),
 }
@@ -58,7 +61,7 @@ mod tests {
 
     #[test]
     fn short_help_fits_a_screen() {
-        for name in ["serve", "bench", "id", "log", "feature", "config", "reload"] {
+        for name in ["serve", "bench", "id", "log", "feature", "read", "write", "copy", "config", "reload"] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");
             let lines = command.render_help().to_string().lines().count();

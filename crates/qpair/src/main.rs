@@ -4,6 +4,7 @@
 mod bench;
 mod cli;
 mod config;
+mod data;
 mod reload;
 mod serve;
 mod show;
@@ -24,6 +25,9 @@ fn main() -> ExitCode {
         cli::Command::Id(args) => show::id::run(&args),
         cli::Command::Log(args) => show::log::run(&args),
         cli::Command::Feature(args) => show::feature::run(&args),
+        cli::Command::Read(args) => Ok(data::read::run(&args)),
+        cli::Command::Write(args) => Ok(data::write::run(&args)),
+        cli::Command::Copy(args) => Ok(data::copy::run(&args)),
     };
     match result {
         Ok(code) => code,

@@ -73,6 +73,8 @@ pub struct FileOptions {
     pub block_bytes: Option<u32>,
     /// Open for reading only.
     pub read_only: bool,
+    /// Open a block device for writing also if it is mounted or claimed.
+    pub in_use: bool,
     /// The identity, instead of the stored or a new one.
     pub uuid: Option<Uuid>,
     /// The way to it. Without one, requests go through the files of the ring that a queue is opened on.

@@ -19,7 +19,8 @@ use crate::{CopyLimits, Features, Info, OpenError};
 pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, OpenError> {
     check_way(path, options)?;
     let create = look(path, options)?;
-    let mode = OpenMode { read_only: options.read_only, direct: false, create, claim: !options.read_only };
+    let mode =
+        OpenMode { read_only: options.read_only, direct: false, create, claim: !options.read_only && !options.in_use };
     let base = os::open_data(path, mode).map_err(|error| cannot_open(path, options, error))?;
     lock(path, &base, options)?;
     let is_block = os::is_block_device(&base).map_err(|error| cannot_ask(path, error))?;

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, config, data, reload, serve, show};
+use crate::{bench, config, data, info, list, raw, reload, serve, show};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,11 +27,14 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    List(list::Args),
+    Info(info::Args),
     Serve(Box<serve::Args>),
     Bench(Box<bench::Args>),
     Id(show::id::Args),
     Log(show::log::Args),
     Feature(show::feature::Args),
+    Raw(Box<raw::Args>),
     Read(data::read::Args),
     Write(data::write::Args),
     Copy(Box<data::copy::Args>),
@@ -61,7 +64,10 @@ mod tests {
 
     #[test]
     fn short_help_fits_a_screen() {
-        for name in ["serve", "bench", "id", "log", "feature", "read", "write", "copy", "config", "reload"] {
+        for name in [
+            "list", "info", "raw", "serve", "bench", "id", "log", "feature", "read", "write", "copy", "config",
+            "reload",
+        ] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");
             let lines = command.render_help().to_string().lines().count();

@@ -5,6 +5,9 @@ mod bench;
 mod cli;
 mod config;
 mod data;
+mod info;
+mod list;
+mod raw;
 mod reload;
 mod serve;
 mod show;
@@ -16,7 +19,9 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    cli::start_log(cli.verbose);
+    // `qpair list -v` shows more of its list.
+    let lists = matches!(cli.command, cli::Command::List(_));
+    cli::start_log(if lists { cli.verbose.saturating_sub(1) } else { cli.verbose });
     let result = match cli.command {
         cli::Command::Serve(args) => serve::run(&args),
         cli::Command::Reload(args) => reload::run(&args),
@@ -25,6 +30,9 @@ fn main() -> ExitCode {
         cli::Command::Id(args) => show::id::run(&args),
         cli::Command::Log(args) => show::log::run(&args),
         cli::Command::Feature(args) => show::feature::run(&args),
+        cli::Command::List(args) => list::run(&args, cli.verbose > 0),
+        cli::Command::Info(args) => info::run(&args),
+        cli::Command::Raw(args) => raw::run(&args),
         cli::Command::Read(args) => Ok(data::read::run(&args)),
         cli::Command::Write(args) => Ok(data::write::run(&args)),
         cli::Command::Copy(args) => Ok(data::copy::run(&args)),

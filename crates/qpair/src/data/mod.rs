@@ -28,6 +28,7 @@ use block::channel::{ChannelOptions, Port};
 use block::{Channel, Device, Op, OpenOptions};
 
 pub(crate) use hexdump::Hexdump;
+pub(crate) use span::number;
 use trouble::Trouble;
 
 /// How often a verb that waits looks whether it shall stop, and shows how far it is.

@@ -86,7 +86,7 @@ fn run(common: &Common, question: impl FnOnce(&Asked) -> Result<Answer, Problem>
     }
 }
 
-fn printed(format: Format, object: &Object) -> String {
+pub(crate) fn printed(format: Format, object: &Object) -> String {
     match format {
         Format::Text => to_text(object),
         Format::Json => serde_json::to_string_pretty(object).expect("a tree is JSON") + "\n",
@@ -95,7 +95,7 @@ fn printed(format: Format, object: &Object) -> String {
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.
-fn write(bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, config, data, info, list, raw, reload, serve, show};
+use crate::{bench, config, data, generated, info, list, raw, reload, serve, show};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Copy(Box<data::copy::Args>),
     Config(config::Args),
     Reload(reload::Args),
+    Completions(generated::Completions),
+    Man(generated::Manual),
 }
 
 /// Sends log lines to standard error, from warnings up unless more is wanted.

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod config;
 mod data;
+mod generated;
 mod info;
 mod list;
 mod raw;
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         cli::Command::Id(args) => show::id::run(&args),
         cli::Command::Log(args) => show::log::run(&args),
         cli::Command::Feature(args) => show::feature::run(&args),
+        cli::Command::Completions(args) => generated::completions(&args),
+        cli::Command::Man(args) => generated::manual(&args),
         cli::Command::List(args) => list::run(&args, cli.verbose > 0),
         cli::Command::Info(args) => info::run(&args),
         cli::Command::Raw(args) => raw::run(&args),

@@ -58,6 +58,23 @@ drives() {
     agree nvm-id-ctrl "id nvm-ctrl" "$(ng 0n1)"
 }
 
+# By its own node a controller has no namespace: one must be named.
+controllers() {
+    node=$(readlink -f "$(ng 0n1)")
+    node=/dev/nvme${node#/dev/ng} node=${node%n*}
+    agree id-ctrl "id ctrl" "$node"
+    agree list-ns "id list" "$node"
+    agree list-ctrl "id controllers" "$node"
+    agree primary-ctrl-caps "id primary" "$node"
+    agree id-nvmset "id nvm-sets" "$node"
+    agree smart-log "log smart" "$node"
+    agree "id-ns -n 2" "id ns --nsid 2" "$node"
+    status=0
+    "$QPAIR" id ns "$node" 2>"$TMP/said" || status=$?
+    same "a namespace must be named" 2 $status
+    grep -q -e '--nsid' "$TMP/said" || die "it does not say how: $(cat "$TMP/said")"
+}
+
 zoned() {
     agree "zns id-ns" "id zns-ns" "$(ng 2n1)"
     agree "zns id-ctrl" "id zns-ctrl" "$(ng 2n1)"
@@ -109,6 +126,7 @@ through_the_kernel() {
 
 dmesg -C
 step "drives as nvme-cli shows them" drives
+step "a controller by its own node" controllers
 step "a zoned drive" zoned
 step "features" features "$(ng 0n1)"
 step "a feature that is set" set_feature "$(ng 0n1)"

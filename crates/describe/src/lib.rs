@@ -14,6 +14,7 @@
 //! | [`controller`] | Identify Controller, and what command sets add to it |
 //! | [`namespace`] | Identify Namespace, and what command sets add to it |
 //! | [`lists`] | the lists of Identify |
+//! | [`resources`] | NVM sets, virtual controllers |
 //! | [`zns`] | zoned namespaces |
 //! | [`log`] | log pages, by name and number |
 //! | [`feature`] | features, by name and number |
@@ -42,6 +43,7 @@ pub mod limits;
 pub mod lists;
 pub mod log;
 pub mod namespace;
+pub mod resources;
 mod text;
 mod tree;
 mod units;

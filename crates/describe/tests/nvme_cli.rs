@@ -9,7 +9,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use qpair_describe::{Object, controller, lists, log, namespace, zns};
+use qpair_describe::{Object, controller, lists, log, namespace, resources, zns};
 use serde_json::Value;
 
 #[track_caller]
@@ -93,6 +93,12 @@ fn zns_id() {
     agrees("zns-id-ns.json", zns::namespace(&support::page(3, 4096, &halves), 4).unwrap());
 }
 
+#[test]
+fn id_nvmset_and_primary_ctrl_caps() {
+    agrees("id-nvmset.json", resources::nvm_sets(&support::page(27, 4096, &[(0, &[2])])).unwrap());
+    agrees("primary-ctrl-caps.json", resources::primary(&support::pattern(28, 4096)).unwrap());
+}
+
 /// A log by the name that nvme-cli has for it.
 fn describe(name: &str, bytes: &[u8]) -> Object {
     (log::by_name(name).expect("it is known").describe)(bytes).expect("it is long enough")
@@ -106,6 +112,7 @@ fn logs() {
         ("self-test-log", 22, 564),
         ("endurance-log", 23, 512),
         ("sanitize-log", 24, 512),
+        ("predictable-lat-log", 26, 512),
         ("resv-notif-log", 25, 64),
     ] {
         agrees(&format!("{name}.json"), describe(name, &support::pattern(seed, bytes)));

@@ -1,7 +1,7 @@
-//! How the media are: self-tests, sanitize, endurance groups.
+//! How the media are: self-tests, telemetry, endurance groups, predictable latency, sanitize.
 
 use wire::nvme::Status;
-use wire::nvme::media::{EnduranceLog, SanitizeLog, SelfTestLog, SelfTestResult};
+use wire::nvme::media::{EnduranceLog, LatencyLog, SanitizeLog, SelfTestLog, SelfTestResult, TelemetryHeader};
 
 use crate::bits::{Bits, bit, range};
 use crate::tree::Object;
@@ -117,6 +117,51 @@ pub(super) fn sanitize(bytes: &[u8]) -> Result<Object, Short> {
     for (key, time) in keys.into_iter().zip(log.times) {
         page.number(key, time.get()).means(if time.get() == u32::MAX { "not reported" } else { "s" });
     }
+    Ok(page)
+}
+
+/// The header of the telemetry logs (Base 2.0, LID 07h and 08h): `nvme telemetry-log` saves them whole.
+pub(super) fn telemetry(bytes: &[u8]) -> Result<Object, Short> {
+    let log: &TelemetryHeader = view(bytes)?;
+    let mut page = Object::page();
+    page.hex("lpi", log.lpi);
+    let [low, middle, high] = log.ieee;
+    page.hex("ieee", u32::from_le_bytes([low, middle, high, 0]));
+    let area = |last: u32| format!("{} with the header", size((u128::from(last) + 1) * 512));
+    for (key, last) in ["dalb1", "dalb2", "dalb3"].into_iter().zip(log.dalb) {
+        page.number(key, last.get()).means(area(last.get().into()));
+    }
+    page.number("dalb4", log.dalb4.get()).means(area(log.dalb4.get()));
+    page.number("hostdgn", log.hostdgn);
+    page.number("ctrlavail", log.ctrlavail).means(if log.ctrlavail & 1 == 0 { "none" } else { "available" });
+    page.number("ctrldgn", log.ctrldgn);
+    page.bytes("rsnident", &log.rsnident);
+    Ok(page)
+}
+
+const EVENTS: &[Bits] = &[
+    bit(0, "the reads of a deterministic window are nearly used up"),
+    bit(1, "the writes of a deterministic window are nearly used up"),
+    bit(2, "the time of a deterministic window is nearly over"),
+    bit(14, "left the deterministic window: a typical value was exceeded"),
+    bit(15, "left the deterministic window: something else"),
+];
+
+/// Predictable Latency Per NVM Set (Base 2.0, LID 0Ah): `nvme predictable-lat-log`.
+pub(super) fn latency(bytes: &[u8]) -> Result<Object, Short> {
+    let log: &LatencyLog = view(bytes)?;
+    let mut page = Object::page();
+    const WINDOWS: [&str; 3] = ["not enabled", "in the deterministic window", "in the non-deterministic window"];
+    page.number("status", log.status).may_mean(WINDOWS.get(usize::from(log.status & 7)).copied());
+    page.bits("event_type", log.event_type.get(), EVENTS);
+    page.number("dtwin_reads_typical", log.dtwin_reads_typical.get()).means("reads of 4 KiB");
+    page.number("dtwin_writes_typical", log.dtwin_writes_typical.get()).means("writes of the optimal size");
+    page.number("dtwin_time_maximum", log.dtwin_time_maximum.get()).means("ms");
+    page.number("ndwin_time_minimum_high", log.ndwin_time_minimum_high.get()).means("ms");
+    page.number("ndwin_time_minimum_low", log.ndwin_time_minimum_low.get()).means("ms");
+    page.number("dtwin_reads_estimate", log.dtwin_reads_estimate.get()).means("reads of 4 KiB");
+    page.number("dtwin_writes_estimate", log.dtwin_writes_estimate.get()).means("writes of the optimal size");
+    page.number("dtwin_time_estimate", log.dtwin_time_estimate.get()).means("ms");
     Ok(page)
 }
 

@@ -74,6 +74,26 @@ pub(super) fn features(bytes: &[u8]) -> Result<Object, Short> {
     Ok(page)
 }
 
+/// NVMe-MI Commands Supported and Effects (Base 2.0, LID 13h): `nvme mi-cmd-support-effects-log`. It begins as the
+/// features' log does.
+pub(super) fn management(bytes: &[u8]) -> Result<Object, Short> {
+    let log: &FidEffects = view(bytes)?;
+    let mut page = Object::page();
+    let entry = |(opcode, entry): (u8, u32)| {
+        let mut object = Object::new();
+        object.hex("opcode", opcode);
+        object.hex("effects", entry);
+        object.flag("udcc", entry & 1 << 1 != 0);
+        object.flag("ncc", entry & 1 << 2 != 0);
+        object.flag("nic", entry & 1 << 3 != 0);
+        object.flag("ccc", entry & 1 << 4 != 0);
+        object.text("scope", &scope(entry));
+        object
+    };
+    page.list("mi_commands", supported(&log.fids).map(entry));
+    Ok(page)
+}
+
 /// CSE: what must not run beside the command.
 fn submission(entry: u32) -> &'static str {
     match entry >> 16 & 7 {

@@ -9,7 +9,7 @@
 //! Whatever a device says, there is a tree or an error; the tree is JSON and YAML of the same values, and nothing that
 //! is printed can do something to a terminal.
 
-use qpair_describe::{Object, Short, controller, feature, lists, log, namespace, to_text, to_yaml, zns};
+use qpair_describe::{Object, Short, controller, feature, lists, log, namespace, resources, to_text, to_yaml, zns};
 use serde_json::Value;
 
 /// Bytes of a page.
@@ -18,7 +18,7 @@ const PAGE_BYTES: usize = 4096;
 type Describe = fn(&[u8], u8) -> Result<Object, Short>;
 
 /// Questions that are no logs.
-pub const QUESTIONS: [(&str, Describe); 14] = [
+pub const QUESTIONS: [(&str, Describe); 16] = [
     ("id-ctrl", |bytes, _| controller::controller(bytes)),
     ("nvm-id-ctrl", |bytes, _| controller::nvm_controller(bytes)),
     ("zns-id-ctrl", |bytes, _| zns::controller(bytes)),
@@ -31,6 +31,8 @@ pub const QUESTIONS: [(&str, Describe); 14] = [
     ("command-sets", |bytes, _| lists::command_sets(bytes)),
     ("descriptors", |bytes, _| lists::descriptors(bytes)),
     ("zones", zns::report),
+    ("nvm-sets", |bytes, _| resources::nvm_sets(bytes)),
+    ("primary", |bytes, _| resources::primary(bytes)),
     ("feature", |bytes, fid| {
         let (value, data) = bytes.split_first_chunk().unwrap_or((&[0; 4], &[]));
         Ok(feature::value(fid, u32::from_le_bytes(*value), data))

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use describe::{Object, Short, controller, lists, namespace, zns};
+use describe::{Object, Short, controller, lists, namespace, resources, zns};
 use wire::nvme::IdentifyNamespace;
 use wire::nvme::identify::{cns, csi};
 use zerocopy::FromBytes;
@@ -60,6 +60,12 @@ enum What {
     /// The controllers of the subsystem, or with --nsid those that the namespace is attached to
     #[value(alias = "list-ctrl")]
     Controllers,
+    /// The NVM sets
+    #[value(alias = "id-nvmset")]
+    NvmSets,
+    /// The queues and interrupts that a primary controller can give away
+    #[value(alias = "primary-ctrl-caps")]
+    Primary,
     /// Identify Controller: what the NVM command set adds
     #[value(alias = "nvm-id-ctrl")]
     NvmCtrl,
@@ -100,6 +106,8 @@ impl What {
             Self::Descriptors => page(asked, question, lists::descriptors),
             Self::Csi => page(asked, question, lists::command_sets),
             Self::Controllers => page(asked, question, lists::controllers),
+            Self::NvmSets => page(asked, question, resources::nvm_sets),
+            Self::Primary => page(asked, question, resources::primary),
             Self::NvmCtrl => page(asked, question, controller::nvm_controller),
             Self::IndNs => page(asked, question, namespace::independent_namespace),
             Self::ZnsCtrl => page(asked, question, zns::controller),
@@ -131,6 +139,8 @@ impl What {
                 Some(nsid) => ("Identify Attached Controllers", cns::NAMESPACE_CONTROLLERS, nsid, 0),
                 None => ("Identify Controllers", cns::CONTROLLERS, 0, 0),
             },
+            Self::NvmSets => ("Identify NVM Sets", cns::NVM_SETS, 0, 0),
+            Self::Primary => ("Identify Primary Controller Capabilities", cns::PRIMARY_CAPABILITIES, 0, 0),
             Self::NvmCtrl => ("Identify Controller (NVM command set)", cns::COMMAND_SET_CONTROLLER, 0, csi::NVM),
             Self::NvmNs => {
                 ("Identify Namespace (NVM command set)", cns::COMMAND_SET_NAMESPACE, asked.namespace()?, csi::NVM)

@@ -27,10 +27,11 @@ const HELP: &str = help!(
 Examples:
   qpair log smart 'nvme-tcp://127.0.0.1:4420/NQN?ns=1'
   qpair log error 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' -o json | jq '.errors[0]'
+  qpair log telemetry-host --len 64KiB --raw /dev/nvme0 > telemetry.bin
   qpair log 0xc0 --len 4096 --raw 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' > vendor.bin
 
-Names: supported-logs, error, smart, firmware, changed-ns, effects, self-test, endurance, ana, feature-effects,
-discovery, reservation, sanitize, changed-zones; those of nvme-cli are taken too (smart-log). Which of them the device
+Names: supported-logs, error, smart, firmware, changed-ns, effects, self-test, telemetry-host, telemetry-controller,
+endurance, latency, ana, feature-effects, mi-effects, discovery, reservation, sanitize, changed-zones; those of nvme-cli are taken too (smart-log). Which of them the device
 has, supported-logs tells. Keys and values of JSON and YAML are those of `nvme smart-log -o json` and its like."
 );
 

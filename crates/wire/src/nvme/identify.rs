@@ -27,6 +27,8 @@ pub mod cns {
     pub const ACTIVE_NAMESPACES: u8 = 0x02;
     /// Namespace Identification Descriptor list.
     pub const NAMESPACE_DESCRIPTORS: u8 = 0x03;
+    /// NVM set list.
+    pub const NVM_SETS: u8 = 0x04;
     /// I/O command set specific Identify Namespace.
     pub const COMMAND_SET_NAMESPACE: u8 = 0x05;
     /// I/O command set specific Identify Controller.
@@ -43,6 +45,8 @@ pub mod cns {
     pub const NAMESPACE_CONTROLLERS: u8 = 0x12;
     /// List of the subsystem's controllers.
     pub const CONTROLLERS: u8 = 0x13;
+    /// Primary Controller Capabilities.
+    pub const PRIMARY_CAPABILITIES: u8 = 0x14;
     /// Identify I/O command set.
     pub const COMMAND_SETS: u8 = 0x1c;
 }

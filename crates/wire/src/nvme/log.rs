@@ -5,7 +5,7 @@
 //!   01h  ErrorEntry            64 B each 12h  FidEffects       1,024 B
 //!   02h  SmartLog             512 B      70h  discovery: see the module of that name
 //!   03h  FirmwareSlot         512 B      80h  reservation notification: see `reservation`
-//!                                        06h, 09h, 81h: see `media`; 0Ch: `ana`; BFh: `zns`
+//!                                        06h to 0Ah, 81h: see `media`; 0Ch: `ana`; BFh: `zns`
 //! ```
 //!
 //! A host reads any part of a log: [`slice()`] cuts it and checks the offset.
@@ -31,12 +31,20 @@ pub mod lid {
     pub const COMMAND_EFFECTS: u8 = 0x05;
     /// Device Self-test.
     pub const SELF_TEST: u8 = 0x06;
+    /// Telemetry, host-initiated.
+    pub const TELEMETRY_HOST: u8 = 0x07;
+    /// Telemetry, controller-initiated.
+    pub const TELEMETRY_CONTROLLER: u8 = 0x08;
     /// Endurance Group Information.
     pub const ENDURANCE: u8 = 0x09;
+    /// Predictable Latency Per NVM Set.
+    pub const PREDICTABLE_LATENCY: u8 = 0x0a;
     /// Asymmetric Namespace Access.
     pub const ANA: u8 = 0x0c;
     /// Feature Identifiers Supported and Effects.
     pub const FID_EFFECTS: u8 = 0x12;
+    /// NVMe-MI Commands Supported and Effects.
+    pub const MI_EFFECTS: u8 = 0x13;
     /// Discovery.
     pub const DISCOVERY: u8 = 0x70;
     /// Reservation Notification.

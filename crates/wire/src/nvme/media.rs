@@ -1,8 +1,10 @@
-//! Logs about the media: self-tests, sanitize, endurance groups.
+//! Logs about the media: self-tests, telemetry, endurance groups, predictable latency, sanitize.
 //!
 //! ```text
 //!   06h  SelfTestLog    564 B      the operation under way, and the last 20 that ended
+//!   07h  TelemetryHeader 512 B     host-initiated; 08h: controller-initiated. Blocks of 512 bytes follow
 //!   09h  EnduranceLog   512 B      of the endurance group that the request names
+//!   0Ah  LatencyLog     512 B      of the NVM set that the request names
 //!   81h  SanitizeLog    512 B      the last sanitize operation, and how long one takes
 //! ```
 
@@ -135,6 +137,72 @@ pub struct EnduranceLog {
 
 const _: () = assert!(size_of::<EnduranceLog>() == 512);
 
+/// Header of the telemetry logs (Base 2.0, LID 07h and 08h), 512 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct TelemetryHeader {
+    /// The log's own identifier.
+    pub lpi: u8,
+    /// Reserved.
+    pub reserved1: [u8; 4],
+    /// IEEE OUI of whoever can read the data.
+    pub ieee: [u8; 3],
+    /// Last blocks of data areas 1 to 3; each area contains those before it.
+    pub dalb: [U16; 3],
+    /// Reserved.
+    pub reserved14: [u8; 2],
+    /// Last block of data area 4.
+    pub dalb4: U32,
+    /// Reserved.
+    pub reserved20: [u8; 361],
+    /// Generation number of host-initiated data.
+    pub hostdgn: u8,
+    /// 1: controller-initiated data are available.
+    pub ctrlavail: u8,
+    /// Generation number of controller-initiated data.
+    pub ctrldgn: u8,
+    /// Why the data were collected, in the vendor's words.
+    pub rsnident: [u8; 128],
+}
+
+const _: () = assert!(size_of::<TelemetryHeader>() == 512);
+
+/// Predictable Latency Per NVM Set (Base 2.0, LID 0Ah), 512 bytes. Times are in ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct LatencyLog {
+    /// Window, bits 2:0: 0 not enabled, 1 deterministic, 2 non-deterministic.
+    pub status: u8,
+    /// Reserved.
+    pub reserved1: u8,
+    /// Events that have happened.
+    pub event_type: U16,
+    /// Reserved.
+    pub reserved4: [u8; 28],
+    /// Reads of 4 KiB in a deterministic window, typically.
+    pub dtwin_reads_typical: U64,
+    /// Writes of the optimal size in a deterministic window, typically.
+    pub dtwin_writes_typical: U64,
+    /// Longest deterministic window.
+    pub dtwin_time_maximum: U64,
+    /// Shortest non-deterministic window after a long deterministic one.
+    pub ndwin_time_minimum_high: U64,
+    /// Shortest non-deterministic window.
+    pub ndwin_time_minimum_low: U64,
+    /// Reserved.
+    pub reserved72: [u8; 56],
+    /// Reads left in this window, an estimate.
+    pub dtwin_reads_estimate: U64,
+    /// Writes left in this window, an estimate.
+    pub dtwin_writes_estimate: U64,
+    /// Time left in this window, an estimate.
+    pub dtwin_time_estimate: U64,
+    /// Reserved.
+    pub reserved152: [u8; 360],
+}
+
+const _: () = assert!(size_of::<LatencyLog>() == 512);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +212,14 @@ mod tests {
         offsets!(SelfTestResult: dsts 0, seg 1, vdi 2, poh 4, nsid 12, flba 16, sct 24, sc 25, vs 26,);
         offsets!(SelfTestLog: current_operation 0, completion 1, results 4,);
         offsets!(SanitizeLog: sprog 0, sstat 2, scdw10 4, times 8,);
+        offsets!(TelemetryHeader:
+            lpi 0, ieee 5, dalb 8, dalb4 16, hostdgn 381, ctrlavail 382, ctrldgn 383, rsnident 384,
+        );
+        offsets!(LatencyLog:
+            status 0, event_type 2, dtwin_reads_typical 32, dtwin_writes_typical 40, dtwin_time_maximum 48,
+            ndwin_time_minimum_high 56, ndwin_time_minimum_low 64, dtwin_reads_estimate 128,
+            dtwin_writes_estimate 136, dtwin_time_estimate 144,
+        );
         offsets!(EnduranceLog:
             critical_warning 0, egfeat 1, avl_spare 3, avl_spare_threshold 4, percent_used 5, did 6,
             endurance_estimate 32, data_units_read 48, data_units_written 64, media_units_written 80,

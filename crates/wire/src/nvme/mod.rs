@@ -6,7 +6,7 @@
 //!
 //!   fabrics          Connect, Property Get and Set, Disconnect, NQNs     fabrics  nqn  property
 //!   reservations                                                         reservation
-//!   data of admin    Identify                                            identify  namespace  nsid
+//!   data of admin    Identify                                            identify  namespace  nsid  resources
 //!   commands         Get Log Page                                        log  discovery
 //!                    Get and Set Features, asynchronous events           feature
 //!   zones                                                                zns
@@ -20,11 +20,11 @@
 //!
 //! To add a command: its opcode in `opcode`, its readers in `command`, its builder in `build`.
 
-/// Checks the offsets of fields, in bytes, against the numbers of the specification's table.
+/// Checks the offsets of fields, in bytes, against the numbers of the specification's table; at compile time.
 #[cfg(test)]
 macro_rules! offsets {
     ($type:ident: $($field:ident $offset:literal,)*) => {
-        $(assert_eq!(std::mem::offset_of!($type, $field), $offset, stringify!($field));)*
+        $(const { assert!(std::mem::offset_of!($type, $field) == $offset, stringify!($field)) };)*
     };
 }
 
@@ -48,6 +48,7 @@ pub mod opcode;
 pub mod property;
 pub mod protection;
 pub mod reservation;
+pub mod resources;
 pub mod sgl;
 pub mod status;
 pub mod zns;

@@ -1,7 +1,9 @@
 //! The admin commands that ask, on any device that is an NVMe device.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use block::nvme::kernel::{Controller, is_controller};
 use block::{Device, Nvme, NvmeError, OpenOptions, Transfer, open};
 use wire::nvme::{IDENTIFY_BYTES, LogRequest, Sqe};
 
@@ -48,29 +50,44 @@ impl Part {
     }
 }
 
+/// What can be asked.
+enum What {
+    /// A namespace.
+    Device(Arc<dyn Device>),
+    /// A controller of the kernel's driver, `/dev/nvmeX`.
+    Controller(Controller),
+}
+
 /// A device that can be asked.
 pub(super) struct Asked {
-    device: Arc<dyn Device>,
+    what: What,
     /// The namespace that questions are about; `None` on a controller without one.
     nsid: Option<u32>,
 }
 
 impl Asked {
-    /// Opens the device. `nsid` takes the place of the device's own.
-    pub(super) fn open(name: &str, nsid: Option<u32>) -> Result<Self, Problem> {
-        let device = open(name, &OpenOptions { read_only: true, ..OpenOptions::default() })?;
+    /// Opens the device, for commands that change it if `changes`. `nsid` takes the place of the device's own.
+    pub(super) fn open(name: &str, nsid: Option<u32>, changes: bool) -> Result<Self, Problem> {
+        if is_controller(Path::new(name)) {
+            return Ok(Self { what: What::Controller(Controller::open(Path::new(name))?), nsid });
+        }
+        let device = open(name, &OpenOptions { read_only: !changes, ..OpenOptions::default() })?;
         let Some(nvme) = device.nvme() else { return Err(Problem::NotNvme { device: name.to_owned() }) };
         let nsid = nsid.or(nvme.nsid());
-        Ok(Self { device, nsid })
+        Ok(Self { what: What::Device(device), nsid })
     }
 
     /// The end of the association.
     pub(super) fn close(self) -> Result<(), Problem> {
-        self.device.close().map_err(|source| Problem::Host { what: "close the device".to_owned(), source })
+        let What::Device(device) = self.what else { return Ok(()) };
+        device.close().map_err(|source| Problem::Host { what: "close the device".to_owned(), source })
     }
 
     fn nvme(&self) -> &dyn Nvme {
-        self.device.nvme().expect("it was looked at when it was opened")
+        match &self.what {
+            What::Device(device) => device.nvme().expect("it was looked at when it was opened"),
+            What::Controller(controller) => controller,
+        }
     }
 
     /// The namespace that a question of one is about.
@@ -86,7 +103,11 @@ impl Asked {
 
     /// A log page, or a part of it, in as many commands as the largest transfer asks for.
     pub(super) fn log(&self, what: &str, part: Part) -> Result<Vec<u8>, Problem> {
-        part.read(self.device.info().max_transfer_bytes, |sqe, piece| self.admin(what, sqe, Transfer::In(piece)))
+        let largest = match &self.what {
+            What::Device(device) => device.info().max_transfer_bytes,
+            What::Controller(_) => PIECE_BYTES,
+        };
+        part.read(largest, |sqe, piece| self.admin(what, sqe, Transfer::In(piece)))
     }
 
     /// Identify.

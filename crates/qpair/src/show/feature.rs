@@ -25,7 +25,7 @@ const HELP: &str = help!(
 Examples:
   qpair feature get queues 'nvme-tcp://127.0.0.1:4420/NQN?ns=1'
   qpair feature get 0x0b --select default 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' -o json
-  qpair feature set write-cache --value 0 --save /dev/nvme0n1
+  qpair feature set write-cache --value 0 --save /dev/nvme0
 
 Names: arbitration, power, lba-ranges, temperature-threshold, error-recovery, write-cache, queues, interrupt-coalescing,
 interrupt-vector, write-atomicity, events, power-transitions, host-memory-buffer, timestamp, keep-alive,
@@ -125,8 +125,8 @@ fn which(text: &str) -> Result<u8, String> {
 /// Standard output that cannot be written; the rest the exit code tells.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     match &args.verb {
-        Verb::Get(args) => super::run(&args.common, |asked| get(args, asked)),
-        Verb::Set(args) => super::run(&args.common, |asked| set(args, asked)),
+        Verb::Get(args) => super::run(&args.common, false, |asked| get(args, asked)),
+        Verb::Set(args) => super::run(&args.common, true, |asked| set(args, asked)),
     }
 }
 

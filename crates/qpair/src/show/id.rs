@@ -18,7 +18,8 @@ const HELP: &str = help!(
 Examples:
   qpair id ctrl 'nvme-tcp://127.0.0.1:4420/NQN?ns=1'
   qpair id ns 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' -o json | jq .nsze
-  qpair id ns 'nvme-tcp://127.0.0.1:4420/NQN' --nsid 7
+  qpair id list /dev/nvme0
+  qpair id ns /dev/nvme0 --nsid 7
 
 Keys and values of JSON and YAML are those of `nvme id-ctrl -o json` and its like, and some more."
 );
@@ -86,7 +87,7 @@ enum What {
 /// # Errors
 /// Standard output that cannot be written; the rest the exit code tells.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    super::run(&args.common, |asked| args.what.ask(asked, args.common.nsid, args.all))
+    super::run(&args.common, false, |asked| args.what.ask(asked, args.common.nsid, args.all))
 }
 
 /// A question: what it is called, CNS, the namespace, CSI.

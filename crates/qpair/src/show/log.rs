@@ -31,8 +31,9 @@ Examples:
   qpair log 0xc0 --len 4096 --raw 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' > vendor.bin
 
 Names: supported-logs, error, smart, firmware, changed-ns, effects, self-test, telemetry-host, telemetry-controller,
-endurance, latency, ana, feature-effects, mi-effects, discovery, reservation, sanitize, changed-zones; those of nvme-cli are taken too (smart-log). Which of them the device
-has, supported-logs tells. Keys and values of JSON and YAML are those of `nvme smart-log -o json` and its like."
+endurance, latency, ana, feature-effects, mi-effects, discovery, reservation, sanitize, changed-zones; those of nvme-cli
+are taken too (smart-log). Which of them the device has, supported-logs tells. Keys and values of JSON and YAML are
+those of `nvme smart-log -o json` and its like."
 );
 
 /// Show a log page of an NVMe device
@@ -89,7 +90,7 @@ fn which(text: &str) -> Result<u8, String> {
 /// # Errors
 /// Standard output that cannot be written; the rest the exit code tells.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    super::run(&args.common, |asked| ask(args, asked))
+    super::run(&args.common, false, |asked| ask(args, asked))
 }
 
 fn ask(args: &Args, asked: &Asked) -> Result<Answer, Problem> {

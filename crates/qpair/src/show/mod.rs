@@ -38,7 +38,7 @@ pub(crate) enum Format {
 /// What all of these commands take.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Common {
-    /// nvme-tcp://HOST:PORT/NQN?ns=N, or another device that is reached as an NVMe device
+    /// /dev/ngXnY, /dev/nvmeX, nvme-tcp://HOST:PORT/NQN?ns=N
     #[arg(value_name = "DEVICE")]
     device: String,
 
@@ -62,8 +62,13 @@ struct Answer {
 }
 
 /// Opens the device, asks, and prints the answer or why there is none.
-fn run(common: &Common, question: impl FnOnce(&Asked) -> Result<Answer, Problem>) -> Result<ExitCode, Box<dyn Error>> {
-    let answer = Asked::open(&common.device, common.nsid).and_then(|asked| {
+/// It may change the device if `changes`.
+fn run(
+    common: &Common,
+    changes: bool,
+    question: impl FnOnce(&Asked) -> Result<Answer, Problem>,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let answer = Asked::open(&common.device, common.nsid, changes).and_then(|asked| {
         let answer = question(&asked);
         // The association ends in good order, whatever the answer was.
         let closed = asked.close();

@@ -28,7 +28,10 @@ pub(super) use help;
 pub(super) enum Problem {
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("{device}: not reached as an NVMe device\n  Name one that is: nvme-tcp://HOST:PORT/NQN?ns=N, for example.")]
+    #[error(
+        "{device}: not reached as an NVMe device\n  Name one that is, for example /dev/ng0n1, /dev/nvme0 or \
+         nvme-tcp://HOST:PORT/NQN?ns=1."
+    )]
     NotNvme { device: String },
     #[error("{what}: {}", words(*.status))]
     Status { what: String, status: Status, result: u64 },

@@ -58,12 +58,16 @@ def make_file(folder):
     return path
 
 
-def run(args, target, nqn):
-    """Alternates all ways, round by round, and prints medians as Markdown."""
+def need_fio(script):
     try:
         subprocess.run(["fio", "--version"], stdout=subprocess.DEVNULL, check=True)
     except FileNotFoundError:
-        sys.exit("bench/run: the yardstick of files is fio: apt-get install fio")
+        sys.exit(f"{script}: the yardstick of files is fio: apt-get install fio")
+
+
+def run(args, target, nqn):
+    """Alternates all ways, round by round, and prints medians as Markdown."""
+    need_fio("bench/run")
     with tempfile.TemporaryDirectory(prefix="qpair-bench-", dir=args.files) as folder:
         path = make_file(folder)
         ways = {

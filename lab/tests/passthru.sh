@@ -1,7 +1,8 @@
 # NVMe commands through the kernel: qpair itself runs in the guest, on drives that QEMU emulates.
 # QPAIR: the program. COMMANDS: the example of native commands (crates/block/examples). RING: what does its files.
 # Drives: 0n1 has blocks of 512 bytes, 0n2 of 4096; 1n1 8 bytes of protection information (type 1) beside each block,
-# 1n2 64 bytes of metadata inside of it; 2n1 is zoned.
+# 1n2 64 bytes of metadata inside of it; 2n1 is zoned. pair0: a subsystem with two controllers and one
+# namespace.
 . "$(dirname "$0")/lib.sh"
 
 PATHS='uring-cmd ioctl'
@@ -43,6 +44,21 @@ others_read_what_it_wrote() {
             [ "$after" != "$before" ] || die "$drive: nothing new was written by $path"
             same "$drive by $path: nvme read" "$after" "$(nvme_read $drive $block)"
             before=$after
+        done
+    done
+}
+
+# What each path of qpair wrote, each other reads: NVMe commands, and the block device by all that does its files.
+every_path_to_every_other() {
+    set --
+    for path in $PATHS; do set -- "$@" "$(ng 0n2),path=$path"; done
+    for path in uring threads aio sync; do set -- "$@" "$(disk 0n2),path=$path"; done
+    for by; do
+        dd if=/dev/urandom of="$TMP/bytes" bs=64k count=3 2>/dev/null
+        check "write by $by" "$QPAIR" write "$by" --from "$TMP/bytes"
+        for to; do
+            check "read by $to" "$QPAIR" read "$to" --size 192KiB --to "$TMP/back"
+            cmp "$TMP/bytes" "$TMP/back" || die "$to does not read what $by wrote"
         done
     done
 }
@@ -120,7 +136,7 @@ registered() {
 # While the controller is reset, and when the namespace is gone, every command ends, if with an error; nothing is left.
 resets() {
     for path in $PATHS; do
-        "$QPAIR" bench --quiet "$(ng 0n1)" --path $path --rw randrw --rate 500 --secs 4 >"$TMP/bench" 2>&1 &
+        "$QPAIR" bench --quiet "$(ng 0n1)" --path $path --rw randrw --rate 500 --secs 3 >"$TMP/bench" 2>&1 &
         running=$!
         sleep 1
         echo 1 >"/sys/class/nvme/$(controller_of 0)/reset_controller"
@@ -152,6 +168,30 @@ detach() {
     bench "$before" --rw randrw --verify --count 100 --size 1MiB
 }
 
+# A namespace behind two controllers: the kernel has one device file for it, and takes the way that is there.
+two_controllers() {
+    pair=
+    for subsystem in /sys/class/nvme-subsystem/*; do
+        [ "$(cat "$subsystem/subsysnqn")" = nqn.2019-08.org.qemu:pair0 ] || continue
+        set -- "$subsystem"/nvme[0-9]
+        same "its controllers" 2 $#
+        pair=/dev/$(basename "$subsystem"/ng*) one=$1 other=$2
+    done
+    check "its namespace" test -c "$pair"
+    for path in $PATHS; do
+        bench "$pair" --path $path --rw randrw --bs 4k --qd 16 --verify --count 300 --size 4MiB
+    done
+    "$QPAIR" bench --quiet "$pair" --rw randrw --rate 300 --secs 3 >"$TMP/bench" 2>&1 &
+    running=$!
+    sleep 1
+    echo 1 >"$one/reset_controller"
+    sleep 1
+    echo 1 >"$other/reset_controller"
+    # 1: requests failed.
+    wait $running || same "its exit code" 1 $?
+    ended "two controllers"
+}
+
 # What cannot be is refused, with advice.
 refusals() {
     refused "a controller" "name one of its namespaces" "$QPAIR" bench --quiet /dev/vmlab/nvme0 --count 1
@@ -174,6 +214,7 @@ unprivileged() {
 step "512-byte blocks by $PATHS, verified" verified 0n1
 step "4096-byte blocks by $PATHS, verified" verified 0n2
 step "the kernel and nvme-cli read what qpair wrote" others_read_what_it_wrote
+step "every path reads what every other wrote" every_path_to_every_other
 step "qpair reads what the kernel wrote" it_reads_what_others_wrote
 step "protection information" protection
 step "every request; native commands: protection information, metadata, zone append" native
@@ -183,4 +224,5 @@ step "refusals" refusals
 step "an ordinary user" unprivileged
 noisy_step "the controller is reset under load" resets
 noisy_step "the namespace is detached under load" detach
+noisy_step "one namespace on two controllers, reset one after the other" two_controllers
 finish

@@ -160,7 +160,8 @@ fn describe(lab: &mut Lab) -> Result<(), Trouble> {
 fn passthru(lab: &mut Lab) -> Result<(), Trouble> {
     let mut boot = lab.boot_alone("passthru", 300);
     boot.machine.extend(DRIVES.iter().flat_map(|drive| ["--nvme".to_owned(), (*drive).to_owned()]));
-    boot.machine.extend(["--append".to_owned(), "nvme.poll_queues=1".to_owned()]);
+    let more = ["--nvme-pair", "size=64M,bs=4096", "--append", "nvme.poll_queues=1"];
+    boot.machine.extend(more.map(str::to_owned));
     boot.variables.push(("QPAIR", lab.program.display().to_string()));
     boot.variables.push(("COMMANDS", lab.program.with_file_name("examples/commands").display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));

@@ -150,12 +150,44 @@ fn preferred_blocks(id: &IdentifyNamespace) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use wire::nvme::LbaFormat;
-    use zerocopy::FromZeros;
+    use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
     use super::*;
 
     const MOST: u64 = 1 << 20;
+
+    /// A page of random bytes; of the ones that decide most, each value is as likely as any other.
+    fn page<T: FromBytes + IntoBytes + KnownLayout + Immutable + std::fmt::Debug>() -> impl Strategy<Value = Box<T>> {
+        prop::collection::vec(prop_oneof![Just(0), any::<u8>()], size_of::<T>()).prop_map(|bytes| {
+            let mut page = T::new_box_zeroed().expect("memory");
+            page.as_mut_bytes().copy_from_slice(&bytes);
+            page
+        })
+    }
+
+    proptest! {
+        /// Nothing that a device may say of itself is more than an error.
+        #[test]
+        fn any_pages_are_a_namespace_or_an_error(
+            controller in page::<IdentifyController>(),
+            limits in page::<NvmIdentifyController>(),
+            mut id in page::<IdentifyNamespace>(),
+            lbads in 0u8..16,
+            mpsmin in 0u8..16,
+        ) {
+            id.lbaf.iter_mut().for_each(|format| format.lbads = lbads);
+            let pages = Pages { controller: &controller, limits: &limits, namespace: &id, mpsmin };
+            if let Ok(found) = pages.namespace(1, MOST) {
+                let most = found.max_transfer_bytes;
+                prop_assert!(u64::from(most) <= MOST && most >= found.block_bytes);
+                let ids = identifiers(Identifiers::default(), &id);
+                let info = pages.info(String::new(), "nvme", &found, identity("nqn", 1, &ids));
+                prop_assert!(info.bytes() / u64::from(info.block_bytes) == found.blocks && info.preferred_blocks > 0);
+            }
+        }
+    }
 
     #[test]
     fn limits_are_pages_and_blocks() {

@@ -402,29 +402,43 @@ impl<C> Channel<C> {
     #[inline]
     fn deliver(&mut self, handle: &mut impl FnMut(&mut Self, Done<C>)) -> usize {
         let mut count = 0;
-        for _ in 0..self.late.len() {
-            let Some(completed) = self.late.pop_front() else { break };
-            count += self.hand_out(completed, handle);
+        if !self.late.is_empty() {
+            for _ in 0..self.late.len() {
+                let Some(completed) = self.late.pop_front() else { break };
+                count += 1;
+                self.hand_out(completed, handle);
+            }
         }
-        let mut list = std::mem::take(&mut self.completions.list);
-        for completion in list.drain(..) {
-            count += self.hand_out(native_form(completion), handle);
+        if !self.completions.list.is_empty() {
+            let mut list = std::mem::take(&mut self.completions.list);
+            count += list.len();
+            for Completion { tag, outcome, data } in list.drain(..) {
+                let context = self.context_of(tag);
+                let (outcome, data) = (outcome.map(|()| 0), buffer_of(data));
+                handle(self, Done { context, outcome, data, metadata: None });
+            }
+            self.completions.list = list;
         }
-        self.completions.list = list;
-        let mut native = std::mem::take(&mut self.completions.native);
-        for completed in native.drain(..) {
-            count += self.hand_out(completed, handle);
+        if !self.completions.native.is_empty() {
+            let mut native = std::mem::take(&mut self.completions.native);
+            count += native.len();
+            native.drain(..).for_each(|completed| self.hand_out(completed, handle));
+            self.completions.native = native;
         }
-        self.completions.native = native;
         count
     }
 
-    #[inline]
-    fn hand_out(&mut self, completed: Completed, handle: &mut impl FnMut(&mut Self, Done<C>)) -> usize {
+    fn hand_out(&mut self, completed: Completed, handle: &mut impl FnMut(&mut Self, Done<C>)) {
         let Completed { tag, outcome, data, metadata } = completed;
-        let Asker::Program(context) = self.slots.finish(tag) else { unreachable!("a call takes its end itself") };
+        let context = self.context_of(tag);
         handle(self, Done { context, outcome, data, metadata });
-        1
+    }
+
+    /// Ends a request of the program.
+    #[inline]
+    fn context_of(&mut self, tag: Tag) -> C {
+        let Asker::Program(context) = self.slots.finish(tag) else { unreachable!("a call takes its end itself") };
+        context
     }
 
     /// Sleeps until there may be something to collect.
@@ -478,17 +492,21 @@ impl<C> Channel<C> {
 }
 
 /// A completion as one of a native command: the two kinds end in one way.
-#[inline]
 fn native_form(completion: Completion) -> Completed {
     let Completion { tag, outcome, data } = completion;
-    let data = match data {
+    Completed { tag, outcome: outcome.map(|()| 0), data: buffer_of(data), metadata: None }
+}
+
+#[inline]
+fn buffer_of(data: Returned) -> Option<Buf> {
+    match data {
         Returned::Carried(buf) => Some(buf),
         Returned::None => None,
         Returned::Lent(_) => unreachable!("a channel asks for no loans"),
-    };
-    Completed { tag, outcome: outcome.map(|()| 0), data, metadata: None }
+    }
 }
 
+#[cold]
 fn carried(data: Data<'_>) -> Option<Buf> {
     match data {
         Data::Carried(buf) => Some(buf),

@@ -34,7 +34,7 @@ pub const FILE_WORKERS: usize = 4;
 pub const WORKER_BATCH: u32 = 8;
 /// With so few jobs left the ring is told of every one that is done, so that the workers do not run out of them.
 pub const WORKER_RESERVE: usize = FILE_WORKERS / 2;
-/// How long a ring sleeps at most while it is not told of every job.
+/// How long a ring sleeps at most while it may not be told of every job.
 pub const WORKER_PATIENCE: Duration = Duration::from_millis(1);
 /// NVMe commands that one channel through the kernel has in flight.
 pub const MAX_PASSED: usize = 1024;

@@ -6,7 +6,7 @@
 //!                 ├──────▶ io_uring                          (uring)  ──┐
 //!                 ├──────▶ io_submit                           (aio)  ──┤
 //!                 └──────▶ worker threads: pread, fallocate  (worker) ──┤
-//!                      what the kernel does not do, the workers do        │
+//!                      what the kernel does not do, the workers do      │
 //!   reap   ──▶ done[owner]    (the buffer goes back to who asked) ◀─────┘   on the ring's thread
 //! ```
 //!

@@ -121,7 +121,8 @@ impl Workers {
 
     /// How long the ring may sleep without looking: `None` while it is told of every job.
     pub(super) fn patience(&self) -> Option<Duration> {
-        (self.in_flight > self.threads.len() + WORKER_RESERVE).then_some(WORKER_PATIENCE)
+        // Beside the one that is done. No others may have begun yet: then all of them are left.
+        (self.in_flight > WORKER_RESERVE + 1).then_some(WORKER_PATIENCE)
     }
 }
 
@@ -243,13 +244,14 @@ mod tests {
         workers.cancel(3);
         assert_eq!([end(&mut workers), end(&mut workers)], [(3, Err(Some(os::CANCELLED))), (4, Ok(()))]);
         assert_eq!(workers.patience(), None, "nothing is under way");
-        for slot in 0..=WORKER_RESERVE as u32 {
+        let last = WORKER_RESERVE as u32 + 1;
+        for slot in 0..=last {
             workers.push(job(slot));
         }
         assert_eq!(workers.patience(), Some(WORKER_PATIENCE), "the first of them is not told of");
         assert_eq!(end(&mut workers), (0, Ok(())));
         assert_eq!(workers.patience(), None, "all others are");
-        for slot in 1..=WORKER_RESERVE as u32 {
+        for slot in 1..=last {
             assert_eq!(end(&mut workers), (slot, Ok(())));
         }
         workers.push(job(3));

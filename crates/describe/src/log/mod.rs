@@ -35,7 +35,7 @@ pub enum Length {
     Bytes(u32),
     /// Entries of so many bytes, ELPE + 1 of them (Identify Controller).
     ErrorEntries(u32),
-    /// As long as the groups and the namespaces of the controller need (Identify Controller).
+    /// Until all groups that its header counts are there.
     Groups,
     /// A header, and the entries that it counts.
     Discovery,

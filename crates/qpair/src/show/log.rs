@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use block::size::parse_size;
 use block::spec::nearest;
 use describe::log::{self, Length, Log};
-use wire::nvme::ana::{AnaGroup, AnaHeader};
+use wire::nvme::ana::AnaLog;
 use wire::nvme::discovery::{DiscoveryLogEntry, DiscoveryLogHeader};
 use wire::nvme::identify::cns;
 use wire::nvme::{IdentifyController, NSID_ALL, lid};
@@ -19,6 +19,8 @@ use super::{Answer, Common};
 
 /// Most bytes of a log that are read.
 const MOST_BYTES: u64 = 64 << 20;
+/// Logs of unknown length are read in pieces of so many bytes.
+const PIECE_BYTES: u64 = 4096;
 /// Bytes of a log whose length nobody says.
 const UNKNOWN_BYTES: u64 = 512;
 
@@ -111,7 +113,9 @@ fn ask(args: &Args, asked: &Asked) -> Result<Answer, Problem> {
     };
     let bytes = match (args.len, known) {
         (Some(bytes), _) => bytes,
-        (None, Some(log)) => length(log, asked, |bytes| asked.log(&what, part(0, bytes)))?.saturating_sub(offset),
+        (None, Some(log)) => {
+            length(log, asked, |offset, bytes| asked.log(&what, part(offset, bytes)))?.saturating_sub(offset)
+        }
         (None, None) => UNKNOWN_BYTES,
     };
     check(offset, bytes, args.lsp)?;
@@ -145,26 +149,33 @@ fn namespace_of(args: &Args, asked: &Asked) -> u32 {
     }
 }
 
-/// How long a log is; `read` reads its beginning.
-fn length(log: &Log, asked: &Asked, read: impl Fn(u64) -> Result<Vec<u8>, Problem>) -> Result<u64, Problem> {
+/// How long a log is; `read` reads bytes of it from an offset on.
+fn length(log: &Log, asked: &Asked, read: impl Fn(u64, u64) -> Result<Vec<u8>, Problem>) -> Result<u64, Problem> {
     let controller = || asked.identify("Identify Controller", cns::CONTROLLER, 0, 0);
     let id = |page: &[u8]| *IdentifyController::ref_from_bytes(page).expect("an Identify structure is one page");
     Ok(match log.length {
         Length::Bytes(bytes) => bytes.into(),
         Length::ErrorEntries(bytes) => u64::from(bytes) * (u64::from(id(&controller()?).elpe) + 1),
-        Length::Groups => {
-            let id = id(&controller()?);
-            let namespaces = if id.mnan.get() == 0 { id.nn.get() } else { id.mnan.get() };
-            let groups = u64::from(id.nanagrpid.get()) * size_of::<AnaGroup>() as u64;
-            (size_of::<AnaHeader>() as u64 + groups + u64::from(namespaces) * 4).min(MOST_BYTES)
-        }
+        Length::Groups => groups(read)?,
         Length::Discovery => {
-            let header = read(size_of::<DiscoveryLogHeader>() as u64)?;
+            let header = read(0, size_of::<DiscoveryLogHeader>() as u64)?;
             let (header, _) = DiscoveryLogHeader::ref_from_prefix(&header).expect("so many bytes were read");
             let entries = header.numrec.get().saturating_mul(size_of::<DiscoveryLogEntry>() as u64);
             entries.saturating_add(size_of::<DiscoveryLogHeader>() as u64).min(MOST_BYTES)
         }
     })
+}
+
+/// How long the log of groups is, in whole pieces: it is read until all groups are there.
+fn groups(mut read: impl FnMut(u64, u64) -> Result<Vec<u8>, Problem>) -> Result<u64, Problem> {
+    let mut log = Vec::new();
+    loop {
+        log.extend(read(log.len() as u64, PIECE_BYTES)?);
+        let bytes = log.len() as u64;
+        if bytes >= MOST_BYTES || AnaLog::new(&log).is_some_and(|log| log.is_whole()) {
+            return Ok(bytes);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -179,6 +190,23 @@ mod tests {
         for log in log::LOGS {
             assert!(HELP.contains(log.name), "{} is in the help", log.name);
         }
+    }
+
+    /// Nothing is read behind the piece in which the log ends: a device may refuse that.
+    #[test]
+    fn groups_are_read_until_all_are_there() {
+        // 128 groups of one namespace each.
+        let mut log = [&[0, 0, 0, 0, 0, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0][..], &[0; 128 * 36]].concat();
+        (0..128).for_each(|group| log[16 + group * 36 + 4] = 1);
+        log.resize(8192, 0);
+        let mut asked = Vec::new();
+        let bytes = groups(|offset, bytes| {
+            asked.push(offset);
+            Ok(log[offset as usize..][..bytes as usize].to_vec())
+        });
+        assert_eq!((bytes.expect("it ends"), asked), (8192, vec![0, 4096]));
+        let endless = groups(|_, bytes| Ok(vec![0xff; bytes as usize]));
+        assert_eq!(endless.expect("it ends"), MOST_BYTES);
     }
 
     #[test]

@@ -82,6 +82,14 @@ impl<'a> AnaLog<'a> {
         };
         std::iter::from_fn(next).take(usize::from(self.header.ngrps.get()))
     }
+
+    /// Whether all groups that the header counts are there, with all of their namespaces: else the log goes on behind
+    /// these bytes.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let complete = |(group, nsids): &(&AnaGroup, &[U32])| group.nnsids.get() as usize == nsids.len();
+        self.groups().filter(complete).count() == usize::from(self.header.ngrps.get())
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +118,11 @@ mod tests {
             .collect();
         assert_eq!(groups, [(1, vec![7, 9]), (2, vec![5])]);
         assert_eq!((state_name(one.state), state_name(0)), (Some("optimized"), None));
+        assert!(!log.is_whole());
+        let header = AnaHeader { ngrps: U16::new(1), ..AnaHeader::default() };
+        let bytes = [header.as_bytes(), one.as_bytes(), &[0; 8]].concat();
+        let whole: Vec<bool> = (16..=56).map(|end| AnaLog::new(&bytes[..end]).unwrap().is_whole()).collect();
+        assert!(whole[40] && !whole[..40].contains(&true));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! ```text
 //!   /dev/disk/by-id/X ──▶ nvme0n1 ──▶ /sys/class/block/nvme0n1 ──▶ itself and its partitions, and for each of them:
 //!   /dev/ng0n1 ─────────▶ nvme0n1        mounted (/proc/self/mountinfo)?  swap (/proc/swaps)?  held (holders/)?
+//!   /dev/nvme0 ─────────▶ all of its namespaces
 //! ```
 //!
 //! The kernel refuses to open what is mounted or held for writing, but knows nothing of partitions that nobody uses at
@@ -66,7 +67,21 @@ impl Roots {
             Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => format!("nvme{rest}"),
             _ => name.to_owned(),
         };
-        self.uses_of(&disk)
+        self.uses_of(&disk).or_else(|| self.uses_of_controller(name))
+    }
+
+    /// What uses the namespaces that a controller leads to. With multipath its own `nvme0c1n1` is a way to `nvme0n1`.
+    fn uses_of_controller(&self, name: &str) -> Option<Vec<String>> {
+        let folder = self.sys.join("class/nvme").join(name);
+        if !folder.is_dir() {
+            return None;
+        }
+        let disk = |name: String| {
+            let (front, number) = name.strip_prefix("nvme")?.split_once('n')?;
+            Some(format!("nvme{}n{number}", front.split('c').next()?))
+        };
+        let disks = entries(&folder).into_iter().filter_map(disk);
+        Some(disks.filter_map(|disk| self.uses_of(&disk)).flatten().collect())
     }
 
     /// What uses the disk of this name in `/sys/class/block`.
@@ -181,6 +196,21 @@ mod tests {
         assert_eq!(tree.roots.uses_of("sdb").expect("a block device"), ["sdb is mounted at /b"]);
         assert_eq!(tree.roots.uses_of("sdc"), Some(Vec::new()));
         assert_eq!(tree.roots.uses_of("sdd"), None);
+    }
+
+    #[test]
+    fn a_controller_is_in_use_if_one_of_its_namespaces_is() {
+        let tree = tree(&[
+            ("sys/class/nvme/nvme1/nvme0c1n7/nsid", "1\n"),
+            ("sys/class/nvme/nvme1/power/x", ""),
+            ("sys/class/nvme/nvme2/nvme2n1/nsid", "1\n"),
+            ("sys/class/block/nvme0n7/dev", "259:0\n"),
+            ("sys/class/block/nvme2n1/dev", "259:1\n"),
+            ("proc/self/mountinfo", "22 1 259:0 / /data rw - xfs /dev/nvme0n7 rw\n"),
+        ]);
+        assert_eq!(tree.roots.uses_of_controller("nvme1").expect("one"), ["nvme0n7 is mounted at /data"]);
+        assert_eq!(tree.roots.uses_of_controller("nvme2"), Some(Vec::new()));
+        assert_eq!(tree.roots.uses_of_controller("nvme3"), None);
     }
 
     #[test]

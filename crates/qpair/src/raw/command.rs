@@ -1,7 +1,7 @@
 //! The words of a command, and what they may do.
 
 use wire::nvme::Sqe;
-use wire::nvme::opcode::{admin, io};
+use wire::nvme::opcode::io;
 
 use crate::data::number;
 
@@ -68,8 +68,6 @@ const DESTROYING_ADMIN: [u8; 6] = [
 ];
 /// The first vendor specific admin opcode.
 const VENDOR_ADMIN: u8 = 0xc0;
-/// Set Features, which may resize and lock things.
-const SET_FEATURES: u8 = admin::SET_FEATURES;
 /// I/O opcodes that leave all blocks as they are; of the others nobody knows.
 const HARMLESS_IO: [u8; 6] = [
     io::FLUSH,
@@ -102,7 +100,7 @@ impl Words {
     pub(super) fn may_destroy(&self, is_admin: bool) -> bool {
         let opcode = self.opcode;
         match is_admin {
-            true => DESTROYING_ADMIN.contains(&opcode) || opcode >= VENDOR_ADMIN || opcode == SET_FEATURES,
+            true => DESTROYING_ADMIN.contains(&opcode) || opcode >= VENDOR_ADMIN,
             false => !HARMLESS_IO.contains(&opcode),
         }
     }

@@ -1,6 +1,6 @@
 //! `qpair bench` as a program: on local devices, on files, and against a `qpair serve` of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -171,6 +171,34 @@ fn two_namespaces_of_a_target_are_loaded_together() {
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("127.0.0.1"));
 }
 
+/// Runs a command with `-v` and interrupts it once it measures. Its output, and what it said afterwards.
+#[cfg(unix)]
+fn interrupted(command: &mut Command) -> (Output, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("qpair starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut said = String::new();
+    while !said.contains("measuring") {
+        assert_ne!(stderr.read_line(&mut said).expect("it is piped"), 0, "it ended: {said}");
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    said.clear();
+    stderr.read_to_string(&mut said).expect("text");
+    (child.wait_with_output().expect("it ends"), said)
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_comparison_says_that_there_is_nothing_to_compare() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("disk.img");
+    let mut command = qpair();
+    command.arg("bench").arg(path).args(["--size", "4MiB", "--compare", "sync,threads", "--secs", "600", "-v"]);
+    let (output, said) = interrupted(&mut command);
+    assert!(!output.status.success() && output.stdout.is_empty());
+    assert!(said.contains("interrupted before the first round was over"), "{said}");
+}
+
 #[test]
 #[cfg(unix)]
 fn an_interrupt_ends_all_reactors_with_the_figures_so_far() {
@@ -188,13 +216,7 @@ fn an_interrupt_ends_all_reactors_with_the_figures_so_far() {
         "--json",
         "-v",
     ]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("qpair starts");
-    let mut line = String::new();
-    BufReader::new(child.stderr.take().expect("piped")).read_line(&mut line).expect("it says that it measures");
-    assert!(line.contains("measuring"), "{line}");
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(killed.is_ok_and(|status| status.success()));
-    let output = child.wait_with_output().expect("it ends");
+    let (output, _) = interrupted(&mut command);
     let value: Value = serde_json::from_slice(&output.stdout).expect("a report");
     assert!(output.status.success());
     assert_eq!(value["ended_by"], "interrupt");

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, config, data, generated, info, list, raw, reload, serve, show};
+use crate::{bench, config, data, driver, generated, info, list, raw, reload, serve, show};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Read(data::read::Args),
     Write(data::write::Args),
     Copy(Box<data::copy::Args>),
+    Reset(driver::Reset),
+    Rescan(driver::Rescan),
     Config(config::Args),
     Reload(reload::Args),
     Completions(generated::Completions),
@@ -68,7 +70,7 @@ mod tests {
     fn short_help_fits_a_screen() {
         for name in [
             "list", "info", "raw", "serve", "bench", "id", "log", "feature", "read", "write", "copy", "config",
-            "reload",
+            "reload", "reset", "rescan",
         ] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod config;
 mod data;
+mod driver;
 mod generated;
 mod info;
 mod list;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         cli::Command::List(args) => list::run(&args, cli.verbose > 0),
         cli::Command::Info(args) => info::run(&args),
         cli::Command::Raw(args) => raw::run(&args),
+        cli::Command::Reset(args) => driver::reset(&args),
+        cli::Command::Rescan(args) => driver::rescan(&args),
         cli::Command::Read(args) => Ok(data::read::run(&args)),
         cli::Command::Write(args) => Ok(data::write::run(&args)),
         cli::Command::Copy(args) => Ok(data::copy::run(&args)),

@@ -97,6 +97,16 @@ fn raw_io_commands_write_and_read() {
 }
 
 #[test]
+fn what_is_no_controller_is_not_reset() {
+    for verb in ["reset", "rescan"] {
+        for device in ["/dev/null", "/does/not/exist"] {
+            let (code, _, said) = run(&[verb, device]);
+            assert!(code == 1 && said.contains("no NVMe controller") && said.contains("/dev/nvme0"), "{verb}: {said}");
+        }
+    }
+}
+
+#[test]
 fn raw_commands_that_make_no_sense_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("short.bin").display().to_string();

@@ -35,7 +35,7 @@ impl Controller {
     /// Resets the controller and waits until it is ready again. What is in flight ends, or is sent again by the kernel.
     ///
     /// # Errors
-    /// Those of the driver, above all `PermissionDenied`.
+    /// Those of the driver, above all `PermissionDenied`; `ENOTTY` if it was opened by a namespace's device file.
     pub fn reset(&self) -> io::Result<()> {
         passthru::control(&self.file, Control::Reset)
     }

@@ -125,7 +125,7 @@ impl Queue for NullQueue {
         self.handle.begin();
     }
 
-    fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
+    fn submit<'a>(&mut self, _ring: &mut Ring, mut request: Request<'a>) -> Result<(), Refused<'a>> {
         if self.done.len() == NULL_QUEUE_DEPTH {
             return Err(Refused(request));
         }
@@ -134,14 +134,14 @@ impl Queue for NullQueue {
             self.failed(request, outcome);
             return Ok(());
         }
+        if let (Op::Read(_), Data::Carried(buf)) = (request.op, &mut request.data) {
+            buf.fill(0);
+        }
         // Each end is made where it is known what it is: taken apart and put together on the way, it costs as much as
         // all the rest.
         let Request { tag, op, data } = request;
         match data {
-            Data::Carried(mut buf) => {
-                if matches!(op, Op::Read(_)) {
-                    buf.fill(0);
-                }
+            Data::Carried(buf) => {
                 self.done.push(Completion { tag, outcome: Ok(()), data: Returned::Carried(buf) });
             }
             Data::Lend => {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use machine::region::Pool;
 use machine::ring::{Ring, Wait};
 
+use self::target::{Config, Fault, Target};
 use super::{TcpDevice, Uri};
 use crate::{Completion, Completions, Data, Device, Op, Outcome, Queue, Range, Request, Returned, Tag};
 
@@ -115,6 +116,16 @@ impl Rig {
         let (outcome, _) = self.one(Op::Write { range: Range { lba, blocks }, fua: false }, bytes);
         assert_eq!(outcome, Ok(()));
     }
+}
+
+/// A device on a target with a fault, reached as the changed address says.
+fn rig(fault: Fault, change: impl Fn(&mut Uri)) -> (Target, Rig) {
+    let target = Target::start(Config { fault, ..Config::default() });
+    let mut uri = target.uri();
+    uri.reconnect_delay = Duration::from_millis(2);
+    change(&mut uri);
+    let rig = Rig::new(uri);
+    (target, rig)
 }
 
 fn carried(data: Returned) -> Vec<u8> {

@@ -7,22 +7,13 @@ use machine::region::Pool;
 use wire::nvme::Sqe;
 use wire::nvme::opcode::FABRICS;
 
-use super::target::{Config, Fault, Target};
-use super::{Rig, pattern};
+use super::target::Fault;
+use super::{Rig, pattern, rig};
+use crate::nvme::tcp::Retry;
 use crate::nvme::tcp::limits::MAX_TRANSFER_BYTES;
-use crate::nvme::tcp::{Retry, Uri};
 use crate::{Command, Completed, Failure, Op, Range, Why};
 
 const NSID: u32 = 1;
-
-fn rig(fault: Fault, change: impl Fn(&mut Uri)) -> (Target, Rig) {
-    let target = Target::start(Config { fault, ..Config::default() });
-    let mut uri = target.uri();
-    uri.reconnect_delay = Duration::from_millis(2);
-    change(&mut uri);
-    let rig = Rig::new(uri);
-    (target, rig)
-}
 
 /// A command with a buffer of so many bytes, or without one.
 fn command(rig: &Rig, tag: u64, sqe: Sqe, bytes: usize) -> Command {

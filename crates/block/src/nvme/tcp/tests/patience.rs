@@ -7,22 +7,13 @@ use machine::reactor::Arm;
 use wire::nvme::Status;
 use wire::nvme::feature::Event;
 
-use super::target::{Config, Fault, Target};
-use super::{Rig, pattern};
-use crate::nvme::tcp::{PathState, Retry, Uri};
+use super::target::Fault;
+use super::{Rig, pattern, rig};
+use crate::nvme::tcp::{PathState, Retry};
 use crate::{Device, Failure, Op, Range};
 
 fn range(lba: u64, blocks: u64) -> Range {
     Range { lba, blocks }
-}
-
-fn rig(fault: Fault, change: impl Fn(&mut Uri)) -> (Target, Rig) {
-    let target = Target::start(Config { fault, ..Config::default() });
-    let mut uri = target.uri();
-    uri.reconnect_delay = Duration::from_millis(2);
-    change(&mut uri);
-    let rig = Rig::new(uri);
-    (target, rig)
 }
 
 fn entered(rig: &Rig, state: PathState) -> u64 {
@@ -67,7 +58,7 @@ fn a_sleeper_looks_in_time_while_commands_are_in_flight() {
     rig.until("it may sleep", |rig| rig.queue.arm(&mut rig.ring) != Arm::Busy);
     let Arm::PollEvery(time) = rig.queue.arm(&mut rig.ring) else { panic!("nothing will wake it") };
     assert!(time <= Duration::from_secs(3), "{time:?}");
-    let (_target, mut rig) = self::rig(Fault::Silent, |uri| uri.io_timeout = Duration::ZERO);
+    let (_target, mut rig) = super::rig(Fault::Silent, |uri| uri.io_timeout = Duration::ZERO);
     assert!(rig.submit(1, Op::Flush));
     rig.until("it may sleep", |rig| rig.queue.arm(&mut rig.ring) == Arm::Armed);
 }

@@ -29,6 +29,15 @@ pub(super) fn logs(bytes: &[u8]) -> Result<Object, Short> {
     Ok(page)
 }
 
+/// What all entries of effects have in common: `changes` is the key of bit 1, what is changed by the thing itself.
+fn effects(object: &mut Object, changes: &'static str, entry: u32) {
+    object.hex("effects", entry);
+    object.flag(changes, entry & 1 << 1 != 0);
+    object.flag("ncc", entry & 1 << 2 != 0);
+    object.flag("nic", entry & 1 << 3 != 0);
+    object.flag("ccc", entry & 1 << 4 != 0);
+}
+
 /// Commands Supported and Effects (Base 2.0, LID 05h): `nvme effects-log`.
 pub(super) fn commands(bytes: &[u8]) -> Result<Object, Short> {
     let log: &CommandEffects = view(bytes)?;
@@ -40,11 +49,7 @@ pub(super) fn commands(bytes: &[u8]) -> Result<Object, Short> {
             let mut object = Object::new();
             object.hex("opcode", opcode);
             object.text("name", name(opcode));
-            object.hex("effects", entry);
-            object.flag("lbcc", entry & 1 << 1 != 0);
-            object.flag("ncc", entry & 1 << 2 != 0);
-            object.flag("nic", entry & 1 << 3 != 0);
-            object.flag("ccc", entry & 1 << 4 != 0);
+            effects(&mut object, "lbcc", entry);
             object.number("cse", entry >> 16 & 7).means(submission(entry));
             object.text("scope", &scope(entry));
             object
@@ -62,11 +67,7 @@ pub(super) fn features(bytes: &[u8]) -> Result<Object, Short> {
         let mut object = Object::new();
         object.hex("fid", fid);
         object.text("name", feature::by_fid(fid).map_or("", |feature| feature.title));
-        object.hex("effects", entry);
-        object.flag("udcc", entry & 1 << 1 != 0);
-        object.flag("ncc", entry & 1 << 2 != 0);
-        object.flag("nic", entry & 1 << 3 != 0);
-        object.flag("ccc", entry & 1 << 4 != 0);
+        effects(&mut object, "udcc", entry);
         object.text("scope", &scope(entry));
         object
     };
@@ -82,11 +83,7 @@ pub(super) fn management(bytes: &[u8]) -> Result<Object, Short> {
     let entry = |(opcode, entry): (u8, u32)| {
         let mut object = Object::new();
         object.hex("opcode", opcode);
-        object.hex("effects", entry);
-        object.flag("udcc", entry & 1 << 1 != 0);
-        object.flag("ncc", entry & 1 << 2 != 0);
-        object.flag("nic", entry & 1 << 3 != 0);
-        object.flag("ccc", entry & 1 << 4 != 0);
+        effects(&mut object, "udcc", entry);
         object.text("scope", &scope(entry));
         object
     };

@@ -8,7 +8,6 @@
 //!
 //! A device picks one by what it is; `path=NAME` behind its name picks another. What is asked for is what is used: a
 //! path that a device cannot go is an [`OpenError`], never another path instead.
-
 //!
 //! A path through `io_uring` may poll ([`Polling`]): shorter latencies for cores that never rest.
 
@@ -16,6 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use machine::ring::FileEngine;
+pub use machine::ring::Polling;
 
 use crate::OpenError;
 
@@ -34,35 +34,6 @@ pub enum Path {
     Aio,
     /// Reads and writes, one at a time, in calls that wait: the least that can be done, to compare.
     Sync,
-}
-
-/// What of a path through `io_uring` looks all the time, instead of being told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Polling {
-    /// For completions (`IOPOLL`): the device raises no interrupt, and whoever waits for it spins. The driver needs
-    /// queues for that.
-    pub iopoll: bool,
-    /// For requests (`SQPOLL`): a thread of the kernel takes them, and asking is no system call.
-    pub sqpoll: bool,
-}
-
-impl Polling {
-    /// Whether anything is polled.
-    #[must_use]
-    pub fn any(self) -> bool {
-        self.iopoll || self.sqpoll
-    }
-}
-
-impl fmt::Display for Polling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (self.iopoll, self.sqpoll) {
-            (false, false) => "no polling",
-            (true, false) => "iopoll",
-            (false, true) => "sqpoll",
-            (true, true) => "iopoll and sqpoll",
-        })
-    }
 }
 
 impl Path {

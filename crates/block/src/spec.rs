@@ -17,8 +17,8 @@
 //! | `uuid=U` | | the identity, instead of the stored or a new one |
 //! | `size=N` | | size of a file that is to be created |
 //! | `path=P` | | the way to it, instead of the device's own choice: see [`crate::path`] |
-//! | `iopoll` | | completions are polled for, with `path=uring-cmd` (needs `nvme.poll_queues`) |
-//! | `sqpoll` | | a thread of the kernel takes requests, with `path=uring-cmd` |
+//! | `iopoll` | | completions are polled for, with `path=uring` or `uring-cmd` (needs the driver's `poll_queues`) |
+//! | `sqpoll` | | a thread of the kernel takes requests, with `path=uring` or `uring-cmd` |
 //! | `rule=R` | | of `fault:`, any number of times: what is to go wrong |
 //! | `seed=N` | | of `fault:`: what its choices follow from |
 //!
@@ -157,8 +157,8 @@ impl Spec {
             let hint = "Leave path= out: memory is in the program itself.";
             return Err(way.refuse(name, "a file or a drive", hint));
         }
-        if polling.any() && !is_native(target) && !matches!(target, Target::Fault { .. }) {
-            let why = format!("{polling} is for the path uring-cmd, and this is no NVMe namespace (/dev/ngXnY)");
+        if polling.any() && matches!(target, Target::Ram { .. } | Target::Null { .. }) {
+            let why = format!("{polling} is for files and drives");
             return Err(wrong(name, why, format!("Leave {polling} out.")));
         }
         Ok(match target {
@@ -171,7 +171,7 @@ impl Spec {
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size);
                 let in_use = defaults.in_use;
-                let options = FileOptions { size, block_bytes, read_only, in_use, uuid, path: way };
+                let options = FileOptions { size, block_bytes, read_only, in_use, uuid, path: way, polling };
                 Arc::new(FileDevice::open(path, &options)?)
             }
             Target::Fault { inner, faults } => {
@@ -509,11 +509,14 @@ mod tests {
     }
 
     #[test]
-    fn files_and_memory_are_not_polled() {
-        for (text, part) in [("ram:1MiB,iopoll", "iopoll is"), ("Cargo.toml,ro,iopoll,sqpoll", "iopoll and sqpoll is")]
-        {
+    fn polling_is_for_io_uring() {
+        for (text, part) in [
+            ("ram:1MiB,iopoll", "iopoll is for files and drives"),
+            ("fault:null:1MiB,sqpoll", "sqpoll is for files and drives"),
+            ("Cargo.toml,ro,iopoll,sqpoll,path=threads", "iopoll and sqpoll is for the paths uring and uring-cmd"),
+        ] {
             let error = spec(text).open(&Defaults::default()).err().expect(text).to_string();
-            assert!(error.contains(part) && error.contains("uring-cmd"), "{error}");
+            assert!(error.contains(part) && error.contains("Leave "), "{error}");
         }
     }
 

@@ -41,26 +41,42 @@ fn sized(size: u64) -> FileOptions {
     FileOptions { size: Some(size), ..FileOptions::default() }
 }
 
-/// The ways to a file that there are here.
-fn ways() -> Vec<path::Path> {
+/// The ways to a file that there are here, polled ones among them.
+fn ways() -> Vec<FileOptions> {
     let dir = dir();
     let image = image(&dir, "any.img", 4096);
-    let there = |way: &path::Path| match open(&image, by(*way)) {
+    let there = |way: &FileOptions| match open(&image, *way) {
         Ok(_) => true,
         Err(error) => {
             eprintln!("SKIPPED: {error}");
             false
         }
     };
-    path::Path::ALL.into_iter().filter(|way| !way.is_native()).filter(there).collect()
+    let plain = path::Path::ALL.into_iter().filter(|way| !way.is_native()).map(by);
+    plain.chain([SQPOLL, IOPOLL, BOTH].map(polled)).filter(there).collect()
+}
+
+const SQPOLL: path::Polling = path::Polling { iopoll: false, sqpoll: true };
+const IOPOLL: path::Polling = path::Polling { iopoll: true, sqpoll: false };
+const BOTH: path::Polling = path::Polling { iopoll: true, sqpoll: true };
+
+fn polled(polling: path::Polling) -> FileOptions {
+    FileOptions { polling, ..FileOptions::default() }
 }
 
 fn by(way: path::Path) -> FileOptions {
     FileOptions { path: Some(way), ..FileOptions::default() }
 }
 
-const READ_ONLY: FileOptions =
-    FileOptions { size: None, block_bytes: None, read_only: true, in_use: false, uuid: None, path: None };
+const READ_ONLY: FileOptions = FileOptions {
+    size: None,
+    block_bytes: None,
+    read_only: true,
+    in_use: false,
+    uuid: None,
+    path: None,
+    polling: path::Polling { iopoll: false, sqpoll: false },
+};
 
 /// Why and what to do, in one text.
 fn error(path: &Path, options: FileOptions) -> String {
@@ -90,9 +106,9 @@ proptest! {
     #[test]
     fn histories_with_large_blocks(history in histories(150, 30)) {
         let history: Vec<_> = history.into_iter().map(within_transfer).collect();
-        for path in ways().into_iter().map(Some).chain([None]) {
+        for way in ways().into_iter().chain([FileOptions::default()]) {
             let dir = dir();
-            let options = FileOptions { block_bytes: Some(4096), path, ..sized(150 * 4096) };
+            let options = FileOptions { block_bytes: Some(4096), size: Some(150 * 4096), ..way };
             let device = open(&dir.path().join("new.img"), options).expect("creates it");
             play(&device, &mut Model::new(&device, false), &history);
         }
@@ -109,8 +125,8 @@ fn wrong_requests_and_a_full_queue() {
     drains(&device);
     drop(device);
     for way in ways() {
-        let device = open(&image(&dir, way.name(), 1 << 20), by(way)).expect("an image");
-        assert_eq!(device.path(), Some(way));
+        let device = open(&image(&dir, "way.img", 1 << 20), way).expect("an image");
+        assert_eq!(device.path(), way.path.or(Some(path::Path::Uring)));
         refuses_what_is_wrong(&device);
         bounded(&device, 1000);
         drains(&device);
@@ -232,14 +248,39 @@ fn every_path_reads_what_every_other_wrote() {
         let image = image(&dir, "disk.img", 1 << 20);
         for (writer, seed) in ways().into_iter().zip(1..) {
             let bytes = pattern(seed, 64 << 10);
-            let device = open(&image, by(writer)).expect("an image");
+            let device = open(&image, writer).expect("an image");
             assert_eq!(Rig::new(&device).write(100, 128, &bytes, seed % 2 == 0, Way::Carried), Ok(()));
             drop(device);
             for reader in ways() {
-                let device = open(&image, by(reader)).expect("an image");
+                let device = open(&image, reader).expect("an image");
                 let read = Rig::new(&device).read(100, 64 << 10, 128, Way::Carried);
-                assert!(read.is_ok_and(|read| read == bytes), "{writer} wrote, {reader} reads");
+                assert!(read.is_ok_and(|read| read == bytes), "{writer:?} wrote, {reader:?} reads");
             }
+        }
+    }
+}
+
+/// Whether there are queues for polling is the machine's to say; `lab/tests/blocks.sh` has devices with and without.
+#[test]
+fn what_cannot_be_polled_names_what_it_needs() {
+    let dir = dir();
+    let path = image(&dir, "disk.img", 1 << 20);
+    let said = error(&path, FileOptions { path: Some(path::Path::Threads), ..polled(SQPOLL) });
+    assert!(said.contains("sqpoll is for the paths uring and uring-cmd, not for threads"), "{said}");
+    let buffered = Path::new("/proc/version");
+    let said = error(buffered, FileOptions { path: Some(path::Path::Sync), ..polled(BOTH) });
+    assert!(said.contains("iopoll and sqpoll is for the paths"), "{said}");
+    for dir in [dir, other_dir()] {
+        let path = image(&dir, "disk.img", 1 << 20);
+        let queues = machine::os::io_poll(&File::open(&path).expect("an image"));
+        match (open(&path, polled(IOPOLL)), queues) {
+            (Ok(_), Some((disk, false))) => panic!("{disk} has no queues for polling"),
+            (Ok(_), _) => {}
+            (Err(error), Some((disk, false))) => {
+                let said = error.to_string();
+                assert!(said.contains(&format!("/sys/block/{disk}/queue/io_poll is 0")), "{said}");
+            }
+            (Err(error), _) => assert!(error.to_string().contains("iopoll"), "{error}"),
         }
     }
 }

@@ -27,6 +27,9 @@ pub const URING_ENTRIES: usize = 2 * MAX_FILE_TASKS;
 pub const MAX_REGISTERED_FILES: usize = 256;
 /// Pools that one `io_uring` knows by number.
 pub const MAX_REGISTERED_POOLS: usize = 16;
+/// Rings of the kernel that a pool knows its numbers of: a thread's ordinary one, and those that poll, of which there
+/// are three kinds.
+pub const RINGS_OF_POOL: usize = 4;
 /// Threads of one ring that carry out file tasks: the portable ring's own, started with the first task, or those of
 /// `io_uring` for what would block.
 pub const FILE_WORKERS: usize = 4;
@@ -38,8 +41,8 @@ pub const WORKER_RESERVE: usize = FILE_WORKERS / 2;
 pub const WORKER_PATIENCE: Duration = Duration::from_millis(1);
 /// NVMe commands that one channel through the kernel has in flight.
 pub const MAX_PASSED: usize = 1024;
-/// How long the kernel's thread of such a channel looks for commands before it sleeps, in milliseconds.
-pub const PASSED_THREAD_IDLE_MS: u32 = 100;
+/// How long the kernel's thread of a ring that has one (`SQPOLL`) looks for requests before it sleeps, in milliseconds.
+pub const SQPOLL_IDLE_MS: u32 = 100;
 /// Zeros written at once where the file system cannot zero a range by itself, in bytes: so many entries of that block.
 pub const ZERO_BLOCK_BYTES: usize = 64 << 10;
 /// Entries, each of [`ZERO_BLOCK_BYTES`], in one such write.

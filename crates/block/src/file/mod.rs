@@ -38,13 +38,15 @@
 //!
 //! Requests go by the engine of the ring that a queue is opened on, or by the one that [`FileOptions::path`] names:
 //! `uring`, `threads`, `aio` or `sync`. On `sync` a request has ended when it was submitted, and the thread has waited
-//! for it.
+//! for it. `uring` may poll ([`FileOptions::polling`]), by a ring of its own; for completions only with direct I/O and
+//! where the driver has queues for that, which is tried when the device is opened.
 //!
 //! A block device is claimed for writing as a mount claims it; one that is mounted is refused, and cannot be mounted
 //! while it is served.
 
 mod grow;
 mod open;
+mod polling;
 mod queue;
 mod stepped;
 mod steps;
@@ -60,7 +62,7 @@ use uuid::Uuid;
 
 use crate::identity::{self, SIDECAR_SUFFIX};
 use crate::live_size::LiveSize;
-use crate::path::Path as Way;
+use crate::path::{Path as Way, Polling};
 use crate::{Device, Info, OpenError, Queue};
 
 /// How a file is opened.
@@ -79,6 +81,8 @@ pub struct FileOptions {
     pub uuid: Option<Uuid>,
     /// The way to it. Without one, requests go through the files of the ring that a queue is opened on.
     pub path: Option<Way>,
+    /// What of [`Way::Uring`] polls; if anything does, that is the way.
+    pub polling: Polling,
 }
 
 /// A file or a block device.
@@ -95,6 +99,7 @@ pub struct FileDevice {
     direct: bool,
     /// If it was asked for.
     way: Option<Way>,
+    polling: Polling,
 }
 
 impl FileDevice {
@@ -129,6 +134,7 @@ impl Device for FileDevice {
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
         let file = match self.way.and_then(Way::engine) {
             None => ring.file(Arc::clone(&self.io)),
+            Some(_) if self.polling.any() => ring.file_polled(Arc::clone(&self.io), self.polling)?,
             Some(engine) => ring.file_by(Arc::clone(&self.io), engine)?,
         };
         let (info, size) = (self.info.clone(), self.size.clone());

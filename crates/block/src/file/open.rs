@@ -8,7 +8,7 @@ use std::sync::Arc;
 use machine::os::{self, OpenMode};
 use machine::region::Pool;
 
-use super::{FileDevice, FileOptions};
+use super::{FileDevice, FileOptions, polling};
 use crate::admit::check_size;
 use crate::identity::{self, Subject};
 use crate::limits::{BLOCK_BYTES, DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES};
@@ -40,13 +40,17 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
         Subject { path, file: &base, read_only: options.read_only, attributes: true }.identify(options.uuid)
     };
     let (identity, origin) = identified.map_err(|error| cannot_ask(path, error))?;
-    let (io, direct) = match open_direct(path, &base, options, block_bytes) {
-        Ok(direct) => (direct, true),
-        Err(why) => {
-            tracing::info!("{}: through the page cache, because {why}", path.display());
-            (open_again(path, &base, options, false).map_err(|error| cannot_ask(path, error))?, false)
-        }
+    let (io, buffered) = match open_direct(path, &base, options, block_bytes) {
+        Ok(direct) => (direct, None),
+        Err(why) => (open_again(path, &base, options, false).map_err(|error| cannot_ask(path, error))?, Some(why)),
     };
+    let io = Arc::new(io);
+    if options.polling.any() {
+        polling::check(path, &io, buffered.as_deref(), block_bytes, options.polling)?;
+    }
+    if let Some(why) = &buffered {
+        tracing::info!("{}: through the page cache, because {why}", path.display());
+    }
     let read_only = options.read_only;
     let info = Info {
         name: path.display().to_string(),
@@ -72,12 +76,15 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     // The path of what was opened: whoever is given it may be in another directory.
     let beside = if is_block || read_only { None } else { path.canonicalize().ok() };
     tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
-    Ok(FileDevice { info, size: LiveSize::new(blocks), base, io: Arc::new(io), beside, direct, way: options.path })
+    let (size, direct, way, polling) =
+        (LiveSize::new(blocks), buffered.is_none(), polling::way(options), options.polling);
+    Ok(FileDevice { info, size, base, io, beside, direct, way, polling })
 }
 
 /// Whether there is the way that is asked for.
 fn check_way(path: &Path, options: &FileOptions) -> Result<(), OpenError> {
-    let Some(way) = options.path else { return Ok(()) };
+    polling::check_way(path, options)?;
+    let Some(way) = polling::way(options) else { return Ok(()) };
     let name = path.display().to_string();
     let Some(engine) = way.engine() else {
         let hint = "Name the namespace's own device, for example /dev/ng0n1, or leave path= out.";

@@ -241,6 +241,12 @@ pub fn allocated_bytes(_file: &File) -> io::Result<u64> {
     unsupported("the allocated size")
 }
 
+/// Completions are not polled for.
+#[must_use]
+pub fn io_poll(_file: &File) -> Option<(String, bool)> {
+    None
+}
+
 /// Files are not made sparse yet.
 #[must_use]
 pub fn punches_holes(_file: &File) -> bool {

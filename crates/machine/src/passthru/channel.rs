@@ -30,7 +30,7 @@ use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{ChannelOptions, Done, Fault, NoChannel, Task};
-use crate::limits::{MAX_PASSED, MAX_REGISTERED_POOLS, PASSED_THREAD_IDLE_MS};
+use crate::limits::{MAX_PASSED, MAX_REGISTERED_POOLS, SQPOLL_IDLE_MS};
 use crate::os::{RawCommand, URING_IO};
 use crate::reactor::Arm;
 use crate::region::{Buf, Pool};
@@ -228,7 +228,7 @@ fn build(options: ChannelOptions) -> Result<Uring, NoUring> {
     let mut builder = Uring::builder();
     builder.setup_single_issuer().setup_submit_all();
     if options.kernel_thread {
-        builder.setup_sqpoll(PASSED_THREAD_IDLE_MS);
+        builder.setup_sqpoll(SQPOLL_IDLE_MS);
     } else {
         builder.setup_defer_taskrun().setup_taskrun_flag();
     }

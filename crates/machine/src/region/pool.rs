@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::slice;
 
 use super::Region;
-use crate::limits::{BUFFER_ALIGN, MAX_POOL_BUFFERS};
+use crate::limits::{BUFFER_ALIGN, MAX_POOL_BUFFERS, RINGS_OF_POOL};
 
 /// Marks the end of the free list.
 const END: u32 = u32::MAX;
@@ -35,8 +35,8 @@ struct Inner {
     links: Box<[Cell<u32>]>,
     head: Cell<u32>,
     free: Cell<usize>,
-    /// The ring that has the memory registered, and its number there.
-    registered: Cell<Option<(u32, u16)>>,
+    /// The rings that have the memory registered, and its number there; the last one first.
+    registered: Registrations,
 }
 
 impl Pool {
@@ -53,7 +53,7 @@ impl Pool {
         assert!(count <= MAX_POOL_BUFFERS, "{count} buffers are more than {MAX_POOL_BUFFERS}");
         let links = (1..=count as u32).map(|next| Cell::new(if next as usize == count { END } else { next }));
         let head = Cell::new(if count == 0 { END } else { 0 });
-        let (links, free, registered) = (links.collect(), Cell::new(count), Cell::new(None));
+        let (links, free, registered) = (links.collect(), Cell::new(count), Registrations::default());
         Self(Rc::new(Inner { region, buffer_bytes, stride, links, head, free, registered }))
     }
 
@@ -104,18 +104,34 @@ impl Pool {
 
     /// The number under which a ring has the memory registered.
     pub(crate) fn registered(&self, ring: u32) -> Option<u16> {
-        self.0.registered.get().filter(|registered| registered.0 == ring).map(|registered| registered.1)
+        self.0.registered.of(ring)
     }
 
     /// Notes that a ring has registered the memory. The ring keeps the pool as long.
     pub(crate) fn set_registered(&self, ring: u32, number: u16) {
-        self.0.registered.set(Some((ring, number)));
+        self.0.registered.add(ring, number);
     }
 
     /// The memory that the buffers lie in.
     #[must_use]
     pub fn region(&self) -> &Region {
         &self.0.region
+    }
+}
+
+/// By ring, the number of a pool there: a thread has an ordinary ring and those that poll. Rings that are gone are
+/// forgotten when there are new ones.
+#[derive(Default)]
+struct Registrations([Cell<Option<(u32, u16)>>; RINGS_OF_POOL]);
+
+impl Registrations {
+    fn of(&self, ring: u32) -> Option<u16> {
+        self.0.iter().find_map(|known| known.get().filter(|known| known.0 == ring)).map(|known| known.1)
+    }
+
+    fn add(&self, ring: u32, number: u16) {
+        let mut next = Some((ring, number));
+        self.0.iter().for_each(|known| next = known.replace(next));
     }
 }
 
@@ -175,7 +191,7 @@ impl Buf {
 
     /// The number under which a ring has the memory of this buffer registered.
     pub(crate) fn registered(&self, ring: u32) -> Option<u16> {
-        self.pool.registered.get().filter(|registered| registered.0 == ring).map(|registered| registered.1)
+        self.pool.registered.of(ring)
     }
 
     /// The bytes in use as a raw slice that may go to another thread or to the kernel. Safe, as it only points: see

@@ -8,7 +8,8 @@
 //!                                         has answered, and everything else on that thread waits
 //! ```
 //!
-//! All have one surface, [`super::FileTask`] and [`super::FileDone`], and keep the same promises about buffers.
+//! The first of them may poll ([`super::Polling`]). All have one surface, [`super::FileTask`] and [`super::FileDone`],
+//! and keep the same promises about buffers.
 
 use std::fmt;
 use std::io;

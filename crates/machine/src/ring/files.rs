@@ -4,14 +4,15 @@
 //!   submit ──▶ pending[slot]  (keeps the task and its buffer)               on the ring's thread
 //!                 │ request: slot, pointer + length
 //!                 ├──────▶ io_uring                          (uring)  ──┐
+//!                 ├──────▶ ... another one, which polls               ──┤
 //!                 ├──────▶ io_submit                           (aio)  ──┤
 //!                 └──────▶ worker threads: pread, fallocate  (worker) ──┤
 //!                      what the kernel does not do, the workers do      │
 //!   reap   ──▶ done[owner]    (the buffer goes back to who asked) ◀─────┘   on the ring's thread
 //! ```
 //!
-//! Which engine it is, the file knows (`engine.rs`). A task of a `sync` file is over when it is submitted: it goes to
-//! `done` at once, and never is in the table.
+//! Which engine it is, the file knows (`engine.rs`), and whether and how it polls (`polling.rs`). A task of a `sync`
+//! file is over when it is submitted: it goes to `done` at once, and never is in the table.
 //!
 //! A buffer never leaves the ring's thread: the kernel or the worker gets its address, and `pending` keeps it until the
 //! completion is in. When a ring is dropped, all that is under way is waited for first; the buffers go after.
@@ -22,10 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::aio::Aio;
+use super::polled::Polled;
 use super::registered::Registered;
 use super::uring::{Next, Stage, Uring};
 use super::worker::{Done, Job, Workers, perform};
-use super::{FileDone, FileEngine, FileOp, FileTask, NoEngine, Owner, RingFile, Waker};
+use super::{FileDone, FileEngine, FileOp, FileTask, NoEngine, Owner, Polling, RingFile, Waker};
 use crate::limits::MAX_FILE_TASKS;
 use crate::region::{Buf, Pool};
 
@@ -40,6 +42,8 @@ struct Pending {
 #[derive(Clone, Copy)]
 enum With {
     Uring(Stage),
+    /// The one with this number of those that poll.
+    Polled(usize, Stage),
     Aio(Stage),
     Workers,
 }
@@ -59,6 +63,8 @@ pub(super) struct Files {
     engine: FileEngine,
     /// There from the start if it is the ring's own engine, else from the first file on that asks for it.
     uring: Option<Uring>,
+    /// Made with the first file that asks for one.
+    polled: Vec<Polled>,
     /// Made with the first file that asks for it.
     aio: Option<Aio>,
     registered: Registered,
@@ -87,11 +93,12 @@ impl Files {
     pub(super) fn new(uring: Option<Uring>, waker: Waker) -> Self {
         let (slots, free, done) = (Vec::new(), Vec::new(), Vec::new());
         let engine = if uring.is_some() { FileEngine::Uring } else { FileEngine::Threads };
-        let registered = Registered::new();
+        let registered = Registered::new(None);
         let mut files = Self {
             waker,
             engine,
             uring: None,
+            polled: Vec::new(),
             aio: None,
             registered,
             workers: None,
@@ -147,10 +154,45 @@ impl Files {
         Ok(self.registered.file(self.uring.as_mut(), file, engine))
     }
 
+    /// See [`super::Ring::file_polled`].
+    pub(super) fn file_polled(
+        &mut self,
+        file: Arc<File>,
+        polling: Polling,
+        registry: &mio::Registry,
+    ) -> Result<RingFile, NoEngine> {
+        assert!(polling.any(), "a polled file that nothing polls for");
+        // For what is not to be polled for.
+        if self.uring.is_none() {
+            self.attach(Uring::new()?);
+        }
+        let number = match self.polled.iter().position(|polled| polled.polling() == polling) {
+            Some(number) => number,
+            None => {
+                let number = self.polled.len();
+                self.polled.push(Polled::new(number, polling, self.registered.pools(), registry)?);
+                number
+            }
+        };
+        Ok(self.polled[number].file(file))
+    }
+
     /// What tells this ring from others.
     #[cfg(test)]
     pub(super) fn ring_id(&self) -> u32 {
         self.registered.ring()
+    }
+
+    /// What tells one that polls from others.
+    #[cfg(test)]
+    pub(super) fn polled_id(&self, number: usize) -> u32 {
+        self.polled[number].id()
+    }
+
+    /// Waits until the thread of one that polls sleeps.
+    #[cfg(test)]
+    pub(super) fn polled_falls_asleep(&mut self, number: usize) {
+        self.polled[number].falls_asleep();
     }
 
     /// Lets go of files that nobody has any more.
@@ -158,16 +200,33 @@ impl Files {
         if let Some(uring) = &mut self.uring {
             self.registered.forget_files(uring);
         }
+        self.polled.iter_mut().for_each(Polled::forget_files);
     }
 
     /// See [`super::Ring::register_pool`].
     pub(super) fn register_pool(&mut self, pool: &Pool) {
         self.registered.pool(self.uring.as_mut(), pool);
+        self.polled.iter_mut().for_each(|polled| polled.register_pool(pool));
     }
 
     /// See [`super::Ring::has_registered`].
     pub(super) fn has_registered(&self, pool: &Pool) -> bool {
         self.registered.has_pool(pool)
+    }
+
+    /// Makes completions that others announce end a sleep; whoever sleeps looks for [`Self::news`] after this.
+    pub(super) fn arm(&mut self) {
+        self.polled.iter_mut().for_each(Polled::arm);
+    }
+
+    /// Nobody sleeps any more.
+    pub(super) fn disarm(&mut self) {
+        self.polled.iter_mut().for_each(Polled::disarm);
+    }
+
+    /// Whether completions are polled for, so that nothing would end a sleep.
+    pub(super) fn spins(&self) -> bool {
+        self.polled.iter().any(Polled::spins)
     }
 
     /// The kernel's ring while it has tasks: whoever waits for them waits there.
@@ -198,10 +257,13 @@ impl Files {
             self.free = (0..MAX_FILE_TASKS as u32).rev().collect();
         }
         let Some(index) = self.free.pop() else { return Err(task) };
-        let with = match engine {
-            FileEngine::Uring => With::Uring(Stage::first(&task.op)),
-            FileEngine::Aio if Aio::does(&task.op) => With::Aio(Stage::first(&task.op)),
-            FileEngine::Aio | FileEngine::Threads | FileEngine::Sync => With::Workers,
+        let with = match (engine, task.file.polled()) {
+            (FileEngine::Uring, Some(number)) if self.polled[number].does(&task.op) => {
+                With::Polled(number, Stage::first(&task.op))
+            }
+            (FileEngine::Uring, _) => With::Uring(Stage::first(&task.op)),
+            (FileEngine::Aio, _) if Aio::does(&task.op) => With::Aio(Stage::first(&task.op)),
+            (FileEngine::Aio | FileEngine::Threads | FileEngine::Sync, _) => With::Workers,
         };
         self.slots[index as usize].pending = Some(Pending { owner, task, with, cancelled: false });
         self.in_flight += 1;
@@ -231,6 +293,10 @@ impl Files {
                 // SAFETY: the task keeps file and buffer, and stays in the table untouched until its completion has
                 // been popped; the table is dropped after all of them have (`Files::drop`).
                 unsafe { uring.push(entry, user_data(index, slot.generation)) };
+            }
+            With::Polled(number, stage) => {
+                // SAFETY: as above.
+                unsafe { self.polled[number].push(stage, &mut pending.task, user_data(index, slot.generation)) };
             }
             With::Aio(stage) => {
                 let aio = self.aio.as_mut().expect("made for the file");
@@ -264,6 +330,7 @@ impl Files {
                     let uring = self.uring.as_mut().expect("it has the task");
                     uring.cancel(user_data(index, slot.generation));
                 }
+                With::Polled(number, _) => self.polled[number].cancel(user_data(index, slot.generation)),
                 With::Aio(_) => self.aio.as_mut().expect("it has the task").cancel(index),
                 With::Workers => self.workers.as_ref().expect("they have the task").cancel(index),
             }
@@ -276,6 +343,7 @@ impl Files {
         if let Some(uring) = self.busy_uring() {
             uring.flush().expect("a ring's own descriptor, used on its own thread");
         }
+        self.polled.iter_mut().for_each(Polled::flush);
         self.reap();
     }
 
@@ -286,6 +354,11 @@ impl Files {
         }
         while let Some((user_data, result)) = self.uring.as_mut().and_then(Uring::pop) {
             self.came_back(user_data, result);
+        }
+        for number in 0..self.polled.len() {
+            while let Some((user_data, result)) = self.polled[number].pop() {
+                self.came_back(user_data, result);
+            }
         }
         self.reap_aio();
         while let Some(Done { slot, result }) = self.workers.as_mut().and_then(Workers::pop) {
@@ -311,7 +384,10 @@ impl Files {
         let slot = &mut self.slots[index as usize];
         assert_eq!(u64::from(slot.generation), user_data >> 32, "a completion of a task that is over");
         let Some(Pending { task, with, cancelled, .. }) = &mut slot.pending else { panic!("a slot completes once") };
-        let (With::Uring(stage) | With::Aio(stage)) = with else {
+        if matches!(with, With::Polled(number, _) if self.polled[*number].refuses(result)) {
+            return self.finish(index, Err(io::Error::from_raw_os_error(-result)));
+        }
+        let (With::Uring(stage) | With::Polled(_, stage) | With::Aio(stage)) = with else {
             panic!("a completion of a task that the workers have")
         };
         let len = task.buf.as_ref().map_or(0, |buf| buf.len());
@@ -331,6 +407,7 @@ impl Files {
     /// Reaps, and tells whether completions were put on a list since this was asked before. The list's owner may have
     /// looked before that, so the ring must not sleep. An owner that is gone and never looks keeps it awake only once.
     pub(super) fn news(&mut self) -> bool {
+        self.polled.iter_mut().for_each(Polled::flush);
         self.reap();
         let news = self.fresh > 0;
         if news {
@@ -378,9 +455,9 @@ impl Drop for Files {
         // Not left to the order of the fields: a worker or the kernel may still write to a buffer in `slots`.
         drop(self.workers.take());
         drop(self.aio.take());
-        if let Some(mut uring) = self.uring.take()
-            && let Err(error) = uring.finish()
-        {
+        let finished = self.polled.drain(..).try_for_each(Polled::finish);
+        let finished = finished.and(self.uring.take().map_or(Ok(()), |mut uring| uring.finish()));
+        if let Err(error) = finished {
             tracing::error!(%error, "cannot wait for file requests: their buffers are lost");
             std::mem::forget(std::mem::take(&mut self.slots));
         }

@@ -48,6 +48,8 @@ mod files;
 mod idle;
 mod interest;
 mod kind;
+mod polled;
+mod polling;
 mod registered;
 mod socket;
 #[cfg(target_os = "linux")]
@@ -60,6 +62,8 @@ mod waker;
 mod watched;
 mod worker;
 
+#[cfg(all(test, target_os = "linux"))]
+mod polled_tests;
 #[cfg(all(test, target_os = "linux"))]
 mod registered_tests;
 #[cfg(test)]
@@ -77,6 +81,7 @@ pub use file::{FileDone, FileOp, FileTask};
 use files::Files;
 use interest::{Interests, SIGNAL_TOKEN, WAKER_TOKEN};
 pub use kind::{NoUring, RingChoice, RingKind};
+pub use polling::Polling;
 pub use registered::RingFile;
 pub use socket::{Listener, Socket};
 #[cfg(target_os = "linux")]
@@ -235,9 +240,9 @@ impl Ring {
         listener.arm()
     }
 
-    /// The same for file tasks: `Busy` if completions are there to take.
+    /// The same for file tasks: `Busy` if completions are there to take, or if some are polled for.
     pub fn arm_files(&mut self, owner: Owner) -> Arm {
-        if self.files.has_done(owner) { Arm::Busy } else { Arm::Armed }
+        if self.files.has_done(owner) || self.files.spins() { Arm::Busy } else { Arm::Armed }
     }
 
     /// Moves the readiness that [`Ring::enter`] collected for this owner to `out`. Each socket comes once.
@@ -257,6 +262,16 @@ impl Ring {
     /// The engine is not to be had here: why, and what to do about it.
     pub fn file_by(&mut self, file: Arc<File>, engine: FileEngine) -> Result<RingFile, NoEngine> {
         self.files.file_by(file, engine, self.poll.registry())
+    }
+
+    /// The same for a file of [`FileEngine::Uring`] whose requests are polled for so, by one of the kernel's rings that
+    /// stands beside the ordinary one. The file is one with direct I/O. Requests that the device or its file system
+    /// cannot poll for end with `EOPNOTSUPP`; whether they do so only trying tells.
+    ///
+    /// # Errors
+    /// There is no such ring to be had: why, and what to do about it.
+    pub fn file_polled(&mut self, file: Arc<File>, polling: Polling) -> Result<RingFile, NoEngine> {
+        self.files.file_polled(file, polling, self.poll.registry())
     }
 
     /// Wants the memory of a pool registered with the operating system, so that it is pinned once and not for each
@@ -312,17 +327,19 @@ impl Ring {
         let waits = wait != Wait::No;
         if waits {
             self.announce_sleep();
+            self.files.arm();
         }
         let timeout = match wait {
             Wait::No => Some(Duration::ZERO),
             // After the announcement: the last look, at what the workers may have finished.
-            _ if self.files.news() => Some(Duration::ZERO),
+            _ if self.files.news() || self.files.spins() => Some(Duration::ZERO),
             Wait::For(duration) => Some(self.files.patience().map_or(duration, |most| duration.min(most))),
             Wait::Forever => self.files.patience(),
         };
         let waited = self.wait(timeout);
         if waits {
             self.cancel_sleep();
+            self.files.disarm();
         }
         waited?;
         self.files.reap();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-use super::{FileOp, FileTask, NoUring};
+use super::{FileOp, FileTask, NoUring, Polling};
 use crate::region::Pool;
 
 pub(super) enum Uring {}
@@ -25,6 +25,31 @@ impl Uring {
     pub(super) fn new() -> Result<Self, NoUring> {
         let why = "this system is not Linux".to_owned();
         Err(NoUring { why, hint: "Worker threads serve files here: --ring portable.".to_owned() })
+    }
+
+    pub(super) fn polled(_polling: Polling) -> Result<Self, NoUring> {
+        Self::new()
+    }
+
+    pub(super) fn hang_bell(&mut self, _registry: &mio::Registry) -> io::Result<()> {
+        match *self {}
+    }
+
+    #[cfg(test)]
+    pub(super) fn falls_asleep(&mut self) {
+        match *self {}
+    }
+
+    pub(super) fn refuses(&self, _result: i32) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn arm(&mut self) {
+        match *self {}
+    }
+
+    pub(super) fn disarm(&mut self) {
+        match *self {}
     }
 
     pub(super) fn make_tables(&mut self) -> bool {

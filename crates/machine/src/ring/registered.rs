@@ -25,7 +25,9 @@ pub struct RingFile(Rc<Inner>);
 struct Inner {
     file: Arc<OneRings>,
     engine: FileEngine,
-    /// The ring's identity and the place in its table.
+    /// The ring beside the ordinary one that its requests go by: its number.
+    polled: Option<usize>,
+    /// The identity of its ring and the place in that one's table.
     place: Option<(u32, u32)>,
     /// Of the ring, which takes the file out of its table.
     gone: Rc<RefCell<Vec<u32>>>,
@@ -41,6 +43,11 @@ impl RingFile {
     #[must_use]
     pub fn engine(&self) -> FileEngine {
         self.0.engine
+    }
+
+    /// Which of the rings that poll it belongs to.
+    pub(super) fn polled(&self) -> Option<usize> {
+        self.0.polled
     }
 
     /// Where the ring with this identity has it.
@@ -83,15 +90,17 @@ impl Drop for Inner {
     }
 }
 
-/// What one ring has registered.
+/// What one ring of the kernel has registered.
 pub(super) struct Registered {
-    /// Tells rings of a process apart.
+    /// Tells such rings of a process apart.
     ring: u32,
     /// Places of the file table that are free. Empty where there is no table.
     free: Vec<u32>,
     gone: Rc<RefCell<Vec<u32>>>,
     /// A file of the kernel's ring was opened: registered buffers will be of use.
     has_files: bool,
+    /// Its number among those that poll, if it does.
+    polled: Option<usize>,
     /// The registered ones, by number.
     pools: Vec<Pool>,
     /// Those that wait for a first file.
@@ -99,13 +108,14 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(polled: Option<usize>) -> Self {
         static RINGS: AtomicU32 = AtomicU32::new(0);
         Self {
             ring: RINGS.fetch_add(1, Ordering::Relaxed),
             free: Vec::new(),
             gone: Rc::default(),
             has_files: false,
+            polled,
             pools: Vec::new(),
             wanted: Vec::new(),
         }
@@ -135,7 +145,8 @@ impl Registered {
                 }
             }
         }
-        RingFile(Rc::new(Inner { file: OneRings::new(file), engine, place, gone: Rc::clone(&self.gone) }))
+        let (polled, gone) = (self.polled, Rc::clone(&self.gone));
+        RingFile(Rc::new(Inner { file: OneRings::new(file), engine, polled, place, gone }))
     }
 
     /// Takes files that are not used any more out of the table, which closes them.
@@ -153,6 +164,11 @@ impl Registered {
             _ if self.wanted.len() < MAX_REGISTERED_POOLS => self.wanted.push(pool.clone()),
             _ => {}
         }
+    }
+
+    /// The pools that are registered or are to be.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().chain(&self.wanted)
     }
 
     /// Whether the bytes of this pool are registered here.

@@ -47,6 +47,8 @@ enum Way {
     Own(RingKind),
     /// This one, on a ring of the other kind.
     By(FileEngine),
+    /// A thread of the kernel, beside a ring of the other kind.
+    Sqpoll,
 }
 
 /// Every test here is one of files, by every way.
@@ -55,6 +57,7 @@ macro_rules! by_every_way {
         by_every_way!(@ own_of_portable, Way::Own(RingKind::Portable), Ok(()), $($(#[$attribute])* $test,)*);
         by_every_way!(@ own_of_uring, Way::Own(RingKind::Uring), uring_here(), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_uring, Way::By(FileEngine::Uring), uring_here(), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ by_sqpoll, Way::Sqpoll, uring_here(), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_threads, Way::By(FileEngine::Threads), Ok(()), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_aio, Way::By(FileEngine::Aio), here(FileEngine::Aio), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_sync, Way::By(FileEngine::Sync), Ok(()), $($(#[$attribute])* $test,)*);
@@ -341,13 +344,17 @@ fn register(ring: &mut Ring, file: File, way: Way) -> RingFile {
     match way {
         Way::Own(_) => ring.file(Arc::new(file)),
         Way::By(engine) => ring.file_by(Arc::new(file), engine).expect("asked before"),
+        Way::Sqpoll => {
+            let polling = Polling { iopoll: false, sqpoll: true };
+            ring.file_polled(Arc::new(file), polling).expect("asked before")
+        }
     }
 }
 
 fn files(way: Way) -> (Ring, Owner, Pool, RingFile) {
     let kind = match way {
         Way::Own(kind) => kind,
-        Way::By(FileEngine::Uring) => RingKind::Portable,
+        Way::By(FileEngine::Uring) | Way::Sqpoll => RingKind::Portable,
         Way::By(_) => RingKind::Auto,
     };
     let mut ring = Ring::of(kind).expect("a ring");

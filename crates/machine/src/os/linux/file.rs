@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use rustix::fs::{
@@ -101,12 +101,31 @@ pub fn punches_holes(file: &File) -> bool {
 
 /// Whether the kernel has a write-zeroes command for the block device with this number.
 fn writes_zeroes(device: u64) -> bool {
-    let device = format!("/sys/dev/block/{}:{}", major(device), minor(device));
+    disk(device).and_then(|disk| queue_limit(&disk, "write_zeroes_max_bytes")).is_some_and(|bytes| bytes > 0)
+}
+
+/// The disk that a block device is or is a part of, or that a file's file system is on, and whether its driver has made
+/// queues for polling. `None` where the system does not tell, as of a file system on several disks.
+#[must_use]
+pub fn io_poll(file: &File) -> Option<(String, bool)> {
+    let metadata = file.metadata().ok()?;
+    let device = if metadata.file_type().is_block_device() { metadata.rdev() } else { metadata.dev() };
+    let disk = disk(device)?;
+    let polls = queue_limit(&disk, "io_poll")? > 0;
+    Some((disk.file_name()?.to_str()?.to_owned(), polls))
+}
+
+/// Where the kernel tells of the disk that the block device with this number is, or is a part of.
+fn disk(device: u64) -> Option<PathBuf> {
+    let device = fs::canonicalize(format!("/sys/dev/block/{}:{}", major(device), minor(device))).ok()?;
     // A partition has the queue of its disk, which is the directory above.
-    let limit = ["queue", "../queue"]
-        .iter()
-        .find_map(|queue| fs::read_to_string(format!("{device}/{queue}/write_zeroes_max_bytes")).ok());
-    limit.is_some_and(|bytes| bytes.trim().parse::<u64>().is_ok_and(|bytes| bytes > 0))
+    let disk = device.ancestors().take(2).find(|directory| directory.join("queue").is_dir());
+    disk.map(Path::to_owned)
+}
+
+/// A number that the kernel tells of a disk's queue.
+fn queue_limit(disk: &Path, name: &str) -> Option<u64> {
+    fs::read_to_string(disk.join("queue").join(name)).ok()?.trim().parse().ok()
 }
 
 /// Reads an extended attribute, such as `user.qpair.uuid`, into `value` and gives its length. `None`: it is not set.

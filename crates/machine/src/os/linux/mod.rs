@@ -10,7 +10,7 @@ mod thread;
 mod ward;
 
 pub use file::{
-    allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, is_block_device, open_data,
+    allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device, open_data,
     punches_holes, set_xattr,
 };
 pub(crate) use nvme::{

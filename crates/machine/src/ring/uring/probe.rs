@@ -5,19 +5,23 @@ use std::io;
 
 use io_uring::{IoUring, Probe, opcode};
 
-use super::NoUring;
-use crate::limits::{FILE_WORKERS, URING_ENTRIES};
+use super::{NoUring, Polling};
+use crate::limits::{FILE_WORKERS, SQPOLL_IDLE_MS, URING_ENTRIES};
 use crate::os;
 
 /// A ring with all that is needed of it, or the reason why there is none.
-pub(super) fn build() -> Result<IoUring, NoUring> {
-    let ring = IoUring::builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_submit_all()
-        .build(URING_ENTRIES as u32)
-        .map_err(|error| explain(&error, disabled(), WITHOUT))?;
+pub(super) fn build(polling: Polling) -> Result<IoUring, NoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_submit_all();
+    if polling.sqpoll {
+        builder.setup_sqpoll(SQPOLL_IDLE_MS);
+    } else {
+        builder.setup_defer_taskrun().setup_taskrun_flag();
+    }
+    if polling.iopoll {
+        builder.setup_iopoll();
+    }
+    let ring = builder.build(URING_ENTRIES as u32).map_err(|error| explain(&error, disabled(), WITHOUT))?;
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe).map_err(|error| explain(&error, disabled(), WITHOUT))?;
     let needed = [

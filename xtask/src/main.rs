@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod fuzz;
+mod instructions;
 mod lab;
 mod report;
 mod sanitize;
@@ -23,8 +24,8 @@ const USAGE: &str = "\
 usage: cargo xtask VERB
 
   test [--full] [--only NAME]   run every test; NAME picks the steps whose name contains it
-                                (fmt, clippy, test, loom, build, program, host-kill, lab controller, lab data, lab kill,
-                                lab passthru, lab reload, lab reservations, lab vanish, fuzz);
+                                (fmt, clippy, test, loom, build, instructions, program, host-kill, lab controller,
+                                lab data, lab kill, lab passthru, lab reload, lab reservations, lab vanish, fuzz);
                                 --full adds long campaigns: the whole lab on both kinds of ring, 20 kills, 200 with our
                                 host on one path and on two, larger fio runs, fuzzing, and the steps asan, tsan, miri
   lab [-- COMMAND...]           the tests against a real Linux kernel; or a command under it (lab/README.md)

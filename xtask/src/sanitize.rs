@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `asan` | floor 1 and the target under AddressSanitizer | the toolchain at hand; the standard library as it is |
 //! | `tsan` | floor 1 under ThreadSanitizer | nightly: it must see inside the standard library, so that is built, too |
-//! | `miri` | buffers and slots in Miri, which knows what a pointer may do | nightly |
+//! | `miri` | buffers, slots and parsers in Miri, which knows what a pointer may do | nightly |
 //!
 //! ThreadSanitizer does not see system calls that go past the C library: an address that one test unmaps and another
 //! one maps looks like a race between them. So its tests run one after the other.
@@ -35,6 +35,7 @@ pub(crate) fn run(report: &mut Report, selection: &Selection) {
     if selection.wants("miri") {
         if quietly(nightly().args(["miri", "--version"])).is_some() {
             report.counted("miri", || counted(&mut miri()));
+            report.counted("miri: parsers", || counted(&mut miri_parsers()));
         } else {
             report.skip("miri", "not installed: rustup toolchain install nightly --component miri");
         }
@@ -66,6 +67,17 @@ fn miri() -> Command {
     command.args(["miri", "test", "--no-fail-fast", "--package", "qpair-machine", "--lib", "--"]).args(MIRI_TESTS);
     // The clock and the environment are the real ones.
     command.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("CARGO_TARGET_DIR", target_dir().join("miri"));
+    command
+}
+
+/// Floor 0 and what shows its bytes to people. Miri also sees what zerocopy does to make structures of them.
+fn miri_parsers() -> Command {
+    let mut command = nightly();
+    let packages = ["--package", "qpair-wire", "--package", "qpair-describe"];
+    command.args(["miri", "test", "--no-fail-fast", "--lib"]).args(packages);
+    command.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("CARGO_TARGET_DIR", target_dir().join("miri"));
+    // Each case takes seconds here; their number is for the ordinary run.
+    command.env("PROPTEST_CASES", "2");
     command
 }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::report::{Report, Tests, cargo_tests};
-use crate::{cargo, fuzz, lab, sanitize, succeeds, target_dir};
+use crate::{cargo, fuzz, instructions, lab, sanitize, succeeds, target_dir};
 
 /// What to run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,13 +60,19 @@ pub(crate) fn run(selection: &Selection) -> bool {
     if selection.wants("loom") {
         report.counted("loom", || counted(&mut loom()));
     }
+    if selection.wants("instructions") {
+        match instructions::unavailable() {
+            None => _ = report.step("instructions", held),
+            Some(why) => report.skip("instructions", why),
+        }
+    }
     let labs = lab::wanted(selection);
     let alone = selection.wants("program") || selection.wants("host-kill");
     if selection.wants("build") || alone || !labs.is_empty() {
         let built = report.step("build", || {
             passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair"]))?;
             // The library's user in the lab.
-            let example = ["--package", "qpair-block", "--example", "commands", "--example", "admin"];
+            let example = ["--package", "qpair-block", "--example", "commands"];
             passes(cargo().args(["build", "--release", "--quiet"]).args(example))
         });
         let program = target_dir().join("release/qpair");
@@ -110,6 +116,13 @@ fn component(report: &mut Report, step: &str, component: &str, words: &[&str]) {
 
 fn passes(command: &mut Command) -> Result<(), String> {
     if succeeds(command)? { Ok(()) } else { Err("see above".to_owned()) }
+}
+
+/// What the library costs without a device, as it is built for users.
+fn held() -> Result<(), String> {
+    let example = ["--package", "qpair-block", "--example", "channel_cost"];
+    passes(cargo().args(["build", "--release", "--quiet"]).args(example))?;
+    instructions::hold(&target_dir().join("release/examples/channel_cost"))
 }
 
 /// The modules of `crates/qpair/tests/campaign`.

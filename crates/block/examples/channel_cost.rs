@@ -6,6 +6,9 @@
 //!
 //! Both do the same: as many writes as the depth, each with a buffer, kick, poll, and again for each that has ended.
 //! They run in turns; the figures are medians of the rounds, in nanoseconds of this thread's CPU time.
+//!
+//! `channel_cost queue|channel DEPTH COMMANDS` carries out so many commands by one of them and says nothing, for
+//! programs that count instructions (`cargo xtask test --only instructions`).
 
 use std::error::Error;
 
@@ -23,11 +26,15 @@ const WRITE: Op = Op::Write { range: Range { lba: 0, blocks: (BYTES / 512) as u6
 
 fn main() -> Result<(), Box<dyn Error>> {
     let device = open("null:1GiB", &OpenOptions::default())?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [way, depth, commands] = &words[..] {
+        return once(&*device, way, depth.parse()?, commands.parse()?);
+    }
     println!("depth  queue  channel  difference, ns of CPU for a command");
     for depth in [1, 4, 16, 64] {
         let mut rounds: Vec<(f64, f64)> = Vec::new();
         for _ in 0..ROUNDS {
-            rounds.push((by_queue(&*device, depth)?, by_channel(&*device, depth)?));
+            rounds.push((by_queue(&*device, depth, COMMANDS)?, by_channel(&*device, depth, COMMANDS)?));
         }
         let median = |pick: fn(&(f64, f64)) -> f64| {
             let mut figures: Vec<f64> = rounds.iter().map(pick).collect();
@@ -40,24 +47,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Runs something that does [`COMMANDS`]; nanoseconds of CPU time for each.
-fn cost(work: impl FnOnce()) -> f64 {
+/// One way, without a figure.
+fn once(device: &dyn Device, way: &str, depth: usize, commands: usize) -> Result<(), Box<dyn Error>> {
+    match way {
+        "queue" => by_queue(device, depth, commands)?,
+        "channel" => by_channel(device, depth, commands)?,
+        _ => return Err(format!("there is no way '{way}': there are queue and channel").into()),
+    };
+    Ok(())
+}
+
+/// Runs something that does so many commands; nanoseconds of CPU time for each.
+fn cost(commands: usize, work: impl FnOnce()) -> f64 {
     let before = os::thread_usage();
     work();
     let after = os::thread_usage();
     let spent = after.user + after.system - before.user - before.system;
-    spent.as_nanos() as f64 / COMMANDS as f64
+    spent.as_nanos() as f64 / commands as f64
 }
 
-fn by_queue(device: &dyn Device, depth: usize) -> Result<f64, Box<dyn Error>> {
+fn by_queue(device: &dyn Device, depth: usize, commands: usize) -> Result<f64, Box<dyn Error>> {
     let mut ring = Ring::new()?;
     let mut queue = device.open_queue(&mut ring)?;
     let pool = Pool::anonymous(BYTES, depth)?;
     let mut free: Vec<Buf> = (0..depth).filter_map(|_| pool.take()).collect();
     let mut completions = Completions::default();
-    Ok(cost(|| {
+    Ok(cost(commands, || {
         let mut ended = 0;
-        while ended < COMMANDS {
+        while ended < commands {
             queue.begin();
             while let Some(buf) = free.pop() {
                 let request = Request { tag: free.len() as u64, op: WRITE, data: Data::Carried(buf) };
@@ -76,16 +93,16 @@ fn by_queue(device: &dyn Device, depth: usize) -> Result<f64, Box<dyn Error>> {
     }))
 }
 
-fn by_channel(device: &dyn Device, depth: usize) -> Result<f64, Box<dyn Error>> {
+fn by_channel(device: &dyn Device, depth: usize, commands: usize) -> Result<f64, Box<dyn Error>> {
     let mut channel = Channel::<u32>::new(&ChannelOptions { buffer_bytes: BYTES, depth, ..ChannelOptions::default() })?;
     let port = channel.attach(device)?;
-    Ok(cost(|| {
+    Ok(cost(commands, || {
         let mut ended = 0;
         for context in 0..depth as u32 {
             let buf = channel.buffer();
             assert!(channel.submit(port, WRITE, buf, context).is_ok());
         }
-        while ended < COMMANDS {
+        while ended < commands {
             ended += channel.poll(|channel, done| {
                 assert_eq!(done.outcome, Ok(0));
                 assert!(channel.submit(port, WRITE, done.data, done.context).is_ok());

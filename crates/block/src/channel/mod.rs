@@ -20,9 +20,14 @@
 //! borrow all that the program has. It gets the channel back with each completion and asks for more from there. Nothing
 //! is allocated, and the compiler sees the whole loop. Who wants boxed closures has them: they are one possible `C`.
 //!
+//! A program that waits in an event loop of its own does so with [`Channel::descriptor`] and [`Channel::arm`].
+//!
 //! A completion is handed out only in [`Channel::poll`], [`Channel::wait`] and [`Channel::drain`]; none comes out of
 //! `submit`, `cancel` or `call`.
 
+mod event_loop;
+#[cfg(all(test, unix))]
+mod event_loop_tests;
 mod options;
 mod slots;
 #[cfg(test)]
@@ -124,6 +129,8 @@ pub struct Channel<C> {
     late: VecDeque<Completed>,
     pool: Pool,
     wake: Wake,
+    /// Its thread waits elsewhere, or may: see [`Channel::arm`].
+    armed: bool,
     // After the queues, which use it.
     ring: Ring,
 }
@@ -156,6 +163,7 @@ impl<C> Channel<C> {
             late: VecDeque::with_capacity(depth),
             pool,
             wake: Wake::new(ring.waker()),
+            armed: false,
             ring,
         })
     }
@@ -389,6 +397,9 @@ impl<C> Channel<C> {
     /// Fetches what has ended.
     #[inline]
     fn collect(&mut self) {
+        if self.armed {
+            self.come_back();
+        }
         self.begin();
         for queue in &mut self.ports {
             queue.kick(&mut self.ring);

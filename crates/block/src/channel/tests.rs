@@ -8,7 +8,7 @@ use crate::{OpenOptions, open};
 
 const BLOCK: usize = 512;
 
-fn device(name: &str) -> Arc<dyn Device> {
+pub(super) fn device(name: &str) -> Arc<dyn Device> {
     open(name, &OpenOptions::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -20,18 +20,18 @@ fn channel<C>(device: &dyn Device, depth: usize) -> (Channel<C>, Port) {
     (channel, port)
 }
 
-fn block<C>(channel: &Channel<C>, byte: u8) -> Option<Buf> {
+pub(super) fn block<C>(channel: &Channel<C>, byte: u8) -> Option<Buf> {
     let mut buf = channel.buffer().expect("a buffer");
     buf.set_len(BLOCK);
     buf.fill(byte);
     Some(buf)
 }
 
-fn at(lba: u64) -> Range {
+pub(super) fn at(lba: u64) -> Range {
     Range { lba, blocks: 1 }
 }
 
-fn write(lba: u64) -> Op {
+pub(super) fn write(lba: u64) -> Op {
     Op::Write { range: at(lba), fua: false }
 }
 

@@ -30,7 +30,7 @@ mod thread;
 mod timer;
 
 #[cfg(all(test, loom))]
-mod models;
+pub(crate) mod models;
 #[cfg(test)]
 mod tests;
 

@@ -4,18 +4,18 @@ use crate::sync::{Condvar, Mutex};
 
 /// What an eventfd is: a signal that comes before the wait ends it at once; several are one.
 #[derive(Default)]
-pub(super) struct Signal {
+pub(crate) struct Signal {
     sent: Mutex<bool>,
     come: Condvar,
 }
 
 impl Signal {
-    pub(super) fn send(&self) {
+    pub(crate) fn send(&self) {
         *self.sent.lock().unwrap() = true;
         self.come.notify_one();
     }
 
-    pub(super) fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let mut sent = self.sent.lock().unwrap();
         while !*sent {
             sent = self.come.wait(sent).unwrap();

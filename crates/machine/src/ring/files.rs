@@ -216,11 +216,13 @@ impl Files {
 
     /// Makes completions that others announce end a sleep; whoever sleeps looks for [`Self::news`] after this.
     pub(super) fn arm(&mut self) {
+        self.uring.iter_mut().for_each(Uring::arm);
         self.polled.iter_mut().for_each(Polled::arm);
     }
 
     /// Nobody sleeps any more.
     pub(super) fn disarm(&mut self) {
+        self.uring.iter_mut().for_each(Uring::disarm);
         self.polled.iter_mut().for_each(Polled::disarm);
     }
 
@@ -402,6 +404,18 @@ impl Files {
                 self.start(index);
             }
         }
+    }
+
+    /// Has completions of the kernel's ring wake whoever waits for this registry, between [`Self::arm`] and
+    /// [`Self::disarm`]: for a thread that waits for the registry and not in that ring.
+    pub(super) fn hang_bell(&mut self, registry: &mio::Registry) -> io::Result<()> {
+        self.uring.as_mut().map_or(Ok(()), |uring| uring.hang_bell(registry))
+    }
+
+    /// The last look of such a thread: what the kernel finished before the bell was armed did not ring it.
+    pub(super) fn finished(&mut self) -> bool {
+        self.pass();
+        self.news()
     }
 
     /// Reaps, and tells whether completions were put on a list since this was asked before. The list's owner may have

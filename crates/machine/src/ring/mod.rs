@@ -42,6 +42,7 @@ mod aio;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_aio.rs"]
 mod aio;
+mod descriptor;
 mod engine;
 mod file;
 mod files;
@@ -52,6 +53,7 @@ mod polled;
 mod polling;
 mod registered;
 mod socket;
+mod untold;
 #[cfg(target_os = "linux")]
 mod uring;
 #[cfg(not(target_os = "linux"))]
@@ -76,6 +78,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use descriptor::Descriptor;
 pub use engine::{FileEngine, NoEngine};
 pub use file::{FileDone, FileOp, FileTask};
 use files::Files;
@@ -363,6 +366,39 @@ impl Ring {
         let entered = self.enter(wait);
         self.cancel_sleep();
         entered
+    }
+
+    /// What somebody else's event loop waits for, instead of [`Ring::sleep`]. `None` on Windows.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<Descriptor> {
+        Descriptor::of(&self.poll)
+    }
+
+    /// The first half of a [`Ring::sleep`] whose thread waits elsewhere: whatever comes from the moment on in which
+    /// `arm` is called makes the descriptor readable. [`Arm::Busy`]: there is something to do already;
+    /// [`Arm::PollEvery`]: after so long at the latest. [`Ring::come_back`] is the other half.
+    ///
+    /// # Errors
+    /// The process has no file descriptors left (one is needed, the first time).
+    pub fn leave(&mut self, arm: impl FnOnce(&mut Self) -> Arm) -> io::Result<Arm> {
+        self.files.hang_bell(self.poll.registry())?;
+        self.announce_sleep();
+        self.files.arm();
+        let armed = arm(self);
+        if self.files.finished() || self.files.spins() {
+            return Ok(Arm::Busy);
+        }
+        Ok(self.files.patience().map_or(armed, |most| armed.and(Arm::PollEvery(most))))
+    }
+
+    /// The thread is here again: collects what has happened.
+    ///
+    /// # Errors
+    /// As for [`Ring::enter`].
+    pub fn come_back(&mut self) -> io::Result<()> {
+        self.cancel_sleep();
+        self.files.disarm();
+        self.enter(Wait::No)
     }
 
     /// Waits where there is something to wait for, and takes note of the sockets' events.

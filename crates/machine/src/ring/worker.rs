@@ -6,7 +6,7 @@
 //! A system call that wakes another thread costs more than reading 4 KiB that the system has in memory, and a good part
 //! of what it costs to ask a disk for them, so both ways go in batches. The ring wakes one worker for all jobs of a
 //! pass; a worker that leaves jobs behind wakes the next. The ring is told of what was done only when it matters: when
-//! the workers will soon have nothing to do, or [`WORKER_BATCH`] jobs are done that it was not told of.
+//! the workers will soon have nothing to do, or a batch of jobs is done that it was not told of (`untold.rs`).
 //!
 //! ```text
 //!   jobs left      what a worker does after a job
@@ -20,7 +20,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,8 +28,9 @@ use crossbeam_queue::ArrayQueue;
 
 use super::idle::Idle;
 use super::registered::OneRings;
+use super::untold::Untold;
 use super::{FileOp, Waker};
-use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS, WORKER_BATCH, WORKER_PATIENCE, WORKER_RESERVE};
+use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS, WORKER_PATIENCE, WORKER_RESERVE};
 use crate::os;
 use crate::region::RawBytes;
 
@@ -51,8 +52,7 @@ pub(super) struct Done {
 struct Shared {
     jobs: ArrayQueue<Job>,
     done: ArrayQueue<Done>,
-    /// Jobs that are done and that the ring was not told of.
-    untold: AtomicU32,
+    untold: Untold,
     /// By slot: its job is not wanted any more.
     cancelled: Box<[AtomicBool]>,
     idle: Idle,
@@ -142,7 +142,7 @@ impl Shared {
         Self {
             jobs: ArrayQueue::new(MAX_FILE_TASKS),
             done: ArrayQueue::new(MAX_FILE_TASKS),
-            untold: AtomicU32::new(0),
+            untold: Untold::new(),
             cancelled: (0..MAX_FILE_TASKS).map(|_| AtomicBool::new(false)).collect(),
             idle: Idle::new(),
             stop: AtomicBool::new(false),
@@ -157,7 +157,7 @@ impl Shared {
         }
         loop {
             let job = self.next_now().or_else(|| {
-                self.tell();
+                self.tell_if(self.untold.take());
                 self.next()
             });
             let Some(job) = job else { return };
@@ -165,17 +165,12 @@ impl Shared {
                 self.idle.wake_one();
             }
             self.carry_out(job);
-            // After the job's end was published: whoever resets the count tells of all that is counted in it.
-            let untold = self.untold.fetch_add(1, Ordering::AcqRel) + 1;
-            if untold >= WORKER_BATCH || self.jobs.len() <= WORKER_RESERVE {
-                self.tell();
-            }
+            self.tell_if(self.untold.add(self.jobs.len()));
         }
     }
 
-    /// Wakes the ring if there is something that it was not told of.
-    fn tell(&self) {
-        if self.untold.swap(0, Ordering::AcqRel) > 0 {
+    fn tell_if(&self, untold: bool) {
+        if untold {
             self.ring.wake();
         }
     }

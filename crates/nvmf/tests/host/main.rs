@@ -5,6 +5,7 @@
 //! | [`model`] | every device, seen by the host, is the array of bytes that the device's own tests compare it with |
 //! | [`bitflips`] | no wrong bit on the wire goes unnoticed when digests are on |
 //! | [`faults`] | what goes wrong in a device has its name or its status at the host, and nothing else is different |
+//! | [`event_loop`] | a thread that waits elsewhere is told of answers |
 //! | [`native`] | native commands reach the target as they are, and so do its answers |
 
 // The harness of the block floor knows its crate by the crate's own name.
@@ -15,6 +16,8 @@ mod bitflips;
 mod common;
 #[path = "../../../block/tests/common/mod.rs"]
 mod device;
+#[cfg(unix)]
+mod event_loop;
 mod faults;
 mod model;
 mod native;

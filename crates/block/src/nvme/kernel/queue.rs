@@ -4,20 +4,20 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use machine::passthru::{Channel, ChannelOptions, Done, Fault, NvmeQueue, Task};
+use machine::passthru::{Channel, ChannelOptions, Done, Fault, Task};
 use machine::reactor::Arm;
 use machine::region::{Buf, Pool};
 use machine::ring::{Owner, Ring};
 use wire::nvme::opcode::io_name;
 
-use super::command::{check, failure, passed, status_of};
+use super::command::{self, check, passed};
 use crate::admit::admit;
 use crate::limits::KERNEL_QUEUE_DEPTH;
 use crate::live_size::LiveSize;
 use crate::nvme::namespace::{self, Namespace, Plan, copy_list, range_list};
 use crate::{
     Command, Completed, Completion, Completions, Data, Failure, Info, Op, Outcome, Queue, Refused, Request, Returned,
-    Tag, Untaken, Why,
+    Tag, Untaken, Why, path,
 };
 
 /// How commands get into the kernel.
@@ -27,7 +27,6 @@ pub(super) enum Way {
     /// One after the other, each waited for.
     Ioctl {
         file: Arc<File>,
-        queue: NvmeQueue,
         /// For the next kick.
         waiting: Vec<Task<Asked>>,
         /// For the next poll.
@@ -38,31 +37,33 @@ pub(super) enum Way {
 /// Who asked for a command.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
-    pub(super) tag: Tag,
-    pub(super) opcode: u8,
+    tag: Tag,
+    opcode: u8,
     /// The block request that it comes from; none of a native command.
-    pub(super) op: Option<Op>,
+    op: Option<Op>,
 }
 
 impl Way {
-    /// By uring-cmd, or with `ioctl` by that.
     pub(super) fn new(
-        ioctl: bool,
-        options: ChannelOptions,
+        path: path::Path,
+        polling: path::Polling,
         file: &Arc<File>,
         ring: &mut Ring,
         owner: Owner,
     ) -> io::Result<Self> {
-        let ChannelOptions { queue, depth, .. } = options;
-        let file = Arc::clone(file);
-        if ioctl {
-            let (waiting, done) = (Vec::with_capacity(depth), Vec::with_capacity(depth));
-            return Ok(Self::Ioctl { file, queue, waiting, done });
+        if path == path::Path::Ioctl {
+            return Ok(Self::Ioctl {
+                file: Arc::clone(file),
+                waiting: Vec::with_capacity(KERNEL_QUEUE_DEPTH),
+                done: Vec::with_capacity(KERNEL_QUEUE_DEPTH),
+            });
         }
-        Ok(Self::UringCmd(Box::new(Channel::new(file, options, ring, owner)?)))
+        let path::Polling { iopoll, sqpoll } = polling;
+        let options = ChannelOptions { depth: KERNEL_QUEUE_DEPTH, polled: iopoll, kernel_thread: sqpoll };
+        Ok(Self::UringCmd(Box::new(Channel::new(Arc::clone(file), options, ring, owner)?)))
     }
 
-    pub(super) fn in_flight(&self) -> usize {
+    fn in_flight(&self) -> usize {
         match self {
             Self::UringCmd(channel) => channel.in_flight(),
             Self::Ioctl { waiting, done, .. } => waiting.len() + done.len(),
@@ -70,23 +71,21 @@ impl Way {
     }
 
     /// The caller has seen that there is room.
-    pub(super) fn submit(&mut self, task: Task<Asked>) {
+    fn submit(&mut self, task: Task<Asked>) {
         match self {
             Self::UringCmd(channel) => assert!(channel.submit(task).is_ok(), "in flight are fewer than the depth"),
             Self::Ioctl { waiting, .. } => waiting.push(task),
         }
     }
 
-    pub(super) fn kick(&mut self) {
+    fn kick(&mut self) {
         match self {
             Self::UringCmd(channel) => channel.kick(),
-            Self::Ioctl { file, queue, waiting, done } => {
-                done.extend(waiting.drain(..).map(|task| task.carry_out(file, *queue)));
-            }
+            Self::Ioctl { file, waiting, done } => done.extend(waiting.drain(..).map(|task| task.carry_out(file))),
         }
     }
 
-    pub(super) fn poll(&mut self, out: &mut Vec<Done<Asked>>) {
+    fn poll(&mut self, out: &mut Vec<Done<Asked>>) {
         self.kick();
         match self {
             Self::UringCmd(channel) => channel.poll(out),
@@ -94,7 +93,7 @@ impl Way {
         }
     }
 
-    pub(super) fn arm(&mut self) -> Arm {
+    fn arm(&mut self) -> Arm {
         match self {
             Self::UringCmd(channel) => channel.arm(),
             Self::Ioctl { .. } if self.in_flight() > 0 => Arm::Busy,
@@ -102,16 +101,9 @@ impl Way {
         }
     }
 
-    pub(super) fn disarm(&mut self) {
+    fn disarm(&mut self) {
         if let Self::UringCmd(channel) = self {
             channel.disarm();
-        }
-    }
-
-    /// Gives back what it has of the ring.
-    pub(super) fn close(&mut self) {
-        if let Self::UringCmd(channel) = self {
-            channel.silence();
         }
     }
 }
@@ -214,15 +206,15 @@ impl Queue for KernelQueue {
         self.way.poll(&mut self.done);
         for Done { context: Asked { tag, opcode, op }, result, data, metadata } in self.done.drain(..) {
             if let Err(fault) = &result {
-                report(&self.info.name, io_name(opcode), opcode, fault, &mut self.reported);
+                report(&self.info.name, opcode, fault, &mut self.reported);
             }
             match op {
                 Some(op) => {
-                    let outcome = result.map(drop).map_err(|fault| named(op, failure(&fault)));
+                    let outcome = result.map(drop).map_err(|fault| named(op, command::failure(&fault)));
                     out.list.push(completion(tag, op, outcome, data));
                 }
                 None => {
-                    let outcome = result.map_err(|fault| failure(&fault));
+                    let outcome = result.map_err(|fault| command::failure(&fault));
                     out.native.push(Completed { tag, outcome, data, metadata });
                 }
             }
@@ -242,7 +234,9 @@ impl Queue for KernelQueue {
     }
 
     fn close(&mut self, ring: &mut Ring) {
-        self.way.close();
+        if let Way::UringCmd(channel) = &mut self.way {
+            channel.silence();
+        }
         ring.release(self.owner);
     }
 }
@@ -266,13 +260,13 @@ fn named(op: Op, failure: Failure) -> Failure {
 
 /// A device's answer is its asker's to judge; an error of this host is worth a line of the log, once until another one
 /// comes.
-pub(super) fn report(device: &str, command: &str, opcode: u8, fault: &Fault, reported: &mut Option<i32>) {
+fn report(name: &str, opcode: u8, fault: &Fault, reported: &mut Option<i32>) {
     match fault {
         Fault::Status { status, .. } => {
-            tracing::debug!(device, "{command} ({opcode:02x}h): {}", status_of(*status));
+            tracing::debug!(device = name, "{} ({opcode:02x}h): {}", io_name(opcode), command::status_of(*status));
         }
         Fault::Host(error) if reported.replace(error.raw_os_error().unwrap_or(0)) != error.raw_os_error() => {
-            tracing::warn!(device, "{command} ({opcode:02x}h) did not pass through: {error}");
+            tracing::warn!(device = name, "{} ({opcode:02x}h) did not pass through: {error}", io_name(opcode));
         }
         Fault::Host(_) => {}
     }

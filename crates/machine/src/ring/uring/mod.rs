@@ -82,7 +82,7 @@ impl Uring {
     /// Has completions wake whoever waits for this registry, between [`Self::arm`] and [`Self::disarm`]. The eventfd
     /// is never read: each signal is an edge of its own. Those that are polled for raise nothing.
     pub(super) fn hang_bell(&mut self, registry: &Registry) -> io::Result<()> {
-        if !self.polling.iopoll {
+        if !self.polling.iopoll && self.bell.is_none() {
             let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
             self.ring.submitter().register_eventfd(bell.as_raw_fd())?;
             self.ring.completion().disable_eventfd();

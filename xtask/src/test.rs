@@ -72,7 +72,7 @@ pub(crate) fn run(selection: &Selection) -> bool {
         let built = report.step("build", || {
             passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair"]))?;
             // The library's user in the lab.
-            let example = ["--package", "qpair-block", "--example", "commands"];
+            let example = ["--package", "qpair-block", "--example", "commands", "--example", "admin"];
             passes(cargo().args(["build", "--release", "--quiet"]).args(example))
         });
         let program = target_dir().join("release/qpair");

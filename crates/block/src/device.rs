@@ -58,6 +58,18 @@ pub trait Device: Send + Sync {
         None
     }
 
+    /// Why the thread that asks waits for the medium, and everything else on it with it, if it does: the end of a
+    /// sentence. Nothing for a reactor that serves others.
+    fn waits(&self) -> Option<String> {
+        let way = self.path().filter(|way| way.waits())?;
+        Some(format!("the path {way} waits for the device"))
+    }
+
+    /// What those who serve it day after day had better know: a sentence.
+    fn remark(&self) -> Option<String> {
+        None
+    }
+
     /// The device as an NVMe device, for native commands. `None`: it is none, or is not reached as one.
     fn nvme(&self) -> Option<&dyn Nvme> {
         None

@@ -60,6 +60,8 @@ pub enum Origin {
     },
     /// It follows from the file or the block device, and is not stored.
     Derived,
+    /// It follows from the node of a block device that the kernel knows no name of: another one may get it tomorrow.
+    Node,
 }
 
 /// A file whose identity is asked for.
@@ -292,12 +294,7 @@ pub(crate) fn of_block_device(path: &Path, file: &File, given: Option<Uuid>) -> 
         return Ok((Identity::from_uuid(derive(b"block", seed.as_bytes())), Origin::Derived));
     }
     let uuid = derive(b"node", &file_seed(path, os::file_key(file)?));
-    tracing::warn!(
-        "{}: the kernel knows no serial number of this block device, so its identity {uuid} may not survive a restart \
-         of the machine; uuid=UUID gives it one that does",
-        path.display()
-    );
-    Ok((Identity::from_uuid(uuid), Origin::Derived))
+    Ok((Identity::from_uuid(uuid), Origin::Node))
 }
 
 /// The name under which the kernel knows the medium behind `/sys/class/block/NAME` for good.

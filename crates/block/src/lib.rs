@@ -68,7 +68,8 @@
 //! ```
 //!
 //! Native NVMe commands travel in the same way, on devices that take them: [`Channel::command`], with their ends among
-//! the others. Admin commands wait: [`Device::nvme`], [`Nvme::admin`]. `examples/checksum.rs` is a whole program.
+//! the others. So do admin commands, to a controller of this machine ([`OpenOptions::controllers`]); on other devices
+//! they wait: [`Device::nvme`], [`Nvme::admin`]. `examples/checksum.rs` is a whole program.
 //!
 //! Not there: a request over several buffers (scatter lists). A [`Request`] carries one buffer; larger or scattered
 //! transfers are several requests.

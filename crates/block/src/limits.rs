@@ -70,6 +70,9 @@ pub const SECTOR_BYTES: usize = 512;
 pub const MAX_COMMAND_BLOCKS: u64 = 1 << 16;
 /// Commands that one queue of a namespace behind the kernel's driver has in flight.
 pub const KERNEL_QUEUE_DEPTH: usize = 1024;
+/// Admin commands that one queue of a controller there has in flight. The driver has room for some 30 and lets the
+/// others wait.
+pub const KERNEL_ADMIN_DEPTH: usize = 128;
 /// Largest transfer of one request there, in bytes; controller and driver may take less.
 pub const KERNEL_TRANSFER_BYTES: u64 = 1 << 20;
 /// What such a driver takes at least, where the system does not tell.
@@ -87,6 +90,7 @@ pub const IDENTITY_RECORD_BYTES: usize = 512;
 const _: () = assert!(MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES < RAM_QUEUE_PIECES);
 // All slots of a copy are staged together, the first and the last in part.
 const _: () = assert!(MAX_COPY_BYTES as usize / RAM_SLOT_BYTES + 2 * MAX_COPY_SOURCES <= SLOT_STAGED);
-const _: () = assert!(KERNEL_QUEUE_DEPTH <= MAX_PASSED && KERNEL_LISTS <= KERNEL_QUEUE_DEPTH);
+const _: () =
+    assert!(KERNEL_QUEUE_DEPTH <= MAX_PASSED && KERNEL_ADMIN_DEPTH <= MAX_PASSED && KERNEL_LISTS <= KERNEL_QUEUE_DEPTH);
 const _: () = assert!(FILE_QUEUE_STEPPED < FILE_QUEUE_DEPTH);
 const _: () = assert!((MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES) as u64 + 1 < RAM_SPARE_SLOTS_MIN);

@@ -7,6 +7,7 @@
 //!   any thread, waits      Nvme::admin ─────────────────────────▶ admin queue
 //!   a reactor, or a        Queue::command ──▶ I/O queue ──▶ Completions::native
 //!   program with a ring    Queue::submit  ──▶ the same  ──▶ Completions::list      (block requests, in between)
+//!   the same               Queue::command of a controller ──▶ admin queue ──▶ Completions::native
 //! ```
 //!
 //! In a command the asker fills in opcode, NSID and the dwords 2, 3 and 10 to 15. The rest belongs to the path: it

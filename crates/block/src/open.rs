@@ -31,6 +31,9 @@ pub struct OpenOptions {
     pub depth: Option<usize>,
     /// The way to it. A device that this way does not lead to is an error.
     pub path: Option<Path>,
+    /// Open a controller of the kernel's driver (`/dev/nvmeX`) as well: its queues take admin commands by
+    /// [`crate::Queue::command`], and it has no blocks. Without this, a controller is an error.
+    pub controllers: bool,
 }
 
 /// Opens the device that `name` means. May block: for control threads.
@@ -38,7 +41,7 @@ pub struct OpenOptions {
 /// # Errors
 /// What went wrong, and what the user can do about it.
 pub fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Device>, OpenError> {
-    let OpenOptions { size, block_bytes, read_only, in_use, depth, path } = *options;
+    let OpenOptions { size, block_bytes, read_only, in_use, depth, path, controllers } = *options;
     if name.starts_with(SCHEME) {
         if let Some(path) = path {
             let hint = "Leave the path out: an address is its own.";
@@ -54,7 +57,7 @@ pub fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Device>, OpenEr
             source: None,
         });
     }
-    name.parse::<Spec>()?.open(&Defaults { size, block_bytes, read_only, in_use, path })
+    name.parse::<Spec>()?.open(&Defaults { size, block_bytes, read_only, in_use, path, controllers })
 }
 
 /// Connects to a namespace on a target.

@@ -34,7 +34,7 @@ use crate::file::{FileDevice, FileOptions};
 use crate::layers::fault::{BadRule, FaultDevice, Faults};
 use crate::limits::BLOCK_BYTES;
 use crate::null::NullDevice;
-use crate::nvme::kernel::{self, KernelDevice, KernelOptions};
+use crate::nvme::kernel::{self, AdminDevice, KernelDevice, KernelOptions};
 use crate::path;
 use crate::ram::RamDevice;
 use crate::size::parse_size;
@@ -108,6 +108,8 @@ pub struct Defaults {
     pub in_use: bool,
     /// The way to it.
     pub path: Option<path::Path>,
+    /// Open controllers as well, for admin commands: devices without blocks.
+    pub controllers: bool,
 }
 
 impl FromStr for Spec {
@@ -166,7 +168,11 @@ impl Spec {
             Target::Null { bytes } => Arc::new(NullDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
             Target::File { path } if is_native(target) => {
                 self.check_namespace()?;
-                Arc::new(KernelDevice::open(path, &KernelOptions { read_only, uuid, path: way, polling })?)
+                let options = KernelOptions { read_only, uuid, path: way, polling };
+                if defaults.controllers && kernel::is_controller(path) {
+                    return Ok(Arc::new(AdminDevice::open(path, &options)?));
+                }
+                Arc::new(KernelDevice::open(path, &options)?)
             }
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size);
@@ -175,7 +181,8 @@ impl Spec {
                 Arc::new(FileDevice::open(path, &options)?)
             }
             Target::Fault { inner, faults } => {
-                Arc::new(FaultDevice::new(name, self.open_target(inner, defaults)?, faults.clone()))
+                let defaults = Defaults { controllers: false, ..*defaults };
+                Arc::new(FaultDevice::new(name, self.open_target(inner, &defaults)?, faults.clone()))
             }
         })
     }

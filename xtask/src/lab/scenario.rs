@@ -21,10 +21,11 @@ pub(crate) struct Scenario {
     pub(super) run: fn(&mut Lab) -> Result<(), Trouble>,
 }
 
-pub(super) const SCENARIOS: [Scenario; 8] = [
+pub(super) const SCENARIOS: [Scenario; 9] = [
     Scenario { script: "controller", ordinary: Ring::Portable, run: controller },
     Scenario { script: "data", ordinary: Ring::Uring, run: data },
     Scenario { script: "describe", ordinary: Ring::Portable, run: describe },
+    Scenario { script: "devices", ordinary: Ring::Uring, run: devices },
     Scenario { script: "kill", ordinary: Ring::Portable, run: kill },
     Scenario { script: "passthru", ordinary: Ring::Uring, run: passthru },
     Scenario { script: "reload", ordinary: Ring::Uring, run: reload },
@@ -165,6 +166,15 @@ fn passthru(lab: &mut Lab) -> Result<(), Trouble> {
     boot.variables.push(("QPAIR", lab.program.display().to_string()));
     boot.variables.push(("COMMANDS", lab.program.with_file_name("examples/commands").display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));
+    boot.run(lab.report, || Ok(()))
+}
+
+/// The program in the guest, for what is beside reads and writes of a drive.
+fn devices(lab: &mut Lab) -> Result<(), Trouble> {
+    let mut boot = lab.boot_alone("devices", 300);
+    boot.machine.extend(["--nvme", DRIVES[0]].map(str::to_owned));
+    boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.variables.push(("ADMIN", lab.program.with_file_name("examples/admin").display().to_string()));
     boot.run(lab.report, || Ok(()))
 }
 

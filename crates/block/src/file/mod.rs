@@ -95,8 +95,10 @@ pub struct FileDevice {
     io: Arc<File>,
     /// What files beside it are named after: a regular file that may be written, made absolute.
     beside: Option<PathBuf>,
-    /// Whether requests go past the page cache.
-    direct: bool,
+    /// Why requests go through the page cache, if they do: the end of a sentence.
+    buffered: Option<String>,
+    /// The identity is derived from a name that may be another's tomorrow.
+    passing_identity: bool,
     /// If it was asked for.
     way: Option<Way>,
     polling: Polling,
@@ -114,7 +116,7 @@ impl FileDevice {
     /// Whether requests go past the page cache.
     #[must_use]
     pub fn is_direct(&self) -> bool {
-        self.direct
+        self.buffered.is_none()
     }
 }
 
@@ -157,11 +159,55 @@ impl Device for FileDevice {
         self.way
     }
 
+    fn waits(&self) -> Option<String> {
+        match (self.way?, &self.buffered) {
+            (Way::Aio, Some(why)) => Some(format!("the path aio waits for the device without direct I/O ({why})")),
+            (Way::Sync, _) => Some("the path sync waits for the device".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn remark(&self) -> Option<String> {
+        let uuid = self.info.identity.uuid;
+        self.passing_identity.then(|| {
+            format!(
+                "the kernel knows no serial number of this block device, so its identity {uuid} may not survive a \
+                 restart of the machine; uuid=UUID gives it one that does"
+            )
+        })
+    }
+
     fn sidecar(&self, what: &str) -> Option<PathBuf> {
         self.beside.as_deref().map(|path| identity::with_suffix(path, &format!("{SIDECAR_SUFFIX}-{what}")))
     }
 
     fn close(&self) -> io::Result<()> {
         if self.info.features.read_only { Ok(()) } else { self.io.sync_all() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aio_waits_without_direct_io_and_sync_always() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("disk.img");
+        let waits = |way: Way, buffered: Option<&str>| {
+            let options = FileOptions { size: Some(4096), path: Some(way), ..FileOptions::default() };
+            let mut device = FileDevice::open(&path, &options).ok()?;
+            device.buffered = buffered.map(str::to_owned);
+            device.waits()
+        };
+        for why in [None, Some("it has none")] {
+            assert_eq!(waits(Way::Threads, why), None);
+            assert!(waits(Way::Sync, why).is_some_and(|why| why.contains("path sync waits")));
+        }
+        assert_eq!(waits(Way::Aio, None), None);
+        if Way::Aio.engine().is_some_and(|engine| engine.check().is_ok()) {
+            let why = waits(Way::Aio, Some("it has none")).expect("it waits");
+            assert!(why.contains("path aio waits") && why.contains("(it has none)"), "{why}");
+        }
     }
 }

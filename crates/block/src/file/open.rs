@@ -10,7 +10,7 @@ use machine::region::Pool;
 
 use super::{FileDevice, FileOptions, polling};
 use crate::admit::check_size;
-use crate::identity::{self, Subject};
+use crate::identity::{self, Origin, Subject};
 use crate::limits::{BLOCK_BYTES, DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES};
 use crate::live_size::LiveSize;
 use crate::size::format_size;
@@ -76,9 +76,9 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     // The path of what was opened: whoever is given it may be in another directory.
     let beside = if is_block || read_only { None } else { path.canonicalize().ok() };
     tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
-    let (size, direct, way, polling) =
-        (LiveSize::new(blocks), buffered.is_none(), polling::way(options), options.polling);
-    Ok(FileDevice { info, size, base, io, beside, direct, way, polling })
+    let (size, way, polling) = (LiveSize::new(blocks), polling::way(options), options.polling);
+    let passing_identity = origin == Origin::Node;
+    Ok(FileDevice { info, size, base, io, beside, buffered, passing_identity, way, polling })
 }
 
 /// Whether there is the way that is asked for.

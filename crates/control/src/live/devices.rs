@@ -86,8 +86,14 @@ impl Devices {
         let smaller = spec.target.path().and_then(|path| fs::metadata(path).ok()).is_some_and(|found| found.len() > 0);
         let want = spec.options.size.take_if(|_| source == Source::File && smaller);
         let device = spec.open(&Defaults::default()).map_err(|error| ("device", error))?;
+        if let Some(why) = device.waits() {
+            return Err(("device", would_wait(&spec, &why)));
+        }
         if want.is_some() {
             device.refresh(want).map_err(|error| ("size", error))?;
+        }
+        if let Some(remark) = device.remark() {
+            tracing::warn!("{}: {remark}", spec.name);
         }
         Ok(device)
     }
@@ -131,6 +137,16 @@ impl Wanted {
     }
 }
 
+/// The configuration knows of paths that always wait; of others it depends on the device.
+fn would_wait(spec: &Spec, why: &str) -> OpenError {
+    OpenError {
+        device: spec.name.clone(),
+        why: format!("{why}, and all hosts of a reactor would wait with it"),
+        hint: "Leave path= out, or choose one that does not wait.".to_owned(),
+        source: None,
+    }
+}
+
 fn problem(subsystem: usize, namespace: usize, key: &str, error: OpenError) -> Problem {
     let OpenError { device, why, hint, .. } = error;
     Problem::new(format!("subsystem[{subsystem}].namespace[{namespace}].{key}"), format!("{device}: {why}"), hint)
@@ -166,6 +182,17 @@ mod tests {
 
     fn image(dir: &Path, name: &str) -> String {
         dir.join(name).display().to_string()
+    }
+
+    /// A path that waits on this device only is found when the device is there.
+    #[test]
+    fn a_device_that_would_wait_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = config(&[&[&format!("device = \"{},size=1MiB\"", image(dir.path(), "a"))]]);
+        config.subsystems[0].namespaces[0].spec.options.path = Some(block::path::Path::Sync);
+        let problems = next(&Devices::default(), &config).err().expect("it waits");
+        let said = format!("{:?}", problems[0]);
+        assert!(said.contains("namespace[0].device") && said.contains("all hosts of a reactor would wait"), "{said}");
     }
 
     #[test]

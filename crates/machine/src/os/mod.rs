@@ -26,7 +26,7 @@ pub use system::{
     total_memory, usage, ward_ready,
 };
 #[cfg(target_os = "linux")]
-pub(crate) use system::{RawCommand, URING_IO};
+pub(crate) use system::{RawCommand, nvme_entry};
 
 /// What a process or a thread has used so far. All zero where the system does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,13 +110,6 @@ pub struct FileKey {
     pub inode: u64,
     /// When the inode was made, since 1970; `None` where the file system does not say.
     pub born: Option<Duration>,
-}
-
-/// Which queue of a controller a command goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NvmeQueue {
-    Admin,
-    Io,
 }
 
 /// The largest socket buffers that the kernel grants, in bytes.

@@ -323,7 +323,7 @@ const NO_PASSTHROUGH: &str = "passing NVMe commands through";
 /// Not here.
 pub(crate) fn nvme_command(
     _file: &File,
-    _queue: super::NvmeQueue,
+    _queue: crate::passthru::NvmeQueue,
     _command: &crate::passthru::Command,
     _data: crate::passthru::Bytes<'_>,
     _metadata: crate::passthru::Bytes<'_>,

@@ -31,7 +31,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::{ChannelOptions, Done, Fault, NoChannel, Task};
 use crate::limits::{MAX_PASSED, MAX_REGISTERED_POOLS, SQPOLL_IDLE_MS};
-use crate::os::{RawCommand, URING_IO};
+use crate::os::{RawCommand, nvme_entry};
 use crate::reactor::Arm;
 use crate::region::{Buf, Pool};
 use crate::ring::{NoUring, Owner, Ring, Watched, explain_uring};
@@ -56,7 +56,7 @@ pub struct Channel<T> {
 }
 
 impl<T> Channel<T> {
-    /// A way to `file`, a [`super::Node::Namespace`], that wakes `ring` for `owner`.
+    /// A way to `file`, which fits the queue of the options, that wakes `ring` for `owner`.
     ///
     /// # Errors
     /// The kernel has no such ring, or refuses it: why, and what to do.
@@ -88,7 +88,7 @@ impl<T> Channel<T> {
     pub fn submit(&mut self, task: Task<T>) -> Result<(), Task<T>> {
         let Some(slot) = self.free.pop() else { return Err(task) };
         let task = self.table[slot as usize].insert(task);
-        let mut command = opcode::UringCmd80::new(Fixed(0), URING_IO);
+        let mut command = opcode::UringCmd80::new(Fixed(0), nvme_entry(self.options.queue));
         if let Some(data) = &task.data {
             command = command.buf_index(self.pools.number(&self.ring, data));
         }

@@ -1,11 +1,11 @@
 //! What can be tried without an NVMe device: a file that is none answers every command with an error of the kernel.
 
 use super::*;
-use crate::passthru::Command;
+use crate::passthru::{Command, NvmeQueue};
 use crate::reactor::Arm;
 use crate::ring::Wait;
 
-const OPTIONS: ChannelOptions = ChannelOptions { depth: 3, polled: false, kernel_thread: false };
+const OPTIONS: ChannelOptions = ChannelOptions { queue: NvmeQueue::Io, depth: 3, polled: false, kernel_thread: false };
 
 /// A ring, and a channel to a file that is no NVMe device; `None` where there is no `io_uring`.
 fn channel(options: ChannelOptions) -> Option<(Ring, Channel<u32>)> {

@@ -42,6 +42,15 @@ pub enum Node {
     Namespace,
 }
 
+/// Which queues of a controller commands go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NvmeQueue {
+    /// The admin queue.
+    Admin,
+    /// The I/O queues.
+    Io,
+}
+
 /// What a command has of its own: the kernel fills in the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Command {
@@ -114,13 +123,13 @@ pub struct Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Carries the command out on a namespace, and waits for its end.
-    pub fn carry_out(self, file: &File) -> Done<T> {
+    /// Carries the command out, and waits for its end.
+    pub fn carry_out(self, file: &File, queue: NvmeQueue) -> Done<T> {
         let Self { context, command, mut data, mut metadata } = self;
         fn bytes(buf: &mut Option<Buf>) -> Bytes<'_> {
             buf.as_mut().map_or(Bytes::None, |buf| Bytes::Mutable(buf))
         }
-        let result = io(file, &command, bytes(&mut data), bytes(&mut metadata));
+        let result = os::nvme_command(file, queue, &command, bytes(&mut data), bytes(&mut metadata));
         Done { context, result, data, metadata }
     }
 }
@@ -140,10 +149,13 @@ pub struct Done<T> {
 /// How a [`Channel`] is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelOptions {
+    /// Where its commands go: to the I/O queues by the file of a [`Node::Namespace`], to the admin queue by that of a
+    /// [`Node::Controller`].
+    pub queue: NvmeQueue,
     /// Commands in flight at most, 1 to [`crate::limits::MAX_PASSED`].
     pub depth: usize,
     /// Completions are asked for instead of announced (`IOPOLL`). The driver needs queues for that
-    /// (`nvme.poll_queues`), and whoever waits for a completion spins.
+    /// (`nvme.poll_queues`) and has none for admin commands, and whoever waits for a completion spins.
     pub polled: bool,
     /// A thread of the kernel takes what is submitted (`SQPOLL`): no system call, and a core for it.
     pub kernel_thread: bool,
@@ -154,15 +166,7 @@ pub struct ChannelOptions {
 /// # Errors
 /// As [`Fault`] says; `InvalidInput` if the device would write to bytes that are fixed, `Unsupported` on other systems.
 pub fn admin(file: &File, command: &Command, data: Bytes<'_>) -> Result<u64, Fault> {
-    os::nvme_command(file, os::NvmeQueue::Admin, command, data, Bytes::None)
-}
-
-/// Carries out an I/O command on a namespace, and waits for its end.
-///
-/// # Errors
-/// As for [`admin`].
-pub fn io(file: &File, command: &Command, data: Bytes<'_>, metadata: Bytes<'_>) -> Result<u64, Fault> {
-    os::nvme_command(file, os::NvmeQueue::Io, command, data, metadata)
+    os::nvme_command(file, NvmeQueue::Admin, command, data, Bytes::None)
 }
 
 /// What `path` is to the NVMe driver; `None` if it is something else, or nothing.

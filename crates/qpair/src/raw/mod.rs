@@ -175,7 +175,7 @@ fn send(args: &Args) -> Result<Option<Answer>, Refusal> {
     if args.words.may_destroy(args.admin) {
         guard::check(&args.device, &args.force)?;
     }
-    let options = OpenOptions { in_use: args.force.force, ..OpenOptions::default() };
+    let options = OpenOptions { in_use: args.force.force, controllers: args.admin, ..OpenOptions::default() };
     let device = block::open(&args.device, &options)?;
     let Some(nvme) = device.nvme() else { return Err(Refusal::NotNative) };
     // An admin command is about no namespace unless somebody says so; an I/O command about the device's.

@@ -123,6 +123,14 @@ impl Device for FaultDevice {
         self.inner.path()
     }
 
+    fn waits(&self) -> Option<String> {
+        self.inner.waits()
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.inner.remark()
+    }
+
     fn sidecar(&self, what: &str) -> Option<PathBuf> {
         self.inner.sidecar(what)
     }

@@ -6,10 +6,10 @@ use machine::passthru::{self, Fault};
 use wire::nvme::io;
 use wire::nvme::opcode::Transfer;
 use wire::nvme::opcode::zns::ZONE_APPEND;
-use wire::nvme::{Fuse, Sqe, Status};
+use wire::nvme::{Fuse, IDENTIFY_BYTES, Sqe, Status, opcode};
 
 use crate::nvme::namespace::Namespace;
-use crate::{Command, Failure};
+use crate::{Command, Failure, Info};
 
 /// What the kernel is given of a command; `timeout` is rounded up to milliseconds.
 ///
@@ -58,6 +58,32 @@ pub(super) fn check(command: &Command, namespace: &Namespace) -> Result<(), Fail
     if data < blocks * block || metadata < blocks * beside { Err(Failure::BadTransfer) } else { Ok(()) }
 }
 
+/// Whether a native command may go to a controller's admin queue. Of the commands whose length the controller goes by
+/// what they say, whatever their buffer holds, the common ones are checked.
+///
+/// # Errors
+/// Why not.
+pub(super) fn check_admin(command: &Command, info: &Info) -> Result<(), Failure> {
+    let sqe = &command.sqe;
+    let data = len(command.data.as_deref());
+    if data > u64::from(info.max_transfer_bytes) || command.metadata.is_some() {
+        return Err(Failure::BadTransfer);
+    }
+    match Transfer::of(sqe.opcode) {
+        Transfer::None if data > 0 => return Err(Failure::BadTransfer),
+        Transfer::Bidirectional => return Err(Failure::NotSupported),
+        Transfer::ControllerToHost => {}
+        _ if info.features.read_only => return Err(Failure::ReadOnly),
+        _ => {}
+    }
+    let moved = match sqe.opcode {
+        opcode::admin::IDENTIFY => IDENTIFY_BYTES as u64,
+        opcode::admin::GET_LOG_PAGE => sqe.log_bytes(),
+        _ => 0,
+    };
+    if data < moved { Err(Failure::BadTransfer) } else { Ok(()) }
+}
+
 fn len(bytes: Option<&[u8]>) -> u64 {
     bytes.map_or(0, |bytes| bytes.len() as u64)
 }
@@ -78,10 +104,12 @@ pub(super) fn failure(fault: &Fault) -> Failure {
 #[cfg(test)]
 mod tests {
     use machine::region::{Buf, Pool};
+    use wire::nvme::LogRequest;
     use zerocopy::FromZeros;
 
     use super::*;
     use crate::nvme::namespace::{Format, tests::NAMESPACE};
+    use crate::{Features, Identity};
 
     fn buf(bytes: usize) -> Option<Buf> {
         (bytes > 0).then(|| Pool::anonymous(bytes, 1).expect("memory").take().expect("the first one"))
@@ -133,6 +161,31 @@ mod tests {
         for sqe in [Sqe::flush(3), Sqe::write(3, 0, 1, false), Sqe::dsm(3, 1, true)] {
             assert_eq!(check(&command(sqe, if sqe.opcode == 0 { 0 } else { 512 }, 0), &frozen), Err(Failure::ReadOnly));
         }
+    }
+
+    #[test]
+    fn admin_commands_do_not_reach_beyond_their_buffers_either() {
+        let info = |read_only| Info {
+            name: String::new(),
+            kind: "controller",
+            block_bytes: 512,
+            blocks: 0,
+            preferred_blocks: 1,
+            atomic_blocks: 1,
+            max_transfer_bytes: 8192,
+            features: Features { read_only, ..Features::default() },
+            identity: Identity::from_uuid(uuid::Uuid::nil()),
+        };
+        let check = |sqe, data, metadata| check_admin(&command(sqe, data, metadata), &info(false));
+        let (identify, bad) = (Sqe::identify(1, 0, 0, 0), Err(Failure::BadTransfer));
+        assert_eq!((check(identify, 4096, 0), check(identify, 4095, 0), check(identify, 0, 0)), (Ok(()), bad, bad));
+        assert_eq!((check(identify, 8193, 0), check(identify, 4096, 8)), (bad, bad));
+        let log = LogRequest { lid: 2, lsp: 0, rae: true, offset: 0, bytes: 512, nsid: 0 };
+        assert_eq!((check(Sqe::get_log(log), 512, 0), check(Sqe::get_log(log), 508, 0)), (Ok(()), bad));
+        assert_eq!((check(Sqe::async_event(), 0, 0), check(Sqe::async_event(), 8, 0)), (Ok(()), bad));
+        assert_eq!(check(Sqe { opcode: opcode::FABRICS, ..Sqe::new_zeroed() }, 0, 0), Err(Failure::NotSupported));
+        let frozen = |sqe, data| check_admin(&command(sqe, data, 0), &info(true));
+        assert_eq!((frozen(identify, 4096), frozen(Sqe::set_features(4, 0, 0), 0)), (Ok(()), Err(Failure::ReadOnly)));
     }
 
     #[test]

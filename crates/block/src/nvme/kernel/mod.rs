@@ -4,7 +4,8 @@
 //!   /dev/ng0n1   KernelDevice ── open_queue ──▶ KernelQueue ── uring-cmd ──▶ a ring of its own ──▶ driver ──▶ device
 //!                     │                              └──────── ioctl ──────▶ the calling thread waits ──▶ ...
 //!                     └── Nvme::admin ── ioctl ──▶ admin queue
-//!   /dev/nvme0   Controller ── Nvme::admin, reset, rescan
+//!   /dev/nvme0   AdminDevice ── open_queue ──▶ admin commands, many at once, on either path
+//!                Controller ── Nvme::admin, reset, rescan
 //! ```
 //!
 //! Block requests and native commands go to the same queue, and become the same 64 bytes. The kernel adds nothing to
@@ -26,6 +27,7 @@
 //! controller's Commands Supported and Effects log allow (Linux 6.2), and of admin commands only Identify.
 
 mod admin;
+mod admin_device;
 mod command;
 mod controller;
 mod open;
@@ -36,21 +38,22 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use machine::passthru;
+use machine::passthru::{self, ChannelOptions, NvmeQueue};
 use machine::region::Pool;
 use machine::ring::Ring;
 use uuid::Uuid;
 use wire::nvme::Sqe;
 
+pub use self::admin_device::AdminDevice;
 pub use self::controller::Controller;
 use self::queue::{KernelQueue, Way};
 use super::namespace::{LIST_BYTES, Namespace};
-use crate::limits::KERNEL_LISTS;
+use crate::limits::{KERNEL_LISTS, KERNEL_QUEUE_DEPTH};
 use crate::live_size::LiveSize;
 use crate::size::format_size;
 use crate::{Device, Info, Nvme, NvmeError, OpenError, Queue, Transfer, path};
 
-/// How a namespace is opened.
+/// How a namespace, or a controller, is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KernelOptions {
     /// Refuse every request and every native command that may change the namespace.
@@ -69,7 +72,8 @@ pub fn is_namespace(path: &Path) -> bool {
     passthru::node(path) == Some(passthru::Node::Namespace)
 }
 
-/// Whether `path` is a controller's device file (`/dev/nvmeX`), which [`Controller::open`] takes.
+/// Whether `path` is a controller's device file (`/dev/nvmeX`), which [`AdminDevice::open`] and [`Controller::open`]
+/// take.
 #[must_use]
 pub fn is_controller(path: &Path) -> bool {
     passthru::node(path) == Some(passthru::Node::Controller)
@@ -129,7 +133,11 @@ impl Device for KernelDevice {
     fn open_queue(&self, ring: &mut Ring) -> io::Result<Box<dyn Queue>> {
         let lists = Pool::anonymous(LIST_BYTES, KERNEL_LISTS)?;
         let owner = ring.owner();
-        let way = Way::new(self.path, self.polling, &self.file, ring, owner).inspect_err(|_| ring.release(owner))?;
+        let path::Polling { iopoll, sqpoll } = self.polling;
+        let (queue, depth) = (NvmeQueue::Io, KERNEL_QUEUE_DEPTH);
+        let options = ChannelOptions { queue, depth, polled: iopoll, kernel_thread: sqpoll };
+        let way = Way::new(self.path == path::Path::Ioctl, options, &self.file, ring, owner);
+        let way = way.inspect_err(|_| ring.release(owner))?;
         Ok(Box::new(KernelQueue::new(self.info.clone(), self.namespace, self.size.clone(), way, lists, owner)))
     }
 

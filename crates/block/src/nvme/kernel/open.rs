@@ -65,6 +65,25 @@ fn way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
     }
 }
 
+/// The path to go to a controller's admin queue, if it leads there.
+pub(super) fn admin_way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
+    if !is_controller(path) {
+        let hint = "Name one, for example /dev/nvme0: without a namespace behind it.";
+        return Err(fail(path, "this is no NVMe controller of the kernel's driver".to_owned(), hint, None));
+    }
+    let way = match options.path {
+        None => path::Path::UringCmd,
+        Some(way) if way.is_native() => way,
+        Some(way) => return Err(way.refuse(&path.display().to_string(), "blocks", "Leave path= out.")),
+    };
+    if options.polling.iopoll {
+        let why = "iopoll is for namespaces: the driver polls for no admin command".to_owned();
+        return Err(fail(path, why, "Leave iopoll out.", None));
+    }
+    check_polling(path, way, options.polling)?;
+    Ok(way)
+}
+
 /// Whether that way can poll.
 fn check_polling(path: &Path, way: path::Path, polling: path::Polling) -> Result<(), OpenError> {
     if polling.any() && way != path::Path::UringCmd {
@@ -129,7 +148,7 @@ pub(super) fn open_file(path: &Path, read_only: bool) -> Result<File, OpenError>
     })
 }
 
-fn cannot_ask(path: &Path, error: &NvmeError) -> OpenError {
+pub(super) fn cannot_ask(path: &Path, error: &NvmeError) -> OpenError {
     let (hint, source) = match error {
         NvmeError::Host(error) => {
             let hint = match error.kind() {

@@ -4,20 +4,20 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use machine::passthru::{Channel, ChannelOptions, Done, Fault, Task};
+use machine::passthru::{Channel, ChannelOptions, Done, Fault, NvmeQueue, Task};
 use machine::reactor::Arm;
 use machine::region::{Buf, Pool};
 use machine::ring::{Owner, Ring};
 use wire::nvme::opcode::io_name;
 
-use super::command::{self, check, passed};
+use super::command::{check, failure, passed, status_of};
 use crate::admit::admit;
 use crate::limits::KERNEL_QUEUE_DEPTH;
 use crate::live_size::LiveSize;
 use crate::nvme::namespace::{self, Namespace, Plan, copy_list, range_list};
 use crate::{
     Command, Completed, Completion, Completions, Data, Failure, Info, Op, Outcome, Queue, Refused, Request, Returned,
-    Tag, Untaken, Why, path,
+    Tag, Untaken, Why,
 };
 
 /// How commands get into the kernel.
@@ -27,6 +27,7 @@ pub(super) enum Way {
     /// One after the other, each waited for.
     Ioctl {
         file: Arc<File>,
+        queue: NvmeQueue,
         /// For the next kick.
         waiting: Vec<Task<Asked>>,
         /// For the next poll.
@@ -37,33 +38,31 @@ pub(super) enum Way {
 /// Who asked for a command.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
-    tag: Tag,
-    opcode: u8,
+    pub(super) tag: Tag,
+    pub(super) opcode: u8,
     /// The block request that it comes from; none of a native command.
-    op: Option<Op>,
+    pub(super) op: Option<Op>,
 }
 
 impl Way {
+    /// By uring-cmd, or with `ioctl` by that.
     pub(super) fn new(
-        path: path::Path,
-        polling: path::Polling,
+        ioctl: bool,
+        options: ChannelOptions,
         file: &Arc<File>,
         ring: &mut Ring,
         owner: Owner,
     ) -> io::Result<Self> {
-        if path == path::Path::Ioctl {
-            return Ok(Self::Ioctl {
-                file: Arc::clone(file),
-                waiting: Vec::with_capacity(KERNEL_QUEUE_DEPTH),
-                done: Vec::with_capacity(KERNEL_QUEUE_DEPTH),
-            });
+        let ChannelOptions { queue, depth, .. } = options;
+        let file = Arc::clone(file);
+        if ioctl {
+            let (waiting, done) = (Vec::with_capacity(depth), Vec::with_capacity(depth));
+            return Ok(Self::Ioctl { file, queue, waiting, done });
         }
-        let path::Polling { iopoll, sqpoll } = polling;
-        let options = ChannelOptions { depth: KERNEL_QUEUE_DEPTH, polled: iopoll, kernel_thread: sqpoll };
-        Ok(Self::UringCmd(Box::new(Channel::new(Arc::clone(file), options, ring, owner)?)))
+        Ok(Self::UringCmd(Box::new(Channel::new(file, options, ring, owner)?)))
     }
 
-    fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         match self {
             Self::UringCmd(channel) => channel.in_flight(),
             Self::Ioctl { waiting, done, .. } => waiting.len() + done.len(),
@@ -71,21 +70,23 @@ impl Way {
     }
 
     /// The caller has seen that there is room.
-    fn submit(&mut self, task: Task<Asked>) {
+    pub(super) fn submit(&mut self, task: Task<Asked>) {
         match self {
             Self::UringCmd(channel) => assert!(channel.submit(task).is_ok(), "in flight are fewer than the depth"),
             Self::Ioctl { waiting, .. } => waiting.push(task),
         }
     }
 
-    fn kick(&mut self) {
+    pub(super) fn kick(&mut self) {
         match self {
             Self::UringCmd(channel) => channel.kick(),
-            Self::Ioctl { file, waiting, done } => done.extend(waiting.drain(..).map(|task| task.carry_out(file))),
+            Self::Ioctl { file, queue, waiting, done } => {
+                done.extend(waiting.drain(..).map(|task| task.carry_out(file, *queue)));
+            }
         }
     }
 
-    fn poll(&mut self, out: &mut Vec<Done<Asked>>) {
+    pub(super) fn poll(&mut self, out: &mut Vec<Done<Asked>>) {
         self.kick();
         match self {
             Self::UringCmd(channel) => channel.poll(out),
@@ -93,7 +94,7 @@ impl Way {
         }
     }
 
-    fn arm(&mut self) -> Arm {
+    pub(super) fn arm(&mut self) -> Arm {
         match self {
             Self::UringCmd(channel) => channel.arm(),
             Self::Ioctl { .. } if self.in_flight() > 0 => Arm::Busy,
@@ -101,9 +102,16 @@ impl Way {
         }
     }
 
-    fn disarm(&mut self) {
+    pub(super) fn disarm(&mut self) {
         if let Self::UringCmd(channel) = self {
             channel.disarm();
+        }
+    }
+
+    /// Gives back what it has of the ring.
+    pub(super) fn close(&mut self) {
+        if let Self::UringCmd(channel) = self {
+            channel.silence();
         }
     }
 }
@@ -206,15 +214,15 @@ impl Queue for KernelQueue {
         self.way.poll(&mut self.done);
         for Done { context: Asked { tag, opcode, op }, result, data, metadata } in self.done.drain(..) {
             if let Err(fault) = &result {
-                report(&self.info.name, opcode, fault, &mut self.reported);
+                report(&self.info.name, io_name(opcode), opcode, fault, &mut self.reported);
             }
             match op {
                 Some(op) => {
-                    let outcome = result.map(drop).map_err(|fault| named(op, command::failure(&fault)));
+                    let outcome = result.map(drop).map_err(|fault| named(op, failure(&fault)));
                     out.list.push(completion(tag, op, outcome, data));
                 }
                 None => {
-                    let outcome = result.map_err(|fault| command::failure(&fault));
+                    let outcome = result.map_err(|fault| failure(&fault));
                     out.native.push(Completed { tag, outcome, data, metadata });
                 }
             }
@@ -234,9 +242,7 @@ impl Queue for KernelQueue {
     }
 
     fn close(&mut self, ring: &mut Ring) {
-        if let Way::UringCmd(channel) = &mut self.way {
-            channel.silence();
-        }
+        self.way.close();
         ring.release(self.owner);
     }
 }
@@ -260,13 +266,13 @@ fn named(op: Op, failure: Failure) -> Failure {
 
 /// A device's answer is its asker's to judge; an error of this host is worth a line of the log, once until another one
 /// comes.
-fn report(name: &str, opcode: u8, fault: &Fault, reported: &mut Option<i32>) {
+pub(super) fn report(device: &str, command: &str, opcode: u8, fault: &Fault, reported: &mut Option<i32>) {
     match fault {
         Fault::Status { status, .. } => {
-            tracing::debug!(device = name, "{} ({opcode:02x}h): {}", io_name(opcode), command::status_of(*status));
+            tracing::debug!(device, "{command} ({opcode:02x}h): {}", status_of(*status));
         }
         Fault::Host(error) if reported.replace(error.raw_os_error().unwrap_or(0)) != error.raw_os_error() => {
-            tracing::warn!(device = name, "{} ({opcode:02x}h) did not pass through: {error}", io_name(opcode));
+            tracing::warn!(device, "{command} ({opcode:02x}h) did not pass through: {error}");
         }
         Fault::Host(_) => {}
     }

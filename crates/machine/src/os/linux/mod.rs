@@ -14,7 +14,8 @@ pub use file::{
     punches_holes, set_xattr,
 };
 pub(crate) use nvme::{
-    RawCommand, URING_IO, nvme_command, nvme_control, nvme_has_poll_queues, nvme_node, nvme_nsid, nvme_transfer_limits,
+    RawCommand, nvme_command, nvme_control, nvme_entry, nvme_has_poll_queues, nvme_node, nvme_nsid,
+    nvme_transfer_limits,
 };
 pub(crate) use range::{deallocate, read_exact_at, write_all_at, zero};
 pub use runtime::runtime_dir;

@@ -16,8 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{major, minor};
 
-use crate::os::NvmeQueue;
-use crate::passthru::{Bytes, Command, Control, Fault, Node, TransferLimits};
+use crate::passthru::{Bytes, Command, Control, Fault, Node, NvmeQueue, TransferLimits};
 
 /// A command as both ways into the kernel take it: see the picture above.
 #[repr(C)]
@@ -77,8 +76,16 @@ const SUBSYS_RESET: u32 = plain(0x45);
 const RESCAN: u32 = plain(0x46);
 const ADMIN64: u32 = iowr(0x47, RAW_BYTES);
 const IO64: u32 = iowr(0x48, RAW_BYTES);
-/// The operation of an entry of a ring: an I/O command.
-pub(crate) const URING_IO: u32 = iowr(0x80, URING_BYTES);
+const URING_IO: u32 = iowr(0x80, URING_BYTES);
+const URING_ADMIN: u32 = iowr(0x82, URING_BYTES);
+
+/// The operation of an entry of a ring: `NVME_URING_CMD_ADMIN`, `NVME_URING_CMD_IO`.
+pub(crate) const fn nvme_entry(queue: NvmeQueue) -> u32 {
+    match queue {
+        NvmeQueue::Admin => URING_ADMIN,
+        NvmeQueue::Io => URING_IO,
+    }
+}
 
 /// Carries out a command and waits for its end: `NVME_IOCTL_ADMIN64_CMD`, `NVME_IOCTL_IO64_CMD`.
 pub(crate) fn nvme_command(
@@ -195,7 +202,8 @@ mod tests {
     fn numbers_are_those_of_the_kernels_header() {
         // As the C compiler has them from linux/nvme_ioctl.h 6.1.
         assert_eq!((ID, RESET, SUBSYS_RESET, RESCAN), (0x4e40, 0x4e44, 0x4e45, 0x4e46));
-        assert_eq!((ADMIN64, IO64, URING_IO), (0xc050_4e47, 0xc050_4e48, 0xc048_4e80));
+        assert_eq!((ADMIN64, IO64), (0xc050_4e47, 0xc050_4e48));
+        assert_eq!((nvme_entry(NvmeQueue::Io), nvme_entry(NvmeQueue::Admin)), (0xc048_4e80, 0xc048_4e82));
     }
 
     #[test]

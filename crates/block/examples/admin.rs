@@ -65,7 +65,7 @@ impl Controller<'_> {
     /// One command and its end, whatever else is in flight; with room for so many bytes.
     fn call(&mut self, sqe: Sqe, bytes: usize) -> Result<Done<()>, Box<dyn Error>> {
         let data = if bytes > 0 { Some(self.room(bytes)?) } else { None };
-        let native = Native { sqe, data, ..Native::default() };
+        let native = Native { sqe, data: data.into(), ..Native::default() };
         self.channel.call_native(self.port, native).map_err(|_| "the device takes no native commands".into())
     }
 
@@ -90,14 +90,15 @@ impl Controller<'_> {
                 let identify = (Sqe::identify(cns::CONTROLLER, 0, 0, 0), 4096);
                 let (sqe, bytes) = if begun % 2 == 0 { identify } else { (Sqe::get_log(smart), 512) };
                 let data = Some(self.room(bytes)?);
-                self.start(Asked::Question, Native { sqe, data, ..Native::default() })?;
+                self.start(Asked::Question, Native { sqe, data: data.into(), ..Native::default() })?;
                 begun += 1;
             }
             let mut failed = None;
             self.channel.wait(None, |_, Done { context, outcome, data, .. }| match (context, outcome) {
                 (Asked::Question, Ok(_)) => {
                     answers += 1;
-                    let page = data.as_deref().and_then(|page| IdentifyController::read_from_prefix(page).ok());
+                    let page = data.one();
+                    let page = page.as_deref().and_then(|page| IdentifyController::read_from_prefix(page).ok());
                     serials.extend(page.map(|(id, _)| id.sn));
                 }
                 (asked, outcome) => failed = Some(format!("{asked:?} ended: {outcome:?}")),
@@ -139,7 +140,7 @@ impl Controller<'_> {
         let smart = LogRequest { lid: lid::SMART, lsp: 0, rae: false, offset: 0, bytes: 512, nsid: NSID_ALL };
         let page = self.call(Sqe::get_log(smart), 512)?;
         page.outcome?;
-        let page = page.data.ok_or("a buffer comes back")?;
+        let page = page.data.one().ok_or("a buffer comes back")?;
         let log = SmartLog::ref_from_bytes(&page).map_err(|_| "512 bytes")?;
         println!(
             "event: {answers} answers, {AT_ONCE} at once, while it waited; then it came, at {} K",

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     submit(&mut channel);
     while channel.in_flight() > 0 {
         channel.wait(None, |channel, Done { context: Part(range), outcome, data, .. }| {
-            match (outcome, data) {
+            match (outcome, data.one()) {
                 // The parts come in any order: each counts by its place.
                 (Ok(_), Some(buf)) => sum = sum.wrapping_add(part_sum(range.lba, &buf)),
                 (Err(failure), _) => {

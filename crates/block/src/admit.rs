@@ -1,7 +1,9 @@
 //! What every device of this crate checks before it touches a request: that it may be done, that its blocks exist, and
 //! that its buffer fits them. A request that fails here completes with the reason; it is never refused.
 
-use crate::limits::MAX_DEVICE_BYTES;
+use machine::region::Buf;
+
+use crate::limits::{MAX_DEVICE_BYTES, MAX_PIECES};
 use crate::{Data, Failure, Info, Op, Range, Request};
 
 /// Checks a request against what the device is, with the `blocks` that it has now.
@@ -41,11 +43,22 @@ pub(crate) fn admit(info: &Info, blocks: u64, request: &Request<'_>) -> Result<(
     let fits = match (&request.op, &request.data) {
         (Op::Read(_), Data::Lend) => features.lends,
         (_, Data::Carried(buf)) => buf.len() as u64 == bytes,
+        (_, Data::Scattered(pieces)) => fits_pieces(info, pieces) && total(pieces) == bytes,
         (Op::Write { .. } | Op::Compare(_), Data::Inline(data)) => features.lends && data.len() as u64 == bytes,
         (Op::Write { .. }, Data::Landed(landing)) => features.lends && landing.len() as u64 == bytes,
         _ => false,
     };
     if fits && bytes <= u64::from(info.max_transfer_bytes) { Ok(()) } else { Err(Failure::BadTransfer) }
+}
+
+/// Whether a scatter list is one that the device takes, whatever its length.
+pub(crate) fn fits_pieces(info: &Info, pieces: &[Buf]) -> bool {
+    (1..=MAX_PIECES).contains(&pieces.len())
+        && pieces.iter().all(|piece| piece.len().is_multiple_of(info.piece_bytes as usize))
+}
+
+fn total(pieces: &[Buf]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 /// Checks that a range is not empty and lies on a device of so many blocks.
@@ -113,6 +126,7 @@ mod tests {
             preferred_blocks: 8,
             atomic_blocks: 1,
             max_transfer_bytes: 4096,
+            piece_bytes: 1,
             features: Features { lends: true, ..Features::default() },
             identity: Identity::from_uuid(Uuid::nil()),
         }

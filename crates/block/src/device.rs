@@ -109,6 +109,9 @@ pub struct Info {
     pub atomic_blocks: u32,
     /// Largest transfer of one request, in bytes.
     pub max_transfer_bytes: u32,
+    /// What the length of each buffer of a scatter list must be a multiple of, in bytes. 1, for any length, but with
+    /// direct I/O: there the kernel wants the memory of each by itself in blocks of the medium.
+    pub piece_bytes: u32,
     /// What it can and cannot do.
     pub features: Features,
     /// Who it is.

@@ -57,8 +57,7 @@
 //!     // Asleep, and not on a core, until something has ended. `poll` is the same without waiting.
 //!     channel.wait(None, |channel, Done { context: lba, outcome, data, .. }| {
 //!         assert_eq!(outcome, Ok(0), "block {lba}");
-//!         sevens += data.iter().filter(|buf| buf[0] == 7).count();
-//!         drop(data); // Back into the pool, ...
+//!         sevens += data.one().iter().filter(|buf| buf[0] == 7).count(); // The buffer goes back into the pool, ...
 //!         submit(channel); // ... and out again.
 //!     })?;
 //! }
@@ -71,8 +70,8 @@
 //! the others. So do admin commands, to a controller of this machine ([`OpenOptions::controllers`]); on other devices
 //! they wait: [`Device::nvme`], [`Nvme::admin`]. `examples/checksum.rs` is a whole program.
 //!
-//! Not there: a request over several buffers (scatter lists). A [`Request`] carries one buffer; larger or scattered
-//! transfers are several requests.
+//! A request may have several buffers, of any lengths and pools ([`Data::Scattered`]): a vector of them in the place of
+//! the buffer above. It comes back as it was, so that the next request can have it.
 //!
 //! [`pump`] moves bytes between a socket and a protocol's state machine; the NVMe/TCP host here and the target above
 //! use it.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use machine::limits::MAX_PIECES;
 use machine::limits::{MAX_PASSED, SLOT_STAGED};
 
 /// Bytes that one receive takes at most: enough for many requests, small enough to stay in a core's cache.
@@ -14,6 +15,8 @@ pub const DIRECT_BYTES: usize = 16 << 10;
 pub const DIRECT_LOOK_AHEAD_BYTES: usize = 4 << 10;
 /// Most parts of one vectored send (UIO_MAXIOV of Linux).
 pub const IOV_ENTRIES: usize = 1024;
+
+const _: () = assert!(MAX_PIECES <= IOV_ENTRIES, "the pieces of a request are sent together");
 
 const _: () = assert!(DIRECT_LOOK_AHEAD_BYTES <= SCRATCH_BYTES && DIRECT_BYTES > DIRECT_LOOK_AHEAD_BYTES);
 

@@ -16,7 +16,7 @@
 use std::io;
 use std::time::Duration;
 
-use machine::region::Buf;
+use machine::region::{Buf, Bufs};
 use wire::nvme::{Sqe, Status};
 
 use crate::{Failure, Tag};
@@ -27,8 +27,9 @@ pub struct Command {
     pub tag: Tag,
     /// What is asked.
     pub sqe: Sqe,
-    /// The data; its length is the transfer's. Which way it goes the opcode says ([`wire::nvme::opcode::Transfer`]).
-    pub data: Option<Buf>,
+    /// The data; its length is the transfer's, and a scatter list has 1 to [`MAX_PIECES`](crate::limits::MAX_PIECES)
+    /// buffers. Which way it goes the opcode says ([`wire::nvme::opcode::Transfer`]).
+    pub data: Bufs,
     /// Metadata that travels apart from the data. Where it is interleaved it is a part of `data`.
     pub metadata: Option<Buf>,
     /// How long the path may wait for the device; `None` is the path's own patience.
@@ -43,7 +44,7 @@ pub struct Completed {
     /// status is [`Failure::Device`], an error of this host [`Failure::Host`].
     pub outcome: Result<u64, Failure>,
     /// The data that came along.
-    pub data: Option<Buf>,
+    pub data: Bufs,
     /// The metadata that came along.
     pub metadata: Option<Buf>,
 }

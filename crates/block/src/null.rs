@@ -58,6 +58,7 @@ impl NullDevice {
             preferred_blocks: PREFERRED_BYTES / block_bytes,
             atomic_blocks: 1,
             max_transfer_bytes: MAX_TRANSFER_BYTES,
+            piece_bytes: 1,
             features: Features {
                 read_only,
                 volatile_cache: false,
@@ -98,6 +99,7 @@ impl Device for NullDevice {
 fn compare(op: Op, data: &Data<'_>) -> Outcome {
     let zeros = match (op, data) {
         (Op::Compare(_), Data::Carried(buf)) => buf.iter().all(|byte| *byte == 0),
+        (Op::Compare(_), Data::Scattered(pieces)) => pieces.iter().all(|piece| piece.iter().all(|byte| *byte == 0)),
         (Op::Compare(_), Data::Inline(bytes)) => bytes.iter().all(|byte| *byte == 0),
         _ => true,
     };
@@ -115,8 +117,7 @@ struct NullQueue {
 impl NullQueue {
     #[cold]
     fn failed(&mut self, request: Request<'_>, outcome: Outcome) {
-        let data = if let Data::Carried(buf) = request.data { Returned::Carried(buf) } else { Returned::None };
-        self.done.push(Completion { tag: request.tag, outcome, data });
+        self.done.push(Completion { tag: request.tag, outcome, data: request.data.into_bufs().into() });
     }
 }
 
@@ -134,8 +135,10 @@ impl Queue for NullQueue {
             self.failed(request, outcome);
             return Ok(());
         }
-        if let (Op::Read(_), Data::Carried(buf)) = (request.op, &mut request.data) {
-            buf.fill(0);
+        match (request.op, &mut request.data) {
+            (Op::Read(_), Data::Carried(buf)) => buf.fill(0),
+            (Op::Read(_), Data::Scattered(pieces)) => pieces.iter_mut().for_each(|piece| piece.fill(0)),
+            _ => {}
         }
         // Each end is made where it is known what it is: taken apart and put together on the way, it costs as much as
         // all the rest.
@@ -143,6 +146,9 @@ impl Queue for NullQueue {
         match data {
             Data::Carried(buf) => {
                 self.done.push(Completion { tag, outcome: Ok(()), data: Returned::Carried(buf) });
+            }
+            Data::Scattered(pieces) => {
+                self.done.push(Completion { tag, outcome: Ok(()), data: Returned::Scattered(pieces) });
             }
             Data::Lend => {
                 let (_, len) = bytes_of(&self.info, op.range().expect("only reads are lent"));

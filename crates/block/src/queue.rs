@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::{fmt, io};
 
 use machine::reactor::Arm;
-use machine::region::{Buf, Landing, Lent};
+use machine::region::{Buf, Bufs, Landing, Lent};
 use machine::ring::Ring;
 use wire::nvme::Status;
 
@@ -131,6 +131,10 @@ pub enum Data<'a> {
     /// A buffer that the request carries: filled by a read (its length is the transfer's), taken from by a write
     /// or a compare.
     Carried(Buf),
+    /// A scatter list that the request carries, 1 to [`MAX_PIECES`](crate::limits::MAX_PIECES) buffers: their bytes,
+    /// one behind the other, are those of a [`Data::Carried`]. A piece may end anywhere, unless the device wants
+    /// [whole ones](crate::Info::piece_bytes). The vector comes back with the buffers.
+    Scattered(Vec<Buf>),
     /// The bytes of a write or a compare as they lie in a receive buffer; valid during `submit` only. For devices
     /// with `features.lends`.
     Inline(&'a [u8]),
@@ -141,6 +145,30 @@ pub enum Data<'a> {
     /// Where a copy takes its bytes from, in order: at most [`MAX_COPY_SOURCES`](crate::limits::MAX_COPY_SOURCES)
     /// ranges; valid during `submit` only.
     Sources(&'a [Range]),
+}
+
+impl Data<'_> {
+    /// The buffers that the request carries.
+    #[inline]
+    #[must_use]
+    pub fn into_bufs(self) -> Bufs {
+        match self {
+            Self::Carried(buf) => Bufs::One(buf),
+            Self::Scattered(pieces) => Bufs::Many(pieces),
+            Self::None | Self::Inline(_) | Self::Landed(_) | Self::Lend | Self::Sources(_) => Bufs::None,
+        }
+    }
+}
+
+impl From<Bufs> for Data<'_> {
+    #[inline]
+    fn from(bufs: Bufs) -> Self {
+        match bufs {
+            Bufs::None => Self::None,
+            Bufs::One(buf) => Self::Carried(buf),
+            Bufs::Many(pieces) => Self::Scattered(pieces),
+        }
+    }
 }
 
 /// A command for a [`Queue`].
@@ -173,7 +201,7 @@ pub enum Failure {
     Unreadable,
     /// A source of a copy overlaps its destination.
     Overlap,
-    /// The transfer is larger than the device takes, or its buffer does not fit its blocks.
+    /// The transfer is larger than the device takes, or its buffers do not fit its blocks.
     BadTransfer,
     /// An NVMe device answered with this status.
     Device(Status),
@@ -218,8 +246,34 @@ pub enum Returned {
     None,
     /// The buffer that the request carried.
     Carried(Buf),
+    /// The scatter list that it carried.
+    Scattered(Vec<Buf>),
     /// So many pieces at the front of [`Completions::lent`] are the blocks, in order.
     Lent(usize),
+}
+
+impl Returned {
+    /// The buffers that the request carried.
+    #[inline]
+    #[must_use]
+    pub fn into_bufs(self) -> Bufs {
+        match self {
+            Self::Carried(buf) => Bufs::One(buf),
+            Self::Scattered(pieces) => Bufs::Many(pieces),
+            Self::None | Self::Lent(_) => Bufs::None,
+        }
+    }
+}
+
+impl From<Bufs> for Returned {
+    #[inline]
+    fn from(bufs: Bufs) -> Self {
+        match bufs {
+            Bufs::None => Self::None,
+            Bufs::One(buf) => Self::Carried(buf),
+            Bufs::Many(pieces) => Self::Scattered(pieces),
+        }
+    }
 }
 
 /// The end of a request.

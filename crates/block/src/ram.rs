@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use machine::os;
 use machine::reactor::Arm;
-use machine::region::{Buf, Full, Landing, Lent, SlotHandle, SlotMap};
+use machine::region::{Bufs, Full, Landing, Lent, SlotHandle, SlotMap};
 use machine::ring::Ring;
 use uuid::Uuid;
 
@@ -91,6 +91,7 @@ impl RamDevice {
             preferred_blocks: PREFERRED_BYTES / block_bytes,
             atomic_blocks: RAM_SLOT_BYTES as u32 / block_bytes,
             max_transfer_bytes: MAX_TRANSFER_BYTES,
+            piece_bytes: 1,
             features: Features {
                 read_only,
                 volatile_cache: false,
@@ -156,7 +157,7 @@ struct RamQueue {
     /// The pieces of those that lend, in their order.
     lent: VecDeque<Lent>,
     /// What is to be copied in this poll, and the pieces that it is copied from, in the same order.
-    copies: Vec<(Tag, Buf, usize)>,
+    copies: Vec<(Tag, Bufs, usize)>,
     sources: VecDeque<Lent>,
     /// Reads that the poll will look up: when many are at hand, finding their slots overlaps.
     reads: Vec<Read>,
@@ -169,11 +170,11 @@ struct RamQueue {
 /// Pieces of the largest read: its slots, and one more because it may begin inside one.
 const MAX_PIECES: usize = MAX_TRANSFER_BYTES as usize / RAM_SLOT_BYTES + 1;
 
-/// A read that is to be lent, or copied into the buffer that it carries.
+/// A read that is to be lent, or copied into the buffers that it carries.
 struct Read {
     tag: Tag,
     range: Range,
-    carried: Option<Buf>,
+    carried: Bufs,
 }
 
 /// A request on its way that may cover the whole disk: the blocks still to be done.
@@ -215,16 +216,15 @@ impl RamQueue {
             let outcome = self.readable(range);
             let (offset, len) = bytes_of(&self.info, range);
             match carried {
-                Some(buf) if outcome.is_ok() => {
-                    let pieces = Self::lend(&mut self.handle, offset, len, &mut self.sources);
-                    self.copies.push((tag, buf, pieces));
-                }
-                Some(buf) => self.finish(tag, outcome, Returned::Carried(buf)),
-                None if outcome.is_ok() => {
+                Bufs::None if outcome.is_ok() => {
                     let pieces = Self::lend(&mut self.handle, offset, len, &mut self.lent);
                     self.finish(tag, Ok(()), Returned::Lent(pieces));
                 }
-                None => self.finish(tag, outcome, Returned::None),
+                bufs if outcome.is_ok() => {
+                    let pieces = Self::lend(&mut self.handle, offset, len, &mut self.sources);
+                    self.copies.push((tag, bufs, pieces));
+                }
+                bufs => self.finish(tag, outcome, bufs.into()),
             }
         }
         self.reads = reads;
@@ -233,15 +233,9 @@ impl RamQueue {
     }
 
     fn copy_all(&mut self) {
-        for (tag, mut buf, pieces) in self.copies.drain(..) {
-            let mut rest = &mut buf[..];
-            for piece in self.sources.drain(..pieces) {
-                let (front, back) = rest.split_at_mut(piece.len());
-                front.copy_from_slice(&piece);
-                rest = back;
-            }
-            assert!(rest.is_empty(), "the pieces are shorter than the read");
-            self.done.push(Completion { tag, outcome: Ok(()), data: Returned::Carried(buf) });
+        for (tag, mut bufs, pieces) in self.copies.drain(..) {
+            fill(&mut bufs, self.sources.drain(..pieces));
+            self.done.push(Completion { tag, outcome: Ok(()), data: bufs.into() });
         }
     }
 
@@ -257,6 +251,13 @@ impl RamQueue {
                 Ok(()) => Returned::Carried(buf),
                 Err(Full) => return Err(Data::Carried(buf)),
             },
+            Data::Scattered(pieces) => {
+                let len = pieces.iter().map(|piece| piece.len()).sum();
+                match self.handle.stage_pieces(offset, len, pieces.iter().map(|piece| &**piece)) {
+                    Ok(()) => Returned::Scattered(pieces),
+                    Err(Full) => return Err(Data::Scattered(pieces)),
+                }
+            }
             Data::Landed(landing) => {
                 self.handle.stage_landed(offset / RAM_SLOT_BYTES, landing);
                 Returned::None
@@ -322,18 +323,20 @@ impl RamQueue {
         if self.bad.hit(range) { Err(Failure::Unreadable) } else { Ok(()) }
     }
 
-    /// Compares blocks with bytes.
-    fn compare(&mut self, range: Range, bytes: &[u8]) -> Outcome {
+    /// Compares blocks with the bytes of pieces, one behind the other.
+    fn compare<'b>(&mut self, range: Range, pieces: impl IntoIterator<Item = &'b [u8]>) -> Outcome {
         self.readable(range)?;
         let kept = self.lent.len();
-        Self::lend(&mut self.handle, bytes_of(&self.info, range).0, bytes.len() as u64, &mut self.lent);
-        let mut rest = bytes;
-        let same = self.lent.range(kept..).all(|piece| {
-            let (here, behind) = rest.split_at(piece.len());
-            rest = behind;
-            *here == **piece
+        let (mut offset, _) = bytes_of(&self.info, range);
+        let same = pieces.into_iter().filter(|piece| !piece.is_empty()).all(|mut rest| {
+            Self::lend(&mut self.handle, offset, rest.len() as u64, &mut self.lent);
+            offset += rest.len() as u64;
+            self.lent.drain(kept..).all(|piece| {
+                let (here, behind) = rest.split_at(piece.len());
+                rest = behind;
+                *here == *piece
+            })
         });
-        self.lent.truncate(kept);
         if same { Ok(()) } else { Err(Failure::Miscompare) }
     }
 
@@ -347,12 +350,9 @@ impl RamQueue {
             let (offset, len) = bytes_of(&self.info, *source);
             Self::lend(&mut self.handle, offset, len, &mut self.lent);
         }
-        let mut at = bytes_of(&self.info, to).0 as usize;
-        let staged = self.lent.range(kept..).try_for_each(|piece| {
-            self.handle.stage_run(at, piece)?;
-            at += piece.len();
-            Ok(())
-        });
+        let (offset, len) = bytes_of(&self.info, to);
+        let pieces = self.lent.range(kept..).map(|piece| &**piece);
+        let staged = self.handle.stage_pieces(offset as usize, len as usize, pieces);
         self.lent.truncate(kept);
         staged.map(|()| {
             self.will_heal(to);
@@ -366,6 +366,25 @@ impl RamQueue {
             self.heals.push(range);
         }
     }
+}
+
+/// Copies the lent pieces into the buffers, which have as many bytes.
+fn fill(bufs: &mut Bufs, lent: impl Iterator<Item = Lent>) {
+    let mut places = bufs.pieces_mut().iter_mut();
+    let mut place: &mut [u8] = &mut [];
+    for piece in lent {
+        let mut rest = &piece[..];
+        while !rest.is_empty() {
+            if place.is_empty() {
+                place = places.next().expect("the buffers are as long as the read");
+            }
+            let (to, behind) = place.split_at_mut(place.len().min(rest.len()));
+            let (from, next) = rest.split_at(to.len());
+            to.copy_from_slice(from);
+            (place, rest) = (behind, next);
+        }
+    }
+    assert!(place.is_empty() && places.all(|place| place.is_empty()), "the pieces are shorter than the read");
 }
 
 /// Where the slot ends that a rest begins in, or the rest.
@@ -396,16 +415,12 @@ impl Queue for RamQueue {
         let admitted = admit(&self.info, self.info.blocks, &request);
         let Request { tag, op, data } = request;
         if let Err(failure) = admitted {
-            let back = match data {
-                Data::Carried(buf) => Returned::Carried(buf),
-                _ => Returned::None,
-            };
-            self.finish(tag, Err(failure), back);
+            self.finish(tag, Err(failure), data.into_bufs().into());
             return Ok(());
         }
         match (op, data) {
             (Op::Read(range), data) => {
-                let carried = if let Data::Carried(buf) = data { Some(buf) } else { None };
+                let carried = data.into_bufs();
                 let (offset, len) = bytes_of(&self.info, range);
                 self.handle.prefetch(offset as usize);
                 self.reads.push(Read { tag, range, carried });
@@ -414,12 +429,13 @@ impl Queue for RamQueue {
             (Op::Write { range, .. }, data) => {
                 return self.write(tag, range, data).map_err(|data| Refused(Request { tag, op, data }));
             }
-            (Op::Compare(range), Data::Carried(buf)) => {
-                let outcome = self.compare(range, &buf);
-                self.finish(tag, outcome, Returned::Carried(buf));
+            (Op::Compare(range), data @ (Data::Carried(_) | Data::Scattered(_))) => {
+                let bufs = data.into_bufs();
+                let outcome = self.compare(range, bufs.pieces().iter().map(|piece| &**piece));
+                self.finish(tag, outcome, bufs.into());
             }
             (Op::Compare(range), Data::Inline(bytes)) => {
-                let outcome = self.compare(range, bytes);
+                let outcome = self.compare(range, [bytes]);
                 self.finish(tag, outcome, Returned::None);
             }
             (Op::Copy { range, .. }, Data::Sources(sources)) => match self.copy(sources, range) {

@@ -16,6 +16,9 @@ pub const MAX_EVENTS: usize = 1024;
 pub const LISTEN_BACKLOG: i32 = 1024;
 /// A connection that is silent for so long is probed by TCP; how often and how soon it is given up, the system knows.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Buffers of one request: what a largest transfer of most devices needs if each of its pages of 4 KiB (32 of 128 KiB)
+/// is a piece, twice over. A ring that has as many requests as it takes has a MiB of pointers to them.
+pub const MAX_PIECES: usize = 64;
 /// Size asked for each socket buffer, in bytes.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// File tasks of one ring that are queued, running, or done and not yet reaped.
@@ -68,6 +71,7 @@ pub const AUTO_SWITCHES: u64 = 200;
 /// How long it does not spin then.
 pub const AUTO_BACK_OFF: Duration = Duration::from_secs(10);
 
+const _: () = assert!(MAX_PIECES <= MAX_IOVECS);
 const _: () = assert!(MAX_PASSED.is_power_of_two(), "entries of a ring are");
 const _: () = assert!(URING_ENTRIES.is_power_of_two() && URING_ENTRIES > MAX_FILE_TASKS);
 const _: () = assert!(MAX_FILE_TASKS >= FILE_WORKERS && MAX_OWNERS <= u32::MAX as usize);

@@ -40,14 +40,14 @@ use std::time::Duration;
 
 use machine::clock::Fine;
 use machine::reactor::Arm;
-use machine::region::{Buf, Pool};
+use machine::region::{Buf, Bufs, Pool};
 use machine::ring::Ring;
 use wire::nvme::Sqe;
 
 use crate::limits::CHANNEL_RETRY;
 use crate::{
-    Command, Completed, Completion, Completions, Data, Device, Failure, Op, Queue, Range, Refused, Request, Returned,
-    Tag, Untaken, Why,
+    Command, Completed, Completion, Completions, Data, Device, Failure, Op, Queue, Range, Refused, Request, Tag,
+    Untaken, Why,
 };
 pub use options::ChannelOptions;
 use slots::Slots;
@@ -71,8 +71,8 @@ pub struct Done<C> {
     /// How it ended. Of a native command, dwords 0 and 1 of the completion; of a block request 0. A device's own status
     /// is [`Failure::Device`], an error number of this host [`Failure::Host`].
     pub outcome: Result<u64, Failure>,
-    /// The buffer that it carried; after a read that went well it has the blocks.
-    pub data: Option<Buf>,
+    /// The buffers that it carried; after a read that went well they have the blocks.
+    pub data: Bufs,
     /// The metadata that a native command carried.
     pub metadata: Option<Buf>,
 }
@@ -82,8 +82,8 @@ pub struct Done<C> {
 pub struct Full<C> {
     /// Its context.
     pub context: C,
-    /// Its buffer.
-    pub data: Option<Buf>,
+    /// Its buffers.
+    pub data: Bufs,
 }
 
 /// A native command: see [`Command`], of which the channel knows the tag.
@@ -92,7 +92,7 @@ pub struct Native {
     /// Opcode, NSID and the dwords 2, 3 and 10 to 15.
     pub sqe: Sqe,
     /// The data; its length is the transfer's.
-    pub data: Option<Buf>,
+    pub data: Bufs,
     /// Metadata apart from the data.
     pub metadata: Option<Buf>,
     /// How long the path may wait for the device; `None` is the path's own patience.
@@ -207,20 +207,20 @@ impl<C> Channel<C> {
     }
 
     /// Asks a device for something. Its end comes with a poll or a wait, also if it failed at once. Reads, writes and
-    /// compares carry a buffer, whose length is that of the blocks; the others carry none. For copies there is
-    /// [`Channel::copy`].
+    /// compares carry a buffer, or a vector of them ([`Data::Scattered`]), whose length is that of the blocks; the
+    /// others carry [`Bufs::None`]. For copies there is [`Channel::copy`].
     ///
     /// # Errors
-    /// [`Full`] gives context and buffer back: `depth` requests are in flight, or the device has no room for more.
+    /// [`Full`] gives context and buffers back: `depth` requests are in flight, or the device has no room for more.
     #[inline]
-    pub fn submit(&mut self, port: Port, op: Op, data: Option<Buf>, context: C) -> Result<Ticket, Full<C>> {
+    pub fn submit(&mut self, port: Port, op: Op, data: impl Into<Bufs>, context: C) -> Result<Ticket, Full<C>> {
+        let data = data.into();
         if self.slots.taken() >= self.depth {
             return Err(Full { context, data });
         }
-        let data = data.map_or(Data::None, Data::Carried);
-        match self.ask(port, op, data, Asker::Program(context)) {
+        match self.ask(port, op, data.into(), Asker::Program(context)) {
             Ok(ticket) => Ok(ticket),
-            Err((Asker::Program(context), data)) => Err(Full { context, data: carried(data) }),
+            Err((Asker::Program(context), data)) => Err(Full { context, data: data.into_bufs() }),
             Err((Asker::Call, _)) => unreachable!("what comes back is what was given"),
         }
     }
@@ -238,11 +238,11 @@ impl<C> Channel<C> {
         context: C,
     ) -> Result<Ticket, Full<C>> {
         if self.slots.taken() >= self.depth {
-            return Err(Full { context, data: None });
+            return Err(Full { context, data: Bufs::None });
         }
         match self.ask(port, Op::Copy { range, fua }, Data::Sources(sources), Asker::Program(context)) {
             Ok(ticket) => Ok(ticket),
-            Err((Asker::Program(context), _)) => Err(Full { context, data: None }),
+            Err((Asker::Program(context), _)) => Err(Full { context, data: Bufs::None }),
             Err((Asker::Call, _)) => unreachable!("what comes back is what was given"),
         }
     }
@@ -320,8 +320,8 @@ impl<C> Channel<C> {
     ///
     /// # Panics
     /// If the operating system will not wait; it is not known to.
-    pub fn call(&mut self, port: Port, op: Op, data: Option<Buf>) -> Done<()> {
-        let mut data = data.map_or(Data::None, Data::Carried);
+    pub fn call(&mut self, port: Port, op: Op, data: impl Into<Bufs>) -> Done<()> {
+        let mut data = Data::from(data.into());
         loop {
             match self.ask(port, op, data, Asker::Call) {
                 Ok(ticket) => return self.finish_call(ticket),
@@ -425,7 +425,7 @@ impl<C> Channel<C> {
             count += list.len();
             for Completion { tag, outcome, data } in list.drain(..) {
                 let context = self.context_of(tag);
-                let (outcome, data) = (outcome.map(|()| 0), buffer_of(data));
+                let (outcome, data) = (outcome.map(|()| 0), data.into_bufs());
                 handle(self, Done { context, outcome, data, metadata: None });
             }
             self.completions.list = list;
@@ -505,22 +505,5 @@ impl<C> Channel<C> {
 /// A completion as one of a native command: the two kinds end in one way.
 fn native_form(completion: Completion) -> Completed {
     let Completion { tag, outcome, data } = completion;
-    Completed { tag, outcome: outcome.map(|()| 0), data: buffer_of(data), metadata: None }
-}
-
-#[inline]
-fn buffer_of(data: Returned) -> Option<Buf> {
-    match data {
-        Returned::Carried(buf) => Some(buf),
-        Returned::None => None,
-        Returned::Lent(_) => unreachable!("a channel asks for no loans"),
-    }
-}
-
-#[cold]
-fn carried(data: Data<'_>) -> Option<Buf> {
-    match data {
-        Data::Carried(buf) => Some(buf),
-        _ => None,
-    }
+    Completed { tag, outcome: outcome.map(|()| 0), data: data.into_bufs(), metadata: None }
 }

@@ -40,9 +40,9 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
         Subject { path, file: &base, read_only: options.read_only, attributes: true }.identify(options.uuid)
     };
     let (identity, origin) = identified.map_err(|error| cannot_ask(path, error))?;
-    let (io, buffered) = match open_direct(path, &base, options, block_bytes) {
-        Ok(direct) => (direct, None),
-        Err(why) => (open_again(path, &base, options, false).map_err(|error| cannot_ask(path, error))?, Some(why)),
+    let (io, piece_bytes, buffered) = match open_direct(path, &base, options, block_bytes) {
+        Ok((direct, piece_bytes)) => (direct, piece_bytes, None),
+        Err(why) => (open_again(path, &base, options, false).map_err(|error| cannot_ask(path, error))?, 1, Some(why)),
     };
     let io = Arc::new(io);
     if options.polling.any() {
@@ -60,6 +60,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
         preferred_blocks: PREFERRED_BYTES / block_bytes,
         atomic_blocks: 1,
         max_transfer_bytes: MAX_TRANSFER_BYTES,
+        piece_bytes,
         features: Features {
             read_only,
             volatile_cache: !read_only,
@@ -220,7 +221,7 @@ fn file_bytes(path: &Path, file: &File, options: &FileOptions) -> Result<u64, Op
 ///
 /// # Errors
 /// Why that is not possible, as the end of a sentence.
-fn open_direct(path: &Path, base: &File, options: &FileOptions, block_bytes: u32) -> Result<File, String> {
+fn open_direct(path: &Path, base: &File, options: &FileOptions, block_bytes: u32) -> Result<(File, u32), String> {
     let says = |error: io::Error| format!("the file system does not do direct I/O ({error})");
     let alignment = os::direct_alignment(base).map_err(says)?;
     if !block_bytes.is_multiple_of(alignment.offset) {
@@ -240,7 +241,7 @@ fn open_direct(path: &Path, base: &File, options: &FileOptions, block_bytes: u32
     match file.read(&mut buf) {
         Err(error) if error.kind() == ErrorKind::InvalidInput => Err(says(error)),
         // Whatever else is wrong, buffered reads would meet it as well.
-        _ => Ok(file),
+        _ => Ok((file, alignment.offset)),
     }
 }
 

@@ -76,7 +76,7 @@ fn read_one(io: &Arc<File>, block_bytes: u32, polling: Polling) -> io::Result<()
     let pool = Pool::anonymous(PREFERRED_BYTES as usize, 1)?;
     let mut buf = pool.take().expect("a new pool has its buffer");
     buf.set_len(block_bytes as usize);
-    let task = FileTask { tag: 0, file, op: FileOp::Read { offset: 0 }, buf: Some(buf) };
+    let task = FileTask { tag: 0, file, op: FileOp::Read { offset: 0 }, bufs: buf.into() };
     assert!(ring.submit_file(owner, task).is_ok(), "a new ring has room");
     let mut done = Vec::new();
     while done.is_empty() {

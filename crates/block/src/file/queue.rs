@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 
 use machine::reactor::Arm;
-use machine::region::Buf;
 use machine::ring::{FileDone, FileOp, FileTask, Owner, Ring, RingFile};
 
 use super::stepped::Stepped;
@@ -12,7 +11,7 @@ use super::steps::{Copy, Steps};
 use crate::admit::{admit, bytes_of};
 use crate::limits::FILE_QUEUE_DEPTH;
 use crate::live_size::LiveSize;
-use crate::{Completion, Completions, Data, Failure, Info, Op, Outcome, Queue, Refused, Request, Returned, Tag};
+use crate::{Completion, Completions, Data, Failure, Info, Op, Outcome, Queue, Refused, Request, Tag};
 
 /// What an error without a number of the operating system counts as: a read behind the end of the file.
 const EIO: i32 = 5;
@@ -62,7 +61,7 @@ impl FileQueue {
     fn steps(&mut self, op: Op, data: Data<'_>) -> Steps {
         let block = u64::from(self.info.block_bytes);
         match (op, data) {
-            (Op::Compare(range), Data::Carried(with)) => Steps::Compare { offset: range.lba * block, with },
+            (Op::Compare(range), data) => Steps::Compare { offset: range.lba * block, with: data.into_bufs() },
             (Op::Verify(range), _) => {
                 let (at, len) = bytes_of(&self.info, range);
                 Steps::Verify { at, end: at + len }
@@ -89,15 +88,12 @@ impl Queue for FileQueue {
             return Ok(());
         }
         // Lent and in-line data are not admitted for a file.
-        let buf = match data {
-            Data::Carried(buf) => Some(buf),
-            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_) => None,
-        };
+        let bufs = data.into_bufs();
         let task = match admitted.map(|()| self.file_op(&op)) {
-            Ok(Some(op)) => FileTask { tag, file: self.file.clone(), op, buf },
+            Ok(Some(op)) => FileTask { tag, file: self.file.clone(), op, bufs },
             at_once => {
                 let outcome = at_once.map(|_| ());
-                self.done.push_back(Completion { tag, outcome, data: returned(buf) });
+                self.done.push_back(Completion { tag, outcome, data: bufs.into() });
                 return Ok(());
             }
         };
@@ -106,10 +102,7 @@ impl Queue for FileQueue {
                 self.running += 1;
                 Ok(())
             }
-            Err(FileTask { buf, .. }) => {
-                let data = buf.map_or(Data::None, Data::Carried);
-                Err(Refused(Request { tag, op, data }))
-            }
+            Err(FileTask { bufs, .. }) => Err(Refused(Request { tag, op, data: bufs.into() })),
         }
     }
 
@@ -120,7 +113,7 @@ impl Queue for FileQueue {
         self.running -= self.finished.len();
         out.list.extend(self.finished.drain(..).map(|done| {
             let outcome = outcome_of(&done);
-            Completion { tag: done.tag, outcome, data: returned(done.buf) }
+            Completion { tag: done.tag, outcome, data: done.bufs.into() }
         }));
     }
 
@@ -147,10 +140,6 @@ impl Queue for FileQueue {
     fn arm(&mut self, ring: &mut Ring) -> Arm {
         if self.done.is_empty() { ring.arm_files(self.owner).and(self.stepped.arm(ring)) } else { Arm::Busy }
     }
-}
-
-fn returned(buf: Option<Buf>) -> Returned {
-    buf.map_or(Returned::None, Returned::Carried)
 }
 
 /// How a task's end counts.
@@ -190,6 +179,7 @@ mod tests {
             preferred_blocks: 8,
             atomic_blocks: 1,
             max_transfer_bytes: 4096,
+            piece_bytes: 1,
             features: Features::default(),
             identity: Identity::from_uuid(Uuid::nil()),
         };

@@ -69,9 +69,9 @@ impl Stepped {
     /// Gives the ring the next step of a place.
     fn submit(&mut self, ring: &mut Ring, place: usize, op: FileOp) {
         let job = self.places[place].as_mut().expect("a request in its place");
-        let task = FileTask { tag: place as u64, file: self.file.clone(), op, buf: job.buf.take() };
-        if let Err(FileTask { buf, .. }) = ring.submit_file(self.owner, task) {
-            job.buf = buf;
+        let task = FileTask { tag: place as u64, file: self.file.clone(), op, bufs: job.buf.take().into() };
+        if let Err(FileTask { bufs, .. }) = ring.submit_file(self.owner, task) {
+            job.buf = bufs.one();
             self.waiting.push((place, op));
         }
     }
@@ -89,7 +89,7 @@ impl Stepped {
         while let Some(mut done) = self.finished.pop() {
             let place = done.tag as usize;
             let job = self.places[place].as_mut().expect("a request in its place");
-            job.buf = done.buf.take();
+            job.buf = done.bufs.take().one();
             let next = match outcome_of(&done) {
                 Ok(()) => job.steps.next(job.buf.as_mut().expect("steps carry the buffer")),
                 Err(failure) => Next::Over(Err(failure)),
@@ -110,7 +110,7 @@ impl Stepped {
     fn finish(&mut self, place: usize, outcome: Outcome, out: &mut Vec<Completion>) {
         let Job { tag, steps, .. } = self.places[place].take().expect("a request in its place");
         let data = match steps {
-            Steps::Compare { with, .. } => Returned::Carried(with),
+            Steps::Compare { with, .. } => with.into(),
             Steps::Verify { .. } => Returned::None,
             Steps::Copy(Copy { mut sources, .. }) => {
                 sources.clear();

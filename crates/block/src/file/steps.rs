@@ -8,7 +8,7 @@
 //!
 //! Each request has one buffer and one step under way. The first error ends it.
 
-use machine::region::Buf;
+use machine::region::{Buf, Bufs};
 use machine::ring::FileOp;
 
 use crate::{Failure, Outcome, Range};
@@ -24,7 +24,7 @@ pub(super) enum Next {
 
 /// A request that takes several steps: which they are. Offsets and lengths in bytes.
 pub(super) enum Steps {
-    Compare { offset: u64, with: Buf },
+    Compare { offset: u64, with: Bufs },
     Verify { at: u64, end: u64 },
     Copy(Copy),
 }
@@ -69,7 +69,7 @@ impl Steps {
     pub(super) fn next(&mut self, buf: &mut Buf) -> Next {
         let done = buf.len() as u64;
         match self {
-            Self::Compare { with, .. } => Next::Over(if **with == **buf { Ok(()) } else { Err(Failure::Miscompare) }),
+            Self::Compare { with, .. } => Next::Over(if with.holds(buf) { Ok(()) } else { Err(Failure::Miscompare) }),
             Self::Verify { at, end } => {
                 *at += done;
                 if at < end { self.first(buf) } else { Next::Over(Ok(())) }

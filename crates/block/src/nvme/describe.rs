@@ -33,6 +33,7 @@ impl Pages<'_> {
             preferred_blocks: preferred_blocks(id),
             atomic_blocks: 1,
             max_transfer_bytes: namespace.max_transfer_bytes,
+            piece_bytes: 1,
             features: Features {
                 read_only: namespace.read_only,
                 volatile_cache: self.controller.vwc & vwc::PRESENT != 0,

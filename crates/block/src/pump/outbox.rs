@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 
-use machine::region::{Buf, Lent};
+use machine::region::{Buf, Bufs, Lent};
 
 use crate::limits::IOV_ENTRIES;
 
@@ -27,8 +27,8 @@ enum Segment {
     Bytes { end: usize },
     /// A piece of a device's memory.
     Lent(Lent),
-    /// A part of a buffer; it comes back under its key, if it has one.
-    Carried { buf: Buf, part: Range<usize>, key: Option<u32> },
+    /// A part of the bytes of buffers, which come back under their key, if they have one.
+    Carried { bufs: Bufs, part: Range<usize>, key: Option<u32> },
 }
 
 impl Segment {
@@ -50,7 +50,7 @@ pub struct Outbox {
     front_sent: usize,
     payload: usize,
     loans: usize,
-    returned: Vec<(u32, Buf)>,
+    returned: Vec<(u32, Bufs)>,
     iov: Vec<IoSlice<'static>>,
 }
 
@@ -68,15 +68,16 @@ impl Outbox {
         self.segments.push_back(Segment::Lent(piece));
     }
 
-    /// Appends a part of a buffer. With a key, the buffer comes back through [`Outbox::returned`] once it is sent.
-    pub fn carried(&mut self, buf: Buf, part: Range<usize>, key: Option<u32>) {
+    /// Appends a part of the bytes of buffers. With a key, they come back through [`Outbox::returned`] once it is sent.
+    pub fn carried(&mut self, bufs: impl Into<Bufs>, part: Range<usize>, key: Option<u32>) {
+        let bufs = bufs.into();
         self.close_bytes();
         self.payload += part.len();
-        self.segments.push_back(Segment::Carried { buf, part, key });
+        self.segments.push_back(Segment::Carried { bufs, part, key });
     }
 
     /// The buffers sent since the last call, with their keys.
-    pub fn returned(&mut self) -> &mut Vec<(u32, Buf)> {
+    pub fn returned(&mut self) -> &mut Vec<(u32, Bufs)> {
         &mut self.returned
     }
 
@@ -124,7 +125,7 @@ impl Outbox {
             }
             self.loans -= run.len();
             // What was sent of the first piece is now what was sent of the buffer.
-            self.segments.push_back(Segment::Carried { buf, part: 0..len, key: None });
+            self.segments.push_back(Segment::Carried { bufs: buf.into(), part: 0..len, key: None });
         }
         self.segments.append(&mut rest);
         self.loans
@@ -133,8 +134,8 @@ impl Outbox {
     /// Drops everything unsent: the connection is over. Buffers with a key come back.
     pub fn clear(&mut self) {
         for segment in self.segments.drain(..) {
-            if let Segment::Carried { buf, key: Some(key), .. } = segment {
-                self.returned.push((key, buf));
+            if let Segment::Carried { bufs, key: Some(key), .. } = segment {
+                self.returned.push((key, bufs));
             }
         }
         self.bytes.clear();
@@ -183,7 +184,7 @@ impl Outbox {
     /// Fills `iov` from the front; the number of bytes in it.
     fn gather<'a>(&'a self, iov: &mut Vec<IoSlice<'a>>) -> usize {
         let (mut start, mut skip, mut total) = (self.bytes_sent, self.front_sent, 0);
-        for segment in self.segments.iter().take(IOV_ENTRIES) {
+        for segment in &self.segments {
             let part = match segment {
                 Segment::Bytes { end } => {
                     let part = &self.bytes[start..*end];
@@ -191,8 +192,23 @@ impl Outbox {
                     part
                 }
                 Segment::Lent(piece) => &piece[std::mem::take(&mut skip)..],
-                Segment::Carried { buf, part, .. } => &buf[part.start + std::mem::take(&mut skip)..part.end],
+                Segment::Carried { bufs: Bufs::One(buf), part, .. } => {
+                    &buf[part.start + std::mem::take(&mut skip)..part.end]
+                }
+                Segment::Carried { bufs, part, .. } => {
+                    if iov.len() + bufs.pieces().len() > IOV_ENTRIES {
+                        return total;
+                    }
+                    for piece in bufs.parts(part.start + std::mem::take(&mut skip)..part.end) {
+                        total += piece.len();
+                        iov.push(IoSlice::new(piece));
+                    }
+                    continue;
+                }
             };
+            if iov.len() == IOV_ENTRIES {
+                return total;
+            }
             total += part.len();
             iov.push(IoSlice::new(part));
         }
@@ -228,7 +244,7 @@ impl Outbox {
         match self.segments.pop_front() {
             Some(Segment::Bytes { .. }) => return,
             Some(Segment::Lent(_)) => self.loans -= 1,
-            Some(Segment::Carried { buf, key: Some(key), .. }) => self.returned.push((key, buf)),
+            Some(Segment::Carried { bufs, key: Some(key), .. }) => self.returned.push((key, bufs)),
             Some(Segment::Carried { .. }) | None => {}
         }
         self.front_sent = 0;

@@ -6,9 +6,10 @@ pub mod sweep;
 
 use std::time::Duration;
 
-use machine::region::Pool;
+use machine::region::{Buf, Bufs, Pool};
 use machine::ring::{Ring, RingKind, Wait};
 use proptest::prelude::*;
+use qpair_block::limits::MAX_PIECES;
 use qpair_block::{Completion, Completions, Data, Device, Failure, Op, Queue, Range, Refused, Request, Returned};
 use wire::nvme::Status;
 
@@ -20,6 +21,8 @@ pub const MAX_BLOCKS: u64 = 40;
 pub enum Way {
     /// In a buffer of the request.
     Carried,
+    /// In several, cut anywhere by this seed.
+    Scattered(u64),
     /// Lent by the device, or as they lie.
     Lent,
     /// Received into slots of the device, where it has some to give; else as above.
@@ -32,6 +35,7 @@ pub struct Rig {
     pub queue: Box<dyn Queue>,
     pub pool: Pool,
     pub out: Completions,
+    piece_bytes: usize,
 }
 
 /// The kind of ring that this run of the tests asks for: see CONTRIBUTING.md.
@@ -44,7 +48,8 @@ impl Rig {
         let mut ring = Ring::of(ring_kind()).expect("a ring");
         let queue = device.open_queue(&mut ring).expect("a queue");
         let pool = Pool::anonymous(device.info().max_transfer_bytes as usize, 300).expect("memory");
-        Self { ring, queue, pool, out: Completions::default() }
+        let piece_bytes = device.info().piece_bytes as usize;
+        Self { ring, queue, pool, out: Completions::default(), piece_bytes }
     }
 
     /// One pass around `submit`: what is given back stays at the front.
@@ -80,6 +85,7 @@ impl Rig {
         let bytes = match data {
             Returned::None => None,
             Returned::Carried(buf) => Some(buf.to_vec()),
+            Returned::Scattered(pieces) => Some(Bufs::Many(pieces).to_vec()),
             Returned::Lent(pieces) => Some(self.out.lent.drain(..pieces).flat_map(|piece| piece.to_vec()).collect()),
         };
         assert!(self.out.lent.is_empty());
@@ -93,10 +99,28 @@ impl Rig {
         Data::Carried(buf)
     }
 
+    /// A list of buffers of these lengths, with the bytes in them.
+    pub fn listed(&self, bytes: &[u8], lengths: &[usize]) -> Vec<Buf> {
+        let piece = |&len: &usize| {
+            let mut buf = self.pool.take().expect("one request at a time");
+            buf.set_len(len);
+            buf
+        };
+        let mut bufs = Bufs::Many(lengths.iter().map(piece).collect());
+        bufs.put(0, bytes);
+        bufs.many().expect("it is one")
+    }
+
+    /// Bytes in several buffers, up to as many as there may be, of which some may be empty.
+    pub fn scattered(&self, bytes: &[u8], seed: u64) -> Data<'static> {
+        Data::Scattered(self.listed(bytes, &cuts(bytes.len(), self.piece_bytes, seed)))
+    }
+
     pub fn read(&mut self, lba: u64, bytes: usize, blocks: u64, way: Way) -> Result<Vec<u8>, Failure> {
         let data = match way {
             // Old bytes in the buffer, so that a read that leaves some of them shows.
             Way::Carried => self.carried(&vec![0xA5; bytes]),
+            Way::Scattered(seed) => self.scattered(&vec![0xA5; bytes], seed),
             Way::Lent | Way::Landed => Data::Lend,
         };
         let (outcome, bytes) = self.run(Op::Read(Range { lba, blocks }), data);
@@ -110,6 +134,10 @@ impl Rig {
                 let data = self.carried(bytes);
                 self.run(op, data).0
             }
+            Way::Scattered(seed) => {
+                let data = self.scattered(bytes, seed);
+                self.run(op, data).0
+            }
             Way::Lent => self.run(op, Data::Inline(bytes)).0,
             Way::Landed => match self.queue.land(Range { lba, blocks }) {
                 Some(mut landing) => {
@@ -120,6 +148,20 @@ impl Rig {
             },
         }
     }
+}
+
+/// The lengths of pieces of so many bytes, each a multiple of `unit`: mostly some, sometimes one or the most.
+fn cuts(bytes: usize, unit: usize, seed: u64) -> Vec<usize> {
+    let mut state = seed;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let count = [1, MAX_PIECES, 2 + random(6), 2 + random(MAX_PIECES - 2)][random(4)];
+    let mut ends: Vec<usize> = (1..count).map(|_| random(bytes / unit + 1) * unit).chain([bytes]).collect();
+    ends.sort_unstable();
+    let mut start = 0;
+    ends.into_iter().map(|end| end - std::mem::replace(&mut start, end)).collect()
 }
 
 /// So many cases; a failing one is printed, not kept in a file, as a test program has no place for it.
@@ -175,7 +217,8 @@ pub fn histories(blocks: u64, steps: usize) -> impl Strategy<Value = Vec<Step>> 
         move || (0..blocks, 1..=MAX_BLOCKS).prop_map(move |(lba, len)| Range { lba, blocks: len.min(blocks - lba) });
     let wide = (0..blocks, 1..=blocks).prop_map(move |(lba, len)| Range { lba, blocks: len.min(blocks - lba) });
     let wide2 = wide.clone();
-    let way = || prop_oneof![Just(Way::Carried), Just(Way::Lent), Just(Way::Landed)];
+    let way =
+        || prop_oneof![Just(Way::Carried), Just(Way::Lent), Just(Way::Landed), any::<u64>().prop_map(Way::Scattered)];
     let step = prop_oneof![
         6 => (range(), way()).prop_map(|(range, way)| Step::Read { range, way }),
         6 => (range(), way(), any::<bool>(), any::<u8>())
@@ -250,7 +293,10 @@ pub fn play(device: &dyn Device, model: &mut Model, history: &[Step]) {
     let features = device.info().features;
     let block_bytes = device.info().block_bytes as usize;
     let mut rig = Rig::new(device);
-    let possible = |way| if features.lends { way } else { Way::Carried };
+    let possible = |way| match way {
+        Way::Lent | Way::Landed if !features.lends => Way::Carried,
+        way => way,
+    };
     for step in history {
         match *step {
             Step::Read { range, way } => {
@@ -269,20 +315,7 @@ pub fn play(device: &dyn Device, model: &mut Model, history: &[Step]) {
                 model.part(range).fill(0);
                 model.mark(range, false);
             }
-            Step::Compare { range, way, differs } => {
-                let mut bytes = model.part(range).to_vec();
-                if let Some(at) = differs {
-                    let at = at % bytes.len();
-                    bytes[at] ^= 1;
-                }
-                let same = if differs.is_some() { Err(Failure::Miscompare) } else { Ok(()) };
-                let op = Op::Compare(range);
-                let found = match possible(way) {
-                    Way::Carried => rig.run(op, rig.carried(&bytes)).0,
-                    Way::Lent | Way::Landed => rig.run(op, Data::Inline(&bytes)).0,
-                };
-                assert_eq!(named(found), model.readable(range).and(same), "{step:?}");
-            }
+            Step::Compare { range, way, differs } => play_compare(&mut rig, model, range, possible(way), differs),
             Step::Verify { range } => {
                 assert_eq!(named(rig.run(Op::Verify(range), Data::None).0), model.readable(range), "{step:?}");
             }
@@ -315,6 +348,23 @@ pub fn play(device: &dyn Device, model: &mut Model, history: &[Step]) {
         let found = rig.read(lba, bytes, range.blocks, Way::Carried);
         assert!(named(found) == model.read(range), "at the end: {range:?}");
     }
+}
+
+/// A compare with the bytes of the model, of which one may be changed.
+fn play_compare(rig: &mut Rig, model: &mut Model, range: Range, way: Way, differs: Option<usize>) {
+    let mut bytes = model.part(range).to_vec();
+    if let Some(at) = differs {
+        let at = at % bytes.len();
+        bytes[at] ^= 1;
+    }
+    let same = if differs.is_some() { Err(Failure::Miscompare) } else { Ok(()) };
+    let data = match way {
+        Way::Carried => rig.carried(&bytes),
+        Way::Scattered(seed) => rig.scattered(&bytes, seed),
+        Way::Lent | Way::Landed => Data::Inline(&bytes),
+    };
+    let found = rig.run(Op::Compare(range), data).0;
+    assert_eq!(named(found), model.readable(range).and(same), "{range:?} by {way:?}, {differs:?}");
 }
 
 /// A copy, on the device and on the model; one that would not fit or overlap is refused.
@@ -360,6 +410,7 @@ pub fn refuses_what_is_wrong(device: &dyn Device) {
     assert_eq!(rig.read(0, 0, 0, Way::Carried), Err(Failure::BadTransfer));
     let (outcome, _) = rig.run(Op::Read(Range { lba: 0, blocks: 1 }), Data::None);
     assert_eq!(outcome, Err(Failure::BadTransfer));
+    refuses_wrong_lists(&mut rig, info.piece_bytes as usize, block);
     let (outcome, _) = rig.run(Op::Deallocate(Range { lba: blocks - 1, blocks: 2 }), Data::None);
     assert_eq!(outcome, Err(if info.features.read_only { Failure::ReadOnly } else { Failure::OutOfRange }));
     if !info.features.lends {
@@ -368,6 +419,22 @@ pub fn refuses_what_is_wrong(device: &dyn Device) {
         assert_eq!(rig.write(0, 1, &vec![0; block], false, Way::Lent), Err(wrong));
     }
     assert_eq!(rig.pool.free(), 300, "every buffer came back");
+}
+
+/// Scatter lists that are too short, too long, of too many pieces or of none are refused, and come back.
+fn refuses_wrong_lists(rig: &mut Rig, piece: usize, block: usize) {
+    let (range, all) = (Range { lba: 0, blocks: 4 }, 4 * block);
+    let mut wrong: Vec<Vec<usize>> = vec![vec![], vec![all - piece], vec![all, piece], vec![0, all + piece, 0]];
+    wrong.push([&[0; MAX_PIECES][..], &[all]].concat());
+    if piece > 1 {
+        wrong.push(vec![piece / 2, all - piece / 2]);
+    }
+    for lengths in wrong {
+        let data = Data::Scattered(rig.listed(&[], &lengths));
+        assert_eq!(rig.run(Op::Read(range), data).0, Err(Failure::BadTransfer), "{lengths:?}");
+    }
+    let data = Data::Scattered(rig.listed(&[], &[all]));
+    assert_eq!(rig.run(Op::Flush, data).0, Err(Failure::BadTransfer), "a flush has no data");
 }
 
 /// A history all at once, cancelled while it is in flight: every request ends once, as if not cancelled or as

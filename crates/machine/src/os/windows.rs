@@ -1,7 +1,7 @@
 //! Windows: files and what the standard library offers. Direct I/O, pinning and completion ports are still to come.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::windows::fs::FileExt;
 use std::path::Path;
@@ -297,6 +297,29 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64, dsync: bool) 
             0 => return Err(io::ErrorKind::WriteZero.into()),
             written => done += written,
         }
+    }
+    if dsync { file.sync_data() } else { Ok(()) }
+}
+
+/// As [`read_exact_at`], piece by piece: calls for several want them in whole pages.
+pub(crate) fn read_exact_vectored_at(file: &File, pieces: &mut [IoSliceMut<'_>], mut offset: u64) -> io::Result<()> {
+    for piece in pieces {
+        read_exact_at(file, piece, offset)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
+}
+
+/// As [`write_all_at`], piece by piece.
+pub(crate) fn write_all_vectored_at(
+    file: &File,
+    pieces: &[IoSliceMut<'_>],
+    mut offset: u64,
+    dsync: bool,
+) -> io::Result<()> {
+    for piece in pieces {
+        write_all_at(file, piece, offset, false)?;
+        offset += piece.len() as u64;
     }
     if dsync { file.sync_data() } else { Ok(()) }
 }

@@ -30,10 +30,10 @@ use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{ChannelOptions, Done, Fault, NoChannel, Task};
-use crate::limits::{MAX_PASSED, MAX_REGISTERED_POOLS, SQPOLL_IDLE_MS};
+use crate::limits::{MAX_PASSED, MAX_PIECES, MAX_REGISTERED_POOLS, SQPOLL_IDLE_MS};
 use crate::os::{RawCommand, nvme_entry};
 use crate::reactor::Arm;
-use crate::region::{Buf, Pool};
+use crate::region::{Buf, Bufs, Pool, RawBytes};
 use crate::ring::{NoUring, Owner, Ring, Watched, explain_uring};
 
 type Uring = IoUring<Entry128, cqueue::Entry32>;
@@ -47,12 +47,18 @@ pub struct Channel<T> {
     options: ChannelOptions,
     /// Raised by completions while this is armed; `None` for a polled one.
     bell: Option<Watched>,
-    /// The tasks that the kernel has, or gets with the next kick.
-    table: Vec<Option<Task<T>>>,
+    table: Vec<Slot<T>>,
     free: Vec<u32>,
     pools: Pools,
     /// The ring has it open too; this is for the log.
     _file: Arc<File>,
+}
+
+struct Slot<T> {
+    /// What the kernel has, or gets with the next kick.
+    task: Option<Task<T>>,
+    /// Where the pieces of its data are, if it is a scatter list; kept for its room.
+    pieces: Vec<RawBytes>,
 }
 
 impl<T> Channel<T> {
@@ -71,7 +77,7 @@ impl<T> Channel<T> {
         let mut pools = Pools::default();
         pools.make_table(&uring);
         let bell = if polled { None } else { Some(hang_bell(&uring, ring, owner)?) };
-        let table = (0..depth).map(|_| None).collect();
+        let table = (0..depth).map(|_| Slot { task: None, pieces: Vec::new() }).collect();
         Ok(Self { ring: uring, options, bell, table, free: (0..depth as u32).rev().collect(), pools, _file: file })
     }
 
@@ -86,16 +92,28 @@ impl<T> Channel<T> {
     /// # Errors
     /// Gives the task back when as many as the depth are in flight.
     pub fn submit(&mut self, task: Task<T>) -> Result<(), Task<T>> {
+        assert!(task.data.pieces().len() <= MAX_PIECES, "a scatter list is at most {MAX_PIECES} buffers");
         let Some(slot) = self.free.pop() else { return Err(task) };
-        let task = self.table[slot as usize].insert(task);
-        let mut command = opcode::UringCmd80::new(Fixed(0), nvme_entry(self.options.queue));
-        if let Some(data) = &task.data {
-            command = command.buf_index(self.pools.number(&self.ring, data));
-        }
-        let raw = RawCommand::new(&task.command, address(task.data.as_mut()), address(task.metadata.as_mut()));
+        let Slot { task: place, pieces } = &mut self.table[slot as usize];
+        let task = place.insert(task);
+        let list = matches!(task.data, Bufs::Many(_));
+        let mut command = opcode::UringCmd80::new(Fixed(0), nvme_entry(self.options.queue, list));
+        let data = match &mut task.data {
+            Bufs::None => (0, 0),
+            Bufs::One(buf) => {
+                command = command.buf_index(self.pools.number(&self.ring, buf));
+                address(Some(buf))
+            }
+            // Registered or not: the kernel takes no lists of registered memory before Linux 6.15.
+            many @ Bufs::Many(_) => {
+                many.raw(0, pieces);
+                (pieces.as_ptr().expose_provenance() as u64, pieces.len() as u32)
+            }
+        };
+        let raw = RawCommand::new(&task.command, data, address(task.metadata.as_mut()));
         let entry = command.cmd(raw.bytes()).build().user_data(slot.into());
-        // SAFETY: the table keeps task and buffers, untouched, until the completion has been popped; it is dropped
-        // after all of them have (`Channel::drop`). The device is registered with the ring.
+        // SAFETY: the table keeps task, buffers and the list of pieces, untouched, until the completion has been
+        // popped; it is dropped after all of them have (`Channel::drop`). The device is registered with the ring.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.expect("as many entries as slots");
         Ok(())
@@ -117,7 +135,7 @@ impl<T> Channel<T> {
         self.collect();
         while let Some(done) = self.ring.completion().next() {
             let slot = done.user_data() as u32;
-            let task = self.table[slot as usize].take().expect("a slot completes once");
+            let task = self.table[slot as usize].task.take().expect("a slot completes once");
             self.free.push(slot);
             let Task { context, data, metadata, .. } = task;
             let result = result(done.result(), done.big_cqe()[0]);

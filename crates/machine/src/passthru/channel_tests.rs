@@ -24,7 +24,7 @@ fn channel(options: ChannelOptions) -> Option<(Ring, Channel<u32>)> {
 
 fn task(context: u32, pool: &Pool) -> Task<u32> {
     let command = Command { opcode: 2, nsid: 1, ..Command::default() };
-    Task { context, command, data: pool.take(), metadata: None }
+    Task { context, command, data: pool.take().into(), metadata: None }
 }
 
 /// Polls until as many tasks have ended, asleep in the ring meanwhile.
@@ -46,7 +46,7 @@ fn what_is_no_device_answers_with_an_error_of_this_host() {
     for context in 0..3 {
         assert!(channel.submit(task(context, &pool)).is_ok());
     }
-    let Err(Task { context: 3, data: Some(_), .. }) = channel.submit(task(3, &pool)) else {
+    let Err(Task { context: 3, data: Bufs::One(_), .. }) = channel.submit(task(3, &pool)) else {
         panic!("a full channel gives the task back");
     };
     assert_eq!(channel.in_flight(), 3);
@@ -54,7 +54,7 @@ fn what_is_no_device_answers_with_an_error_of_this_host() {
     let mut ended = wait(&mut ring, &mut channel, 3);
     ended.sort_by_key(|done| done.context);
     for (context, done) in (0..).zip(ended) {
-        assert_eq!((done.context, done.data.map(|buf| buf.len())), (context, Some(4096)));
+        assert_eq!((done.context, done.data.len()), (context, 4096));
         let Err(Fault::Host(error)) = done.result else { panic!("{:?}", done.result) };
         assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP));
     }

@@ -25,12 +25,12 @@ mod channel;
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::path::Path;
 
 pub use self::channel::Channel;
 use crate::os;
-use crate::region::Buf;
+use crate::region::{Buf, Bufs, no_slices};
 use crate::ring::NoUring;
 
 /// What a character device of the NVMe driver stands for.
@@ -86,6 +86,8 @@ pub enum Bytes<'a> {
     None,
     /// For the device to fill, or to read.
     Mutable(&'a mut [u8]),
+    /// The same, in pieces. Of the data of an I/O command only.
+    Pieces(&'a mut [IoSliceMut<'a>]),
     /// For the device to read.
     Fixed(&'a [u8]),
 }
@@ -116,8 +118,8 @@ pub struct Task<T> {
     pub context: T,
     /// What is asked.
     pub command: Command,
-    /// The data.
-    pub data: Option<Buf>,
+    /// The data: [`MAX_PIECES`](crate::limits::MAX_PIECES) buffers at most.
+    pub data: Bufs,
     /// Metadata that travels apart from the data.
     pub metadata: Option<Buf>,
 }
@@ -126,10 +128,14 @@ impl<T> Task<T> {
     /// Carries the command out, and waits for its end.
     pub fn carry_out(self, file: &File, queue: NvmeQueue) -> Done<T> {
         let Self { context, command, mut data, mut metadata } = self;
-        fn bytes(buf: &mut Option<Buf>) -> Bytes<'_> {
-            buf.as_mut().map_or(Bytes::None, |buf| Bytes::Mutable(buf))
-        }
-        let result = os::nvme_command(file, queue, &command, bytes(&mut data), bytes(&mut metadata));
+        let mut slices = no_slices();
+        let bytes = match &mut data {
+            Bufs::None => Bytes::None,
+            Bufs::One(buf) => Bytes::Mutable(buf),
+            many @ Bufs::Many(_) => Bytes::Pieces(many.slices(&mut slices)),
+        };
+        let beside = metadata.as_deref_mut().map_or(Bytes::None, Bytes::Mutable);
+        let result = os::nvme_command(file, queue, &command, bytes, beside);
         Done { context, result, data, metadata }
     }
 }
@@ -141,7 +147,7 @@ pub struct Done<T> {
     /// Dwords 0 and 1 of the completion, or why it failed.
     pub result: Result<u64, Fault>,
     /// Of the task.
-    pub data: Option<Buf>,
+    pub data: Bufs,
     /// Of the task.
     pub metadata: Option<Buf>,
 }
@@ -164,7 +170,8 @@ pub struct ChannelOptions {
 /// Carries out an admin command on a controller or a namespace's controller, and waits for its end.
 ///
 /// # Errors
-/// As [`Fault`] says; `InvalidInput` if the device would write to bytes that are fixed, `Unsupported` on other systems.
+/// As [`Fault`] says; `InvalidInput` if the device would write to bytes that are fixed, or what must be in one piece is
+/// not; `Unsupported` on other systems.
 pub fn admin(file: &File, command: &Command, data: Bytes<'_>) -> Result<u64, Fault> {
     os::nvme_command(file, NvmeQueue::Admin, command, data, Bytes::None)
 }

@@ -13,6 +13,7 @@
 //! last buffer or loan is gone, in whatever order things are dropped.
 
 mod backing;
+mod bufs;
 mod persist;
 mod pool;
 mod prefetch;
@@ -28,6 +29,8 @@ use std::sync::Arc;
 use backing::Mapping;
 use persist::Persist;
 
+pub use bufs::Bufs;
+pub(crate) use bufs::no_slices;
 pub use persist::{Durability, Event, Recorder};
 pub(crate) use pool::RawBytes;
 pub use pool::{Buf, Pool};

@@ -239,15 +239,32 @@ impl fmt::Debug for Buf {
 /// The Buf is kept in a table from [`Buf::raw`] until the work is known to be over (a message from the worker, a
 /// completion from the kernel). Until then nobody derefs, drops or hands out that Buf. If the table must go earlier, it
 /// waits for the work or leaks the Buf.
+#[repr(C)]
 pub(crate) struct RawBytes {
     start: NonNull<u8>,
     len: usize,
 }
 
+/// A list of them is a list of `struct iovec` for the kernel.
+#[cfg(unix)]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<RawBytes>() == size_of::<libc::iovec>() && align_of::<RawBytes>() == align_of::<libc::iovec>());
+    assert!(offset_of!(RawBytes, start) == offset_of!(libc::iovec, iov_base));
+    assert!(offset_of!(RawBytes, len) == offset_of!(libc::iovec, iov_len));
+};
+
 // SAFETY: only an address and a length. Turning it into bytes is unsafe and asks for exclusiveness there.
 unsafe impl Send for RawBytes {}
 
 impl RawBytes {
+    /// Those behind the first `count`.
+    pub(crate) fn after(self, count: usize) -> Self {
+        assert!(count <= self.len, "{count} of {} bytes", self.len);
+        // SAFETY: `count` is not beyond the end of the buffer.
+        Self { start: unsafe { self.start.add(count) }, len: self.len - count }
+    }
+
     /// The bytes.
     ///
     /// # Safety

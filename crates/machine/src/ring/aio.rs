@@ -31,10 +31,13 @@ use super::uring::Stage;
 use super::{FileEngine, FileOp, FileTask, NoEngine};
 use crate::limits::MAX_FILE_TASKS;
 use crate::os;
+use crate::region::{Bufs, RawBytes};
 
 const IOCB_CMD_PREAD: u16 = 0;
 const IOCB_CMD_PWRITE: u16 = 1;
 const IOCB_CMD_FDSYNC: u16 = 3;
+const IOCB_CMD_PREADV: u16 = 7;
+const IOCB_CMD_PWRITEV: u16 = 8;
 /// The completion signals `resfd`.
 const IOCB_FLAG_RESFD: u32 = 1;
 /// What the ring of completions starts with.
@@ -190,13 +193,23 @@ impl Aio {
         matches!(op, FileOp::Read { .. } | FileOp::Write { .. } | FileOp::Sync)
     }
 
-    /// Queues the request of a task's stage under `user_data`. It goes out with the next [`Self::flush`].
+    /// Queues the request of a task's stage under `user_data`. It goes out with the next [`Self::flush`]. Of a scatter
+    /// list, `pieces` is made the list that the request names.
     ///
     /// # Safety
-    /// The task keeps its file and its bytes, and nobody uses the bytes, until [`Self::pop`] gives `user_data` back.
-    pub(super) unsafe fn push(&mut self, slot: u32, stage: Stage, task: &mut FileTask, user_data: u64) {
+    /// The task keeps its file and its bytes, and nobody uses the bytes or changes `pieces`, until [`Self::pop`] gives
+    /// `user_data` back.
+    pub(super) unsafe fn push(
+        &mut self,
+        slot: u32,
+        stage: Stage,
+        task: &mut FileTask,
+        pieces: &mut Vec<RawBytes>,
+        user_data: u64,
+    ) {
         let resfd = self.signal.as_raw_fd() as u32;
-        self.blocks[slot as usize] = Block { data: user_data, flags: IOCB_FLAG_RESFD, resfd, ..block(stage, task) };
+        let block = block(stage, task, pieces);
+        self.blocks[slot as usize] = Block { data: user_data, flags: IOCB_FLAG_RESFD, resfd, ..block };
         self.queued.push(slot);
     }
 
@@ -253,22 +266,33 @@ impl Aio {
     }
 }
 
-/// The request of a task's stage; it names the task's file and bytes.
-fn block(stage: Stage, task: &mut FileTask) -> Block {
+/// The request of a task's stage; it names the task's file and bytes, those of a scatter list by `pieces`, which then
+/// says where they are.
+fn block(stage: Stage, task: &mut FileTask, pieces: &mut Vec<RawBytes>) -> Block {
     let fd = task.file.file().as_raw_fd() as u32;
-    let (done, (opcode, offset, dsync)) = match (stage, task.op) {
-        (Stage::Move(done), FileOp::Read { offset }) => (done, (IOCB_CMD_PREAD, offset, false)),
-        (Stage::Move(done), FileOp::Write { offset, dsync }) => (done, (IOCB_CMD_PWRITE, offset, dsync)),
+    let (done, (calls, offset, dsync)) = match (stage, task.op) {
+        (Stage::Move(done), FileOp::Read { offset }) => (done, ([IOCB_CMD_PREAD, IOCB_CMD_PREADV], offset, false)),
+        (Stage::Move(done), FileOp::Write { offset, dsync }) => {
+            (done, ([IOCB_CMD_PWRITE, IOCB_CMD_PWRITEV], offset, dsync))
+        }
         (Stage::Sync, _) => return Block { fd, opcode: IOCB_CMD_FDSYNC, ..Block::default() },
         (stage, op) => unreachable!("{op:?} in {stage:?} is for the workers"),
     };
-    let rest = &mut task.buf.as_mut().expect("reads and writes have one")[done..];
+    let [one, many] = calls;
+    let (opcode, buf, bytes) = match &mut task.bufs {
+        Bufs::None => unreachable!("reads and writes have bytes"),
+        Bufs::One(buf) => (one, buf[done..].as_mut_ptr() as u64, (buf.len() - done) as u64),
+        list @ Bufs::Many(_) => {
+            list.raw(done, pieces);
+            (many, pieces.as_ptr() as u64, pieces.len() as u64)
+        }
+    };
     Block {
         fd,
         opcode,
         rw_flags: if dsync { libc::RWF_DSYNC } else { 0 },
-        buf: rest.as_mut_ptr() as u64,
-        bytes: rest.len() as u64,
+        buf,
+        bytes,
         offset: (offset + done as u64) as i64,
         ..Block::default()
     }
@@ -333,13 +357,15 @@ mod tests {
         // Not for reading: the kernel refuses reads at once.
         let null = fs::File::options().write(true).open("/dev/null").expect("Unix has it");
         let (good, bad) = (ring.file(Arc::new(file)), ring.file(Arc::new(null)));
-        let mut tasks = [&good, &bad, &bad, &good, &bad, &good].map(|file| {
-            let buf = pool.take();
-            FileTask { tag: 0, file: file.clone(), op: FileOp::Read { offset: 0 }, buf }
+        let mut tasks = [&good, &bad, &bad, &good, &bad, &good].map(|file| FileTask {
+            tag: 0,
+            file: file.clone(),
+            op: FileOp::Read { offset: 0 },
+            bufs: pool.take().into(),
         });
         for (slot, task) in (0..).zip(&mut tasks) {
             // SAFETY: the tasks live until all have come back.
-            unsafe { aio.push(slot, Stage::Move(0), task, slot.into()) };
+            unsafe { aio.push(slot, Stage::Move(0), task, &mut Vec::new(), slot.into()) };
         }
         aio.cancel(5);
         let mut ended = Vec::new();

@@ -4,17 +4,17 @@ use std::io;
 
 use super::RingFile;
 use crate::os;
-use crate::region::Buf;
+use crate::region::Bufs;
 
 /// What a file task does. Offsets and lengths in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileOp {
-    /// Fills the buffer up to its length. A file that ends before gives `UnexpectedEof`.
+    /// Fills the buffers up to their lengths. A file that ends before gives `UnexpectedEof`.
     Read {
         /// Where in the file.
         offset: u64,
     },
-    /// Writes the whole buffer.
+    /// Writes all bytes of the buffers.
     Write {
         /// Where in the file.
         offset: u64,
@@ -52,8 +52,9 @@ pub struct FileTask {
     pub file: RingFile,
     /// What to do.
     pub op: FileOp,
-    /// The bytes of a read or a write; aligned as the file asks for it.
-    pub buf: Option<Buf>,
+    /// The bytes of a read or a write, [`MAX_PIECES`](crate::limits::MAX_PIECES) buffers at most; aligned as the file
+    /// asks for it, each piece by itself.
+    pub bufs: Bufs,
 }
 
 /// The end of a file task.
@@ -62,8 +63,8 @@ pub struct FileDone {
     pub tag: u64,
     /// What was asked.
     pub op: FileOp,
-    /// The task's buffer.
-    pub buf: Option<Buf>,
+    /// The task's buffers.
+    pub bufs: Bufs,
     /// How it ended; errors of the operating system keep their number (`raw_os_error`).
     pub result: io::Result<()>,
 }

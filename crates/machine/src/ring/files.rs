@@ -26,10 +26,10 @@ use super::aio::Aio;
 use super::polled::Polled;
 use super::registered::Registered;
 use super::uring::{Next, Stage, Uring};
-use super::worker::{Done, Job, Workers, perform};
+use super::worker::{Done, Job, JobBytes, Moved, Workers, perform};
 use super::{FileDone, FileEngine, FileOp, FileTask, NoEngine, Owner, Polling, RingFile, Waker};
-use crate::limits::MAX_FILE_TASKS;
-use crate::region::{Buf, Pool};
+use crate::limits::{MAX_FILE_TASKS, MAX_PIECES};
+use crate::region::{Bufs, Pool, RawBytes, no_slices};
 
 struct Pending {
     owner: Owner,
@@ -53,6 +53,8 @@ struct Slot {
     /// Counts the tasks that were here, so that a late cancellation does not hit the next one.
     generation: u32,
     pending: Option<Pending>,
+    /// Where the pieces of a scatter list are, for whoever moves their bytes; kept for its room.
+    pieces: Vec<RawBytes>,
 }
 
 /// The file side of a ring.
@@ -249,7 +251,8 @@ impl Files {
     /// Takes a task, or gives it back if too many are pending.
     pub(super) fn submit(&mut self, owner: Owner, task: FileTask) -> Result<(), FileTask> {
         let carries = matches!(task.op, FileOp::Read { .. } | FileOp::Write { .. });
-        assert_eq!(carries, task.buf.is_some(), "reads and writes carry a buffer, others do not: {:?}", task.op);
+        assert_eq!(carries, task.bufs.is_some(), "reads and writes carry buffers, others do not: {:?}", task.op);
+        assert!(task.bufs.pieces().len() <= MAX_PIECES, "a scatter list is at most {MAX_PIECES} buffers");
         let engine = task.file.engine();
         if engine == FileEngine::Sync {
             return self.carry_out(owner, task);
@@ -278,8 +281,12 @@ impl Files {
         if self.done[owner.index()].list.len() >= MAX_FILE_TASKS {
             return Err(task);
         }
-        let bytes: &mut [u8] = task.buf.as_deref_mut().unwrap_or_default();
-        let result = perform(task.file.file(), task.op, bytes);
+        let (file, op) = (task.file.file(), task.op);
+        let result = match &mut task.bufs {
+            Bufs::None => perform(file, op, Moved::One(&mut [])),
+            Bufs::One(buf) => perform(file, op, Moved::One(buf)),
+            many @ Bufs::Many(_) => perform(file, op, Moved::Many(many.slices(&mut no_slices()))),
+        };
         self.put(owner, task, result);
         Ok(())
     }
@@ -291,22 +298,39 @@ impl Files {
         match pending.with {
             With::Uring(stage) => {
                 let uring = self.uring.as_mut().expect("chosen because it is there");
-                let entry = stage.entry(&mut pending.task, self.registered.ring());
-                // SAFETY: the task keeps file and buffer, and stays in the table untouched until its completion has
-                // been popped; the table is dropped after all of them have (`Files::drop`).
+                let entry = stage.entry(&mut pending.task, &mut slot.pieces, self.registered.ring());
+                // SAFETY: the task keeps file and buffers, the slot the list of their pieces; both stay in the table
+                // untouched until the completion has been popped, and the table is dropped after all of them have
+                // (`Files::drop`).
                 unsafe { uring.push(entry, user_data(index, slot.generation)) };
             }
             With::Polled(number, stage) => {
                 // SAFETY: as above.
-                unsafe { self.polled[number].push(stage, &mut pending.task, user_data(index, slot.generation)) };
+                unsafe {
+                    self.polled[number].push(
+                        stage,
+                        &mut pending.task,
+                        &mut slot.pieces,
+                        user_data(index, slot.generation),
+                    );
+                }
             }
             With::Aio(stage) => {
                 let aio = self.aio.as_mut().expect("made for the file");
                 // SAFETY: as above.
-                unsafe { aio.push(index, stage, &mut pending.task, user_data(index, slot.generation)) };
+                unsafe {
+                    aio.push(index, stage, &mut pending.task, &mut slot.pieces, user_data(index, slot.generation))
+                };
             }
             With::Workers => {
-                let bytes = pending.task.buf.as_mut().map(Buf::raw);
+                let bytes = match &mut pending.task.bufs {
+                    Bufs::None => JobBytes::None,
+                    Bufs::One(buf) => JobBytes::One(buf.raw()),
+                    many @ Bufs::Many(_) => {
+                        many.raw(0, &mut slot.pieces);
+                        JobBytes::Many(std::mem::take(&mut slot.pieces))
+                    }
+                };
                 let job = Job { slot: index, file: Arc::clone(pending.task.file.file()), op: pending.task.op, bytes };
                 match workers(&mut self.workers, &self.waker) {
                     Ok(workers) => workers.push(job),
@@ -363,7 +387,8 @@ impl Files {
             }
         }
         self.reap_aio();
-        while let Some(Done { slot, result }) = self.workers.as_mut().and_then(Workers::pop) {
+        while let Some(Done { slot, pieces, result }) = self.workers.as_mut().and_then(Workers::pop) {
+            self.slots[slot as usize].pieces = pieces;
             self.finish(slot, result);
         }
         if let Some(workers) = &mut self.workers {
@@ -392,7 +417,7 @@ impl Files {
         let (With::Uring(stage) | With::Polled(_, stage) | With::Aio(stage)) = with else {
             panic!("a completion of a task that the workers have")
         };
-        let len = task.buf.as_ref().map_or(0, |buf| buf.len());
+        let len = task.bufs.len();
         match stage.next(&task.op, len, result, *cancelled) {
             Next::Done(result) => self.finish(index, result),
             Next::Go(next) => {
@@ -457,9 +482,9 @@ impl Files {
 
     /// Puts a task that is over on its owner's list.
     fn put(&mut self, owner: Owner, task: FileTask, result: io::Result<()>) {
-        let FileTask { tag, op, buf, .. } = task;
+        let FileTask { tag, op, bufs, .. } = task;
         let inbox = &mut self.done[owner.index()];
-        inbox.list.push(FileDone { tag, op, buf, result });
+        inbox.list.push(FileDone { tag, op, bufs, result });
         self.fresh += usize::from(!std::mem::replace(&mut inbox.fresh, true));
     }
 }

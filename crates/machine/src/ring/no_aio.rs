@@ -4,6 +4,7 @@ use std::io;
 
 use super::uring::Stage;
 use super::{FileEngine, FileOp, FileTask, NoEngine};
+use crate::region::RawBytes;
 
 pub(super) enum Aio {}
 
@@ -23,7 +24,14 @@ impl Aio {
 
     /// # Safety
     /// There is nothing to be said: it is never called.
-    pub(super) unsafe fn push(&mut self, _slot: u32, _stage: Stage, _task: &mut FileTask, _user_data: u64) {
+    pub(super) unsafe fn push(
+        &mut self,
+        _slot: u32,
+        _stage: Stage,
+        _task: &mut FileTask,
+        _pieces: &mut Vec<RawBytes>,
+        _user_data: u64,
+    ) {
         match *self {}
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{FileOp, FileTask, NoUring, Polling};
-use crate::region::Pool;
+use crate::region::{Pool, RawBytes};
 
 pub(super) enum Uring {}
 
@@ -104,7 +104,7 @@ impl Stage {
         unreachable!("only asked where there is a Uring")
     }
 
-    pub(super) fn entry(self, _task: &mut FileTask, _ring: u32) -> Entry {
+    pub(super) fn entry(self, _task: &mut FileTask, _pieces: &mut Vec<RawBytes>, _ring: u32) -> Entry {
         unreachable!("only asked where there is a Uring")
     }
 

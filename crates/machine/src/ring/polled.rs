@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::registered::Registered;
 use super::uring::{Stage, Uring};
 use super::{FileEngine, FileOp, FileTask, NoEngine, Polling, RingFile};
-use crate::region::Pool;
+use crate::region::{Pool, RawBytes};
 
 pub(super) struct Polled {
     polling: Polling,
@@ -78,9 +78,15 @@ impl Polled {
     /// Gives it the request of a task's stage.
     ///
     /// # Safety
-    /// As for [`Uring::push`]: the task stays as it is until its completion has been popped.
-    pub(super) unsafe fn push(&mut self, stage: Stage, task: &mut FileTask, user_data: u64) {
-        let entry = stage.entry(task, self.registered.ring());
+    /// As for [`Uring::push`]: task and pieces stay as they are until the completion has been popped.
+    pub(super) unsafe fn push(
+        &mut self,
+        stage: Stage,
+        task: &mut FileTask,
+        pieces: &mut Vec<RawBytes>,
+        user_data: u64,
+    ) {
+        let entry = stage.entry(task, pieces, self.registered.ring());
         // SAFETY: the caller's promise.
         unsafe { self.uring.push(entry, user_data) };
     }

@@ -77,7 +77,7 @@ fn files_that_poll_alike_share_a_ring_and_each_ring_knows_the_pools() {
     let owner = ring.owner();
     for file in [&polled[0], &polled[2], &ordinary] {
         let done = run(&mut ring, owner, task(&pools[1], file, 3, FileOp::Read { offset: 0 }, 1));
-        assert!(done.result.is_ok() && done.buf.expect("comes back").iter().all(|&byte| byte == 0));
+        assert!(done.result.is_ok() && done.bufs.one().expect("comes back").iter().all(|&byte| byte == 0));
     }
     drop(polled);
     ring.enter(Wait::No).expect("closes them");

@@ -22,7 +22,7 @@ fn write_and_read(ring: &mut Ring, file: &RingFile, pool: &Pool) {
         assert!(written.result.is_ok());
         drop(written);
         let read = run(ring, owner, task(pool, file, tag, FileOp::Read { offset }, 0));
-        assert!(read.result.is_ok() && read.buf.expect("comes back").iter().all(|&byte| byte == tag as u8));
+        assert!(read.result.is_ok() && read.bufs.one().expect("comes back").iter().all(|&byte| byte == tag as u8));
     }
 }
 

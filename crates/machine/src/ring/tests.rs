@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::limits::MAX_FILE_TASKS;
-use crate::region::{Buf, Pool};
+use crate::region::Pool;
 
 /// Every test here is one of the ring of each kind.
 macro_rules! on_both {
@@ -320,7 +320,7 @@ pub(super) fn task(pool: &Pool, file: &RingFile, tag: u64, op: FileOp, fill: u8)
         buf.fill(fill);
         buf
     });
-    FileTask { tag, file: file.clone(), op, buf }
+    FileTask { tag, file: file.clone(), op, bufs: buf.into() }
 }
 
 /// Submits one task and sleeps until it is done.
@@ -377,12 +377,12 @@ fn file_tasks_do_what_they_say(way: Way) {
     for (offset, expected) in [(0, 0xab), (4096, 0), (60 << 10, 0)] {
         let done = go(FileOp::Read { offset }, 0x55);
         assert!(done.result.is_ok() && done.op == FileOp::Read { offset });
-        assert!(done.buf.expect("comes back").iter().all(|&byte| byte == expected), "at {offset}");
+        assert!(done.bufs.one().expect("comes back").iter().all(|&byte| byte == expected), "at {offset}");
     }
     for offset in [62 << 10, 64 << 10, 1 << 30] {
         let done = go(FileOp::Read { offset }, 0);
         assert_eq!(done.result.expect_err("the file is shorter").kind(), io::ErrorKind::UnexpectedEof);
-        assert!(done.buf.is_some());
+        assert!(done.bufs.is_some());
     }
     assert_eq!(pool.free(), 256);
 }
@@ -413,7 +413,7 @@ fn many_tasks_at_once_and_back_pressure(way: Way) {
         assert!(ring.submit_file(owner, task(&pool, &file, tag, op, 0)).is_ok());
     }
     let refused = ring.submit_file(owner, task(&pool, &file, 4711, read, 0)).expect_err("full");
-    assert_eq!((refused.tag, refused.buf.as_ref().map(Buf::capacity)), (4711, Some(4096)));
+    assert_eq!((refused.tag, refused.bufs.len()), (4711, 4096));
     let mut done = Vec::new();
     while done.len() < MAX_FILE_TASKS {
         ring.enter(Wait::For(LOST)).expect("own descriptors");
@@ -506,7 +506,11 @@ fn files_of_all_engines_share_a_ring() {
             let written = place as usize % files.len() + 1;
             let read = run(&mut ring, owner, task(&pool, file, 0, FileOp::Read { offset: 4096 * written as u64 }, 0));
             let expected = written as u8 ^ round as u8;
-            assert!(read.buf.expect("comes back").iter().all(|&byte| byte == expected), "{} read it", file.engine());
+            assert!(
+                read.bufs.one().expect("comes back").iter().all(|&byte| byte == expected),
+                "{} read it",
+                file.engine()
+            );
         }
     }
 }

@@ -18,7 +18,7 @@
 //! never sleeps for longer than [`WORKER_PATIENCE`].
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -32,20 +32,35 @@ use super::untold::Untold;
 use super::{FileOp, Waker};
 use crate::limits::{FILE_WORKERS, MAX_FILE_TASKS, WORKER_PATIENCE, WORKER_RESERVE};
 use crate::os;
-use crate::region::RawBytes;
+use crate::region::{RawBytes, no_slices};
 
 /// A task on its way to a worker.
 pub(super) struct Job {
     pub(super) slot: u32,
     pub(super) file: Arc<OneRings>,
     pub(super) op: FileOp,
-    /// Of the buffer that the ring's table keeps until the job's completion is in.
-    pub(super) bytes: Option<RawBytes>,
+    pub(super) bytes: JobBytes,
+}
+
+/// The bytes of a job: of buffers that the ring's table keeps until the job's completion is in.
+pub(super) enum JobBytes {
+    None,
+    One(RawBytes),
+    /// The pieces of a scatter list. The list itself comes back with the completion.
+    Many(Vec<RawBytes>),
+}
+
+/// The bytes of a read or a write that is done here and now.
+pub(super) enum Moved<'a, 'b> {
+    One(&'a mut [u8]),
+    Many(&'a mut [IoSliceMut<'b>]),
 }
 
 /// A task on its way back.
 pub(super) struct Done {
     pub(super) slot: u32,
+    /// The list of a job with several pieces, for its room.
+    pub(super) pieces: Vec<RawBytes>,
     pub(super) result: io::Result<()>,
 }
 
@@ -175,11 +190,15 @@ impl Shared {
         }
     }
 
-    fn carry_out(&self, job: Job) {
+    fn carry_out(&self, mut job: Job) {
         let slot = job.slot;
         let cancelled = self.cancelled[slot as usize].load(Ordering::Relaxed);
-        let result = if cancelled { Err(io::Error::from_raw_os_error(os::CANCELLED)) } else { run(job) };
-        assert!(self.done.push(Done { slot, result }).is_ok(), "at most MAX_FILE_TASKS are pending");
+        let result = if cancelled { Err(io::Error::from_raw_os_error(os::CANCELLED)) } else { run(&mut job) };
+        let Job { file, bytes, .. } = job;
+        // Before the completion is out.
+        drop(file);
+        let pieces = if let JobBytes::Many(pieces) = bytes { pieces } else { Vec::new() };
+        assert!(self.done.push(Done { slot, pieces, result }).is_ok(), "at most MAX_FILE_TASKS are pending");
     }
 
     /// A job that is there, unless the ring is being dropped.
@@ -193,26 +212,38 @@ impl Shared {
     }
 }
 
-/// Does what the job asks. Takes it by value: the file and the bytes are let go before the completion is out.
-fn run(mut job: Job) -> io::Result<()> {
-    let bytes: &mut [u8] = match &mut job.bytes {
+/// Does what the job asks.
+fn run(job: &mut Job) -> io::Result<()> {
+    let Job { file, op, bytes, .. } = job;
+    match bytes {
+        JobBytes::None => perform(file, *op, Moved::One(&mut [])),
         // SAFETY: the Buf is in the ring's table of pending tasks, which neither uses nor drops it before this job's
         // completion has been popped; the table outlives this thread (`Files::drop` joins it first); one job is run by
         // one worker, and the slice is gone when this function returns.
-        Some(raw) => unsafe { raw.as_mut_slice() },
-        None => &mut [],
-    };
-    perform(&job.file, job.op, bytes)
+        JobBytes::One(raw) => perform(file, *op, Moved::One(unsafe { raw.as_mut_slice() })),
+        JobBytes::Many(pieces) => {
+            let mut slices = no_slices();
+            for (slice, raw) in slices.iter_mut().zip(&mut *pieces) {
+                // SAFETY: as above; each is of another Buf.
+                *slice = IoSliceMut::new(unsafe { raw.as_mut_slice() });
+            }
+            perform(file, *op, Moved::Many(&mut slices[..pieces.len()]))
+        }
+    }
 }
 
 /// Does a task on this thread, which waits for the medium. `bytes` are those of a read or a write.
-pub(super) fn perform(file: &File, op: FileOp, bytes: &mut [u8]) -> io::Result<()> {
-    match op {
-        FileOp::Read { offset } => os::read_exact_at(file, bytes, offset),
-        FileOp::Write { offset, dsync } => os::write_all_at(file, bytes, offset, dsync),
-        FileOp::Sync => file.sync_data(),
-        FileOp::Zero { offset, len, dsync, deallocate } => os::zero(file, offset, len, dsync, deallocate),
-        FileOp::Deallocate { offset, len } => os::deallocate(file, offset, len),
+pub(super) fn perform(file: &File, op: FileOp, bytes: Moved<'_, '_>) -> io::Result<()> {
+    match (op, bytes) {
+        (FileOp::Read { offset }, Moved::One(bytes)) => os::read_exact_at(file, bytes, offset),
+        (FileOp::Read { offset }, Moved::Many(pieces)) => os::read_exact_vectored_at(file, pieces, offset),
+        (FileOp::Write { offset, dsync }, Moved::One(bytes)) => os::write_all_at(file, bytes, offset, dsync),
+        (FileOp::Write { offset, dsync }, Moved::Many(pieces)) => {
+            os::write_all_vectored_at(file, pieces, offset, dsync)
+        }
+        (FileOp::Sync, _) => file.sync_data(),
+        (FileOp::Zero { offset, len, dsync, deallocate }, _) => os::zero(file, offset, len, dsync, deallocate),
+        (FileOp::Deallocate { offset, len }, _) => os::deallocate(file, offset, len),
     }
 }
 
@@ -228,10 +259,10 @@ mod tests {
         let shared = Arc::new(Shared::new(&ring.waker()));
         let mut workers = Workers { shared, threads: Vec::new(), unannounced: false, in_flight: 0 };
         let file = OneRings::new(Arc::new(tempfile::tempfile().expect("a file")));
-        let job = |slot| Job { slot, file: Arc::clone(&file), op: FileOp::Sync, bytes: None };
+        let job = |slot| Job { slot, file: Arc::clone(&file), op: FileOp::Sync, bytes: JobBytes::None };
         let end = |workers: &mut Workers| {
             workers.shared.carry_out(workers.shared.next().expect("a job"));
-            let Done { slot, result } = workers.pop().expect("an end");
+            let Done { slot, result, .. } = workers.pop().expect("an end");
             (slot, result.map_err(|error| error.raw_os_error()))
         };
         workers.push(job(3));

@@ -182,6 +182,7 @@ impl Payload {
         match data {
             Data::Carried(buf) => Self::Buf(buf),
             Data::Landed(landing) => Self::Landing(landing),
+            Data::Scattered(_) => unreachable!("a command has one buffer"),
             Data::None | Data::Inline(_) | Data::Lend | Data::Sources(_) => Self::None,
         }
     }

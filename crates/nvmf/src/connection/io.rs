@@ -182,6 +182,7 @@ mod tests {
             preferred_blocks: 8,
             atomic_blocks: 1,
             max_transfer_bytes: TRANSFER_BYTES,
+            piece_bytes: 1,
             features: Features { read_only, ..Features::default() },
             identity: Identity { uuid: uuid::Uuid::nil(), nguid: [0; 16] },
         }

@@ -636,6 +636,7 @@ impl Connection {
                 }
                 self.pump.out.carried(buf, 0..bytes as usize, None);
             }
+            Returned::Scattered(_) => unreachable!("a command has one buffer"),
             Returned::None => unreachable!("a read that succeeds brings its data"),
         }
         let out = self.pump.out.bytes();

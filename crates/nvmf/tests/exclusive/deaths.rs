@@ -95,6 +95,7 @@ fn device(gate: &Arc<Gate>, uuid: u128) -> Arc<dyn Device> {
         blocks: 2048,
         preferred_blocks: 1,
         max_transfer_bytes: 128 << 10,
+        piece_bytes: 1,
         atomic_blocks: 1,
         features: Features { compare: true, ..Features::default() },
         identity: Identity::from_uuid(uuid::Uuid::from_u128(uuid)),

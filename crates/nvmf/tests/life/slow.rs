@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use block::{Completion, Completions, Data, Device, Features, Identity, Info, Queue, Refused, Request, Returned};
+use block::{Completion, Completions, Device, Features, Identity, Info, Queue, Refused, Request};
 use machine::reactor::{Arm, Mode};
 use machine::ring::Ring;
 use qpair_nvmf::Subsystem;
@@ -45,6 +45,7 @@ impl Slow {
             preferred_blocks: 1,
             atomic_blocks: 1,
             max_transfer_bytes: 128 << 10,
+            piece_bytes: 1,
             features: Features::default(),
             identity: Identity::from_uuid("6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a UUID")),
         };
@@ -86,10 +87,7 @@ struct SlowQueue(VecDeque<(Instant, Completion)>, Arc<AtomicUsize>, Duration);
 
 impl Queue for SlowQueue {
     fn submit<'a>(&mut self, _ring: &mut Ring, request: Request<'a>) -> Result<(), Refused<'a>> {
-        let data = match request.data {
-            Data::Carried(buf) => Returned::Carried(buf),
-            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_) => Returned::None,
-        };
+        let data = request.data.into_bufs().into();
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.push_back((Instant::now() + self.2, Completion { tag: request.tag, outcome: Ok(()), data }));
         Ok(())

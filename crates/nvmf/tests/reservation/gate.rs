@@ -75,6 +75,7 @@ fn device(gate: &Arc<Gate>) -> Arc<dyn Device> {
         blocks: 2048,
         preferred_blocks: 1,
         max_transfer_bytes: 128 << 10,
+        piece_bytes: 1,
         atomic_blocks: 1,
         features: Features::default(),
         identity: Identity::from_uuid("6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().expect("a UUID")),

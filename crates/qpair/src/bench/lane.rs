@@ -164,6 +164,7 @@ impl Lane {
                     book.ended(run, slot, completion.outcome, lent.range(..pieces).map(|piece| &**piece), now);
                     lent.drain(..pieces);
                 }
+                Returned::Scattered(_) => unreachable!("each request has one buffer"),
                 Returned::None => book.ended(run, slot, completion.outcome, std::iter::empty(), now),
             }
             self.free.push(completion.tag as u32);

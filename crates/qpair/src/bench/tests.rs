@@ -107,6 +107,7 @@ impl Fake {
             preferred_blocks: 1,
             atomic_blocks: 1,
             max_transfer_bytes: 128 << 10,
+            piece_bytes: 1,
             features: Features::default(),
             identity: Identity::from_uuid(Uuid::nil()),
         };

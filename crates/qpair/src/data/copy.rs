@@ -281,7 +281,7 @@ impl Copying<'_> {
         if !self.compares {
             let op = Op::Write { range, fua: false };
             if let Err(full) = channel.submit(self.ports[1], op, Some(buf), (piece, Step::Write)) {
-                self.held.push_back((piece, full.data.expect("it comes back")));
+                self.held.push_back((piece, full.data.one().expect("it comes back")));
             }
             return;
         }
@@ -296,7 +296,7 @@ impl Copying<'_> {
 
     fn ended(&mut self, channel: &mut Channel<Context>, done: Done<Context>) {
         let ((piece, step), outcome) = (done.context, done.outcome);
-        let data = done.data.expect("it brings its buffer back");
+        let data = done.data.one().expect("it brings its buffer back");
         match (step, outcome) {
             (Step::Read | Step::Look, Ok(_)) if self.failed.is_none() && !stopped() => {
                 self.second(channel, piece, data);

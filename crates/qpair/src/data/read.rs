@@ -161,7 +161,7 @@ impl Reading<'_> {
     fn ended(&mut self, done: Done<u64>) {
         let piece = done.context;
         match done.outcome {
-            Ok(_) => self.window.put(piece, done.data.expect("a read brings its buffer back")),
+            Ok(_) => self.window.put(piece, done.data.one().expect("a read brings its buffer back")),
             Err(failure) => {
                 self.pieces = self.next;
                 if self.failed.is_none_or(|(first, _)| piece < first) {

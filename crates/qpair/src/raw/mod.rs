@@ -267,12 +267,12 @@ fn io_command(args: &Args, device: &dyn Device, sqe: Sqe, load: &Load) -> Result
         Some(buf)
     };
     let timeout = args.timeout_ms.map(Duration::from_millis);
-    let native = Native { sqe, data: buffer(&load.data), metadata: buffer(&load.metadata), timeout };
+    let native = Native { sqe, data: buffer(&load.data).into(), metadata: buffer(&load.metadata), timeout };
     let Ok(done) = channel.call_native(port, native) else { return Err(Refusal::NotNative) };
     let bytes = |buf: Option<Buf>| buf.filter(|_| !load.to_device).map(|buf| buf.to_vec()).unwrap_or_default();
     match done.outcome {
         Ok(result) => {
-            let (data, metadata) = (bytes(done.data), bytes(done.metadata));
+            let (data, metadata) = (bytes(done.data.one()), bytes(done.metadata));
             Ok(Answer { status: Status::SUCCESS, result: Some(result), data, metadata })
         }
         Err(Failure::Device(status)) => Ok(Answer { status, result: None, data: Vec::new(), metadata: Vec::new() }),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use machine::clock::Fine;
 use machine::reactor::Arm;
-use machine::region::{Buf, Pool};
+use machine::region::{Buf, Bufs, Pool};
 use machine::ring::Ring;
 
 use super::Script;
@@ -55,14 +55,16 @@ struct Place {
     held: Option<Held>,
     /// The sources of a copy.
     sources: Vec<Range>,
+    /// The lengths of the buffers of a short write, which are shorter below.
+    lengths: Vec<usize>,
 }
 
 /// A request.
 struct Held {
     tag: Tag,
     op: Op,
-    /// Its buffer, unless the inner queue has it.
-    buf: Option<Buf>,
+    /// Its buffers, unless the inner queue has them.
+    bufs: Bufs,
     plan: Plan,
     step: Step,
     at_inner: bool,
@@ -111,11 +113,11 @@ impl FaultQueue {
     }
 
     /// A request is over; its place is free.
-    fn finish(&mut self, place: usize, outcome: Outcome, back: Option<Buf>) {
+    fn finish(&mut self, place: usize, outcome: Outcome, back: Bufs) {
         let held = self.places[place].held.take().expect("a request in its place");
         self.free.push(place);
-        let data = back.or(held.buf).map_or(Returned::None, Returned::Carried);
-        self.done.push(Completion { tag: held.tag, outcome, data });
+        let bufs = if back.is_some() { back } else { held.bufs };
+        self.done.push(Completion { tag: held.tag, outcome, data: bufs.into() });
     }
 
     /// The time of a request has come.
@@ -124,11 +126,11 @@ impl FaultQueue {
         let held = self.held(place);
         held.step = match held.plan.action {
             None => Step::Whole,
-            Some(Action::Fail(failure)) => return self.finish(place, Err(failure), None),
+            Some(Action::Fail(failure)) => return self.finish(place, Err(failure), Bufs::None),
             Some(Action::Short(blocks, failure)) => {
                 let all = held.op.range().map_or(0, |range| range.blocks);
                 match blocks.unwrap_or(held.plan.random % all.max(1)).min(all) {
-                    0 => return self.finish(place, Err(failure), None),
+                    0 => return self.finish(place, Err(failure), Bufs::None),
                     blocks => Step::Short(blocks, failure),
                 }
             }
@@ -155,25 +157,24 @@ impl FaultQueue {
     /// Gives the inner queue what is to be done for a request. False: there is no room.
     fn hand(&mut self, ring: &mut Ring, place: usize) -> bool {
         let block_bytes = self.info.block_bytes as usize;
-        let Place { held, sources } = &mut self.places[place];
+        let Place { held, sources, lengths } = &mut self.places[place];
         let held = held.as_mut().expect("a request in its place");
         let range = held.op.range();
         let first = |blocks| range.map(|range| Range { blocks, ..range }).expect("a write has blocks");
         let (op, data) = match &mut held.step {
             Step::Delayed(_) | Step::Dropped => unreachable!("it is not ready"),
-            Step::Whole => match (held.buf.take(), held.op) {
-                (Some(buf), op) => (op, Data::Carried(buf)),
-                (None, op @ Op::Copy { .. }) => (op, Data::Sources(sources)),
-                (None, op) => (op, Data::None),
+            Step::Whole => match held.op {
+                op @ Op::Copy { .. } => (op, Data::Sources(sources)),
+                op => (op, held.bufs.take().into()),
             },
             Step::Short(blocks, _) => {
-                let mut buf = held.buf.take().expect("a write has bytes");
-                buf.set_len(*blocks as usize * block_bytes);
-                (Op::Write { range: first(*blocks), fua: false }, Data::Carried(buf))
+                let mut bufs = held.bufs.take();
+                shorten(&mut bufs, *blocks as usize * block_bytes, lengths);
+                (Op::Write { range: first(*blocks), fua: false }, bufs.into())
             }
             Step::TornRead(_) => {
                 let Some(mut old) = self.pool.take() else { return false };
-                old.set_len(held.buf.as_ref().expect("a write has bytes").len());
+                old.set_len(held.bufs.len());
                 (Op::Read(range.expect("a write has blocks")), Data::Carried(old))
             }
             Step::TornWrite(torn, _) => (held.op, Data::Carried(torn.take().expect("its bytes are here"))),
@@ -181,14 +182,15 @@ impl FaultQueue {
         match self.inner.submit(ring, Request { tag: place as u64, op, data }) {
             Ok(()) => held.at_inner = true,
             Err(Refused(Request { data, .. })) => {
-                if let Data::Carried(mut buf) = data {
-                    match &mut held.step {
-                        Step::TornRead(_) => {}
-                        Step::TornWrite(torn, _) => *torn = Some(buf),
-                        _ => {
-                            buf.set_len(bytes_of(range, block_bytes));
-                            held.buf = Some(buf);
+                let mut bufs = data.into_bufs();
+                match &mut held.step {
+                    Step::TornRead(_) => {}
+                    Step::TornWrite(torn, _) => *torn = bufs.one(),
+                    step => {
+                        if let Step::Short(..) = step {
+                            lengthen(&mut bufs, lengths);
                         }
+                        held.bufs = bufs;
                     }
                 }
                 return false;
@@ -199,27 +201,24 @@ impl FaultQueue {
 
     /// The inner queue has done what it was given.
     fn came_back(&mut self, place: usize, outcome: Outcome, data: Returned) {
-        let block_bytes = self.info.block_bytes as usize;
-        let held = self.held(place);
+        let Place { held, lengths, .. } = &mut self.places[place];
+        let held = held.as_mut().expect("a request in its place");
         held.at_inner = false;
-        let back = match data {
-            Returned::Carried(buf) => Some(buf),
-            Returned::None => None,
-            Returned::Lent(_) => unreachable!("it was not asked to lend"),
-        };
-        match (&held.step, back) {
+        assert!(!matches!(data, Returned::Lent(_)), "it was not asked to lend");
+        match (&held.step, data.into_bufs()) {
             (Step::Whole, back) => self.finish(place, outcome, back),
-            (&Step::Short(_, failure), back) => {
-                let mut buf = back.expect("a write gives its bytes back");
-                buf.set_len(bytes_of(held.op.range(), block_bytes));
-                self.finish(place, Err(failure), Some(buf));
+            (&Step::Short(_, failure), mut back) => {
+                lengthen(&mut back, lengths);
+                self.finish(place, Err(failure), back);
             }
-            (&Step::TornRead(failure), Some(mut torn)) if outcome.is_ok() => {
-                tear(&mut torn, held.buf.as_ref().expect("kept for this"), held.plan.random);
+            (&Step::TornRead(failure), Bufs::One(mut torn)) if outcome.is_ok() => {
+                tear(&mut torn, &held.bufs, held.plan.random);
                 held.step = Step::TornWrite(Some(torn), failure);
                 self.ready.push_back(place);
             }
-            (&(Step::TornRead(failure) | Step::TornWrite(_, failure)), _) => self.finish(place, Err(failure), None),
+            (&(Step::TornRead(failure) | Step::TornWrite(_, failure)), _) => {
+                self.finish(place, Err(failure), Bufs::None)
+            }
             (Step::Delayed(_) | Step::Dropped, _) => unreachable!("the inner queue does not have it"),
         }
     }
@@ -248,7 +247,7 @@ impl FaultQueue {
         } else {
             self.delayed.retain(|delayed| *delayed != place);
             self.ready.retain(|ready| *ready != place);
-            self.finish(place, Err(Failure::Cancelled), None);
+            self.finish(place, Err(Failure::Cancelled), Bufs::None);
         }
     }
 
@@ -274,14 +273,10 @@ impl Queue for FaultQueue {
             return Err(Refused(request));
         }
         let Request { tag, op, data } = request;
-        let (buf, sources) = match data {
-            Data::Carried(buf) => (Some(buf), &[][..]),
-            Data::Sources(sources) => (None, sources),
-            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend => (None, &[][..]),
-        };
+        let sources = if let Data::Sources(sources) = data { sources } else { &[] };
+        let bufs = data.into_bufs();
         if let Err(failure) = admitted {
-            let data = buf.map_or(Returned::None, Returned::Carried);
-            self.done.push(Completion { tag, outcome: Err(failure), data });
+            self.done.push(Completion { tag, outcome: Err(failure), data: bufs.into() });
             return Ok(());
         }
         let plan = self.script.plan(&op);
@@ -290,7 +285,7 @@ impl Queue for FaultQueue {
         self.places[place].sources.extend_from_slice(sources);
         let delayed = !plan.delay.is_zero();
         let step = if delayed { Step::Delayed(Fine::now().plus(plan.delay)) } else { Step::Whole };
-        self.places[place].held = Some(Held { tag, op, buf, plan, step, at_inner: false });
+        self.places[place].held = Some(Held { tag, op, bufs, plan, step, at_inner: false });
         if delayed {
             self.delayed.push(place);
         } else {
@@ -367,17 +362,28 @@ impl Queue for FaultQueue {
     }
 }
 
-fn bytes_of(range: Option<Range>, block_bytes: usize) -> usize {
-    range.map_or(0, |range| range.blocks as usize * block_bytes)
+/// Leaves the first `bytes` in use, and notes what the lengths were.
+fn shorten(bufs: &mut Bufs, mut bytes: usize, lengths: &mut Vec<usize>) {
+    lengths.clear();
+    for piece in bufs.pieces_mut() {
+        lengths.push(piece.len());
+        piece.set_len(bytes.min(piece.len()));
+        bytes -= piece.len();
+    }
+}
+
+/// Undoes [`shorten`].
+fn lengthen(bufs: &mut Bufs, lengths: &[usize]) {
+    bufs.pieces_mut().iter_mut().zip(lengths).for_each(|(piece, &len)| piece.set_len(len));
 }
 
 /// Puts some sectors of the new bytes among the old ones; never all of them, if there are two.
-fn tear(old: &mut [u8], new: &[u8], random: u64) {
+fn tear(old: &mut [u8], new: &Bufs, random: u64) {
     let sectors = old.len() / SECTOR_BYTES;
     let spared = random as usize % sectors;
-    for (at, (old, new)) in old.chunks_mut(SECTOR_BYTES).zip(new.chunks(SECTOR_BYTES)).enumerate() {
+    for (at, old) in old.chunks_mut(SECTOR_BYTES).enumerate() {
         if at != spared && mix(random ^ at as u64) & 1 == 0 {
-            old.copy_from_slice(new);
+            new.get(at * SECTOR_BYTES, old);
         }
     }
 }

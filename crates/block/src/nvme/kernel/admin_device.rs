@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use machine::passthru::{ChannelOptions, Done, NvmeQueue, Task};
 use machine::reactor::Arm;
+use machine::region::Bufs;
 use machine::ring::{Owner, Ring};
 use wire::nvme::opcode::admin_name;
 use wire::nvme::{Sqe, identify};
@@ -27,8 +28,8 @@ use super::{KernelOptions, admin, open};
 use crate::limits::{KERNEL_ADMIN_DEPTH, KERNEL_TRANSFER_LEAST, PREFERRED_BYTES};
 use crate::nvme::describe;
 use crate::{
-    Command, Completed, Completion, Completions, Data, Device, Failure, Features, Identity, Info, Nvme, NvmeError,
-    OpenError, Queue, Refused, Request, Returned, Transfer, Untaken, Why, path,
+    Command, Completed, Completion, Completions, Device, Failure, Features, Identity, Info, Nvme, NvmeError, OpenError,
+    Queue, Refused, Request, Transfer, Untaken, Why, path,
 };
 
 /// A controller of the kernel's driver (`/dev/nvmeX`), for admin commands.
@@ -60,6 +61,7 @@ impl AdminDevice {
             preferred_blocks: 1,
             atomic_blocks: 1,
             max_transfer_bytes,
+            piece_bytes: 1,
             features: Features { read_only: options.read_only, ..Features::default() },
             identity: Identity::from_uuid(options.uuid.unwrap_or_else(|| describe::uuid_of(&name))),
         };
@@ -132,8 +134,7 @@ impl Queue for AdminQueue {
             return Err(Refused(request));
         }
         let Request { tag, data, .. } = request;
-        let data = if let Data::Carried(buf) = data { Returned::Carried(buf) } else { Returned::None };
-        self.over.push(Completion { tag, outcome: Err(Failure::NotSupported), data });
+        self.over.push(Completion { tag, outcome: Err(Failure::NotSupported), data: data.into_bufs().into() });
         Ok(())
     }
 
@@ -141,7 +142,11 @@ impl Queue for AdminQueue {
         if self.is_full() {
             return Err(Untaken { command, why: Why::Full });
         }
-        let checked = check_admin(&command, &self.info).and_then(|()| passed(&command.sqe, command.timeout));
+        let checked = match (&self.way, &command.data) {
+            // The kernel has a call with scatter lists for I/O commands only.
+            (Way::Ioctl { .. }, Bufs::Many(_)) => Err(Failure::NotSupported),
+            _ => check_admin(&command, &self.info).and_then(|()| passed(&command.sqe, command.timeout)),
+        };
         let Command { tag, sqe, data, metadata, .. } = command;
         match checked {
             Ok(command) => {
@@ -194,7 +199,7 @@ mod tests {
     use machine::region::Pool;
 
     use super::*;
-    use crate::{Op, Range};
+    use crate::{Data, Op, Range, Returned};
 
     fn info() -> Info {
         Info {
@@ -205,6 +210,7 @@ mod tests {
             preferred_blocks: 1,
             atomic_blocks: 1,
             max_transfer_bytes: 4096,
+            piece_bytes: 1,
             features: Features::default(),
             identity: Identity::from_uuid(uuid::Uuid::nil()),
         }
@@ -237,7 +243,7 @@ mod tests {
             let mut ring = Ring::new().expect("a ring");
             let Some(mut queue) = queue(&mut ring, ioctl) else { continue };
             let sqe = Sqe::identify(wire::nvme::cns::CONTROLLER, 0, 0, 0);
-            let command = Command { tag: 1, sqe, data: pool.take(), metadata: None, timeout: None };
+            let command = Command { tag: 1, sqe, data: pool.take().into(), metadata: None, timeout: None };
             assert!(queue.command(&mut ring, command).is_ok());
             let read = Request {
                 tag: 2,
@@ -260,7 +266,7 @@ mod tests {
     fn a_full_queue_gives_back() {
         let mut ring = Ring::new().expect("a ring");
         let mut queue = queue(&mut ring, true).expect("needs no ring of its own");
-        let bare = |tag| Command { tag, sqe: Sqe::keep_alive(), data: None, metadata: None, timeout: None };
+        let bare = |tag| Command { tag, sqe: Sqe::keep_alive(), data: Bufs::None, metadata: None, timeout: None };
         for tag in 0..KERNEL_ADMIN_DEPTH as u64 {
             assert!(queue.command(&mut ring, bare(tag)).is_ok());
         }

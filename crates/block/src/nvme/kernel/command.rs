@@ -8,6 +8,7 @@ use wire::nvme::opcode::Transfer;
 use wire::nvme::opcode::zns::ZONE_APPEND;
 use wire::nvme::{Fuse, IDENTIFY_BYTES, Sqe, Status, opcode};
 
+use crate::limits::MAX_PIECES;
 use crate::nvme::namespace::Namespace;
 use crate::{Command, Failure, Info};
 
@@ -39,8 +40,9 @@ pub(super) fn passed(sqe: &Sqe, timeout: Option<Duration>) -> Result<passthru::C
 /// Why not.
 pub(super) fn check(command: &Command, namespace: &Namespace) -> Result<(), Failure> {
     let sqe = &command.sqe;
-    let (data, metadata) = (len(command.data.as_deref()), len(command.metadata.as_deref()));
-    if data > u64::from(namespace.max_transfer_bytes) {
+    let (data, pieces) = (command.data.len() as u64, command.data.pieces().len());
+    let metadata = command.metadata.as_ref().map_or(0, |buf| buf.len() as u64);
+    if data > u64::from(namespace.max_transfer_bytes) || pieces > MAX_PIECES {
         return Err(Failure::BadTransfer);
     }
     match Transfer::of(sqe.opcode) {
@@ -65,8 +67,8 @@ pub(super) fn check(command: &Command, namespace: &Namespace) -> Result<(), Fail
 /// Why not.
 pub(super) fn check_admin(command: &Command, info: &Info) -> Result<(), Failure> {
     let sqe = &command.sqe;
-    let data = len(command.data.as_deref());
-    if data > u64::from(info.max_transfer_bytes) || command.metadata.is_some() {
+    let (data, pieces) = (command.data.len() as u64, command.data.pieces().len());
+    if data > u64::from(info.max_transfer_bytes) || pieces > MAX_PIECES || command.metadata.is_some() {
         return Err(Failure::BadTransfer);
     }
     match Transfer::of(sqe.opcode) {
@@ -82,10 +84,6 @@ pub(super) fn check_admin(command: &Command, info: &Info) -> Result<(), Failure>
         _ => 0,
     };
     if data < moved { Err(Failure::BadTransfer) } else { Ok(()) }
-}
-
-fn len(bytes: Option<&[u8]>) -> u64 {
-    bytes.map_or(0, |bytes| bytes.len() as u64)
 }
 
 /// A status as the kernel has it: the field of the completion without its phase bit.
@@ -116,7 +114,7 @@ mod tests {
     }
 
     fn command(sqe: Sqe, data: usize, metadata: usize) -> Command {
-        Command { tag: 0, sqe, data: buf(data), metadata: buf(metadata), timeout: None }
+        Command { tag: 0, sqe, data: buf(data).into(), metadata: buf(metadata), timeout: None }
     }
 
     #[test]
@@ -173,6 +171,7 @@ mod tests {
             preferred_blocks: 1,
             atomic_blocks: 1,
             max_transfer_bytes: 8192,
+            piece_bytes: 1,
             features: Features { read_only, ..Features::default() },
             identity: Identity::from_uuid(uuid::Uuid::nil()),
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use machine::passthru::{Channel, ChannelOptions, Done, Fault, NvmeQueue, Task};
 use machine::reactor::Arm;
-use machine::region::{Buf, Pool};
+use machine::region::{Buf, Bufs, Pool};
 use machine::ring::{Owner, Ring};
 use wire::nvme::opcode::io_name;
 
@@ -145,15 +145,16 @@ impl KernelQueue {
     }
 
     /// Makes a command of a request that is admitted.
-    fn send(&mut self, tag: Tag, op: Op, buf: Option<Buf>, list: Option<Buf>) {
-        let carried = buf.as_ref().or(list.as_ref()).map_or(0, |buf| buf.len());
+    fn send(&mut self, tag: Tag, op: Op, bufs: Bufs, list: Option<Buf>) {
+        let carried = list.as_ref().map_or_else(|| bufs.len(), |list| list.len());
         let (sqe, ranges) = match self.namespace.plan(op, carried, self.size.blocks()) {
-            Plan::Over(outcome) => return self.over.push(completion(tag, op, outcome, buf)),
+            Plan::Over(outcome) => return self.over.push(completion(tag, op, outcome, bufs)),
             Plan::Command { sqe, ranges, .. } => (sqe, ranges),
         };
-        let data = match (op, buf, list) {
-            (Op::Deallocate(_), _, Some(list)) => Some(range_list(list, &ranges)),
-            (_, buf, list) => buf.or(list),
+        let data = match (op, list) {
+            (Op::Deallocate(_), Some(list)) => range_list(list, &ranges).into(),
+            (_, Some(list)) => list.into(),
+            (_, None) => bufs,
         };
         let command = passed(&sqe, None).expect("block requests are not fused");
         let context = Asked { tag, opcode: sqe.opcode, op: Some(op) };
@@ -176,14 +177,14 @@ impl Queue for KernelQueue {
             },
             _ => None,
         };
-        let (buf, list) = match data {
-            Data::Carried(buf) => (Some(buf), list),
-            Data::Sources(sources) => (None, list.map(|list| copy_list(list, sources))),
-            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend => (None, list),
+        let list = match data {
+            Data::Sources(sources) => list.map(|list| copy_list(list, sources)),
+            _ => list,
         };
+        let bufs = data.into_bufs();
         match admitted {
-            Ok(()) => self.send(tag, op, buf, list),
-            Err(failure) => self.over.push(completion(tag, op, Err(failure), buf)),
+            Ok(()) => self.send(tag, op, bufs, list),
+            Err(failure) => self.over.push(completion(tag, op, Err(failure), bufs)),
         }
         Ok(())
     }
@@ -247,10 +248,10 @@ impl Queue for KernelQueue {
     }
 }
 
-/// The end of a request. Its own buffer goes back to who asked; a list goes back to its pool.
-fn completion(tag: Tag, op: Op, outcome: Outcome, buf: Option<Buf>) -> Completion {
-    let data = match (op, buf) {
-        (Op::Read(_) | Op::Write { .. } | Op::Compare(_), Some(buf)) => Returned::Carried(buf),
+/// The end of a request. Its own buffers go back to who asked; a list goes back to its pool.
+fn completion(tag: Tag, op: Op, outcome: Outcome, bufs: Bufs) -> Completion {
+    let data = match op {
+        Op::Read(_) | Op::Write { .. } | Op::Compare(_) => bufs.into(),
         _ => Returned::None,
     };
     Completion { tag, outcome, data }

@@ -4,22 +4,23 @@
 //!   start ── capsule ──▶ Outbox ── send: one system call ──▶ target
 //!              small writes with their data, behind it
 //!   receive ◀── completions ◀── state machine ◀── one receive for many ── target
-//!              C2HData: copied from the scratch buffer, or received straight into the request's buffer
-//!              R2T: H2CData from the request's buffer into the outbox
+//!              C2HData: copied from the scratch buffer, or received straight into the request's buffers
+//!              R2T: H2CData from the request's buffers into the outbox
 //! ```
 //!
-//! The slots of the state machine index a table of what is pending: no look-up, no allocation. A request's buffer is in
-//! one of two places, its pending entry or the outbox (lent out for sending, under a key of slot and generation). A
+//! The slots of the state machine index a table of what is pending: no look-up, no allocation. A request's buffers are
+//! in one of two places, its pending entry or the outbox (lent out for sending, under a key of slot and generation). A
 //! completion that overtakes its own bytes waits, parked, until the outbox gives them back.
 
 use std::fmt;
 use std::io;
 
-use machine::region::Buf;
+use machine::region::Bufs;
 use wire::nvme::{Cqe, Sqe, Status};
 use wire::tcp::Slot;
 use wire::tcp::digest::Crc32c;
 use wire::tcp::host::{Direction, Host, HostEvent};
+use wire::tcp::limits::DIGEST_BYTES;
 
 use super::fate::{Held, is_about_the_path};
 use super::limits::RECEIVES_PER_POLL;
@@ -73,8 +74,7 @@ impl Connection {
     /// # Errors
     /// It is over already.
     pub(super) fn start(&mut self, held: Held, blocks: u64) -> Result<(), Completion> {
-        let carried = held.buf.as_ref().map_or(0, |buf| buf.len());
-        match self.namespace.plan(held.op, carried, blocks) {
+        match self.namespace.plan(held.op, held.bufs.len(), blocks) {
             Plan::Over(outcome) => Err(held.over(outcome)),
             Plan::Command { sqe, direction, ranges } => {
                 self.commands.start(sqe, direction, Pending::of(held, ranges), &mut self.pump.out);
@@ -199,9 +199,9 @@ struct Pending {
     cancelled: bool,
     /// Its end has been asked for.
     aborted: bool,
-    /// The request's buffer, unless the outbox has it.
-    buf: Option<Buf>,
-    /// The outbox has the buffer.
+    /// The request's buffers, unless the outbox has them.
+    bufs: Bufs,
+    /// The outbox has the buffers.
     lent: bool,
     /// The target asked for (more) data.
     wanted: bool,
@@ -212,12 +212,12 @@ struct Pending {
 
 impl Pending {
     fn of(held: Held, ranges: [u8; RANGE_BYTES]) -> Self {
-        let Held { order, tag, op, buf, sends, cancelled } = held;
-        Self { tag, asked: Asked::Op(op), order, sends: sends + 1, cancelled, buf, ranges, ..Self::default() }
+        let Held { order, tag, op, bufs, sends, cancelled } = held;
+        Self { tag, asked: Asked::Op(op), order, sends: sends + 1, cancelled, bufs, ranges, ..Self::default() }
     }
 
-    fn native(tag: Tag, leaves_blocks: bool, buf: Option<Buf>, patience: Option<u32>) -> Self {
-        Self { tag, asked: Asked::Native { leaves_blocks }, buf, patience, ..Self::default() }
+    fn native(tag: Tag, leaves_blocks: bool, bufs: Bufs, patience: Option<u32>) -> Self {
+        Self { tag, asked: Asked::Native { leaves_blocks }, bufs, patience, ..Self::default() }
     }
 
     fn is_live(&self) -> bool {
@@ -236,7 +236,7 @@ impl Pending {
     }
 }
 
-/// A completion whose buffer is still being sent.
+/// A completion whose buffers are still being sent.
 struct Parked {
     key: u32,
     end: End,
@@ -252,11 +252,11 @@ struct End {
 
 impl End {
     /// Tells the asker.
-    fn tell(self, buf: Option<Buf>, out: &mut Completions) {
+    fn tell(self, bufs: Bufs, out: &mut Completions) {
         let Self { tag, asked, outcome } = self;
         match asked {
-            Asked::Op(op) => out.list.push(completion(tag, op, outcome.map(|_| ()), buf)),
-            Asked::Native { .. } => out.native.push(Completed { tag, outcome, data: buf, metadata: None }),
+            Asked::Op(op) => out.list.push(completion(tag, op, outcome.map(|_| ()), bufs)),
+            Asked::Native { .. } => out.native.push(Completed { tag, outcome, data: bufs, metadata: None }),
             Asked::Nothing => unreachable!("it was asked for"),
         }
     }
@@ -292,10 +292,12 @@ impl Commands {
     }
 
     /// Where the payload that is being received belongs.
-    fn destination(&mut self) -> Option<&mut [u8]> {
-        let incoming = self.host.incoming()?;
-        let buf = self.pending[incoming.slot.index()].buf.as_mut()?;
-        Some(&mut buf[incoming.offset as usize..][..incoming.remaining as usize])
+    fn destination(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let (place, part) = self.host.incoming().map_or((0, 0..0), |incoming| {
+            let start = incoming.offset as usize;
+            (incoming.slot.index(), start..start + incoming.remaining as usize)
+        });
+        self.pending[place].bufs.parts_mut(part)
     }
 
     /// `direct` bytes of payload have been received in their place.
@@ -308,9 +310,12 @@ impl Commands {
     ) -> Result<(), String> {
         let Some(slot) = slot.filter(|_| direct > 0) else { return Ok(()) };
         let incoming = self.host.incoming().expect("nothing was parsed since");
-        let buf = self.pending[slot.index()].buf.as_ref().expect("bytes were received into it");
-        let bytes = &buf[incoming.offset as usize..][..direct];
-        match self.host.absorbed(bytes) {
+        let start = incoming.offset as usize;
+        let mut end = None;
+        for part in self.pending[slot.index()].bufs.parts(start..start + direct) {
+            end = self.host.absorbed(part);
+        }
+        match end {
             Some(event) => self.handle(event, outbox, out),
             None => Ok(()),
         }
@@ -336,8 +341,7 @@ impl Commands {
     fn handle(&mut self, event: HostEvent<'_>, outbox: &mut Outbox, out: &mut Completions) -> Result<(), String> {
         match event {
             HostEvent::Data { slot, offset, bytes } => {
-                let buf = self.pending[slot.index()].buf.as_mut().expect("only reads receive data");
-                buf[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+                self.pending[slot.index()].bufs.put(offset as usize, bytes);
             }
             HostEvent::WantsData { slot, .. } => {
                 self.pending[slot.index()].wanted = true;
@@ -354,7 +358,7 @@ impl Commands {
         Ok(())
     }
 
-    /// Sends the next H2CData of a command, if it is asked for and its buffer is at hand.
+    /// Sends the next H2CData of a command, if it is asked for and its buffers are at hand.
     fn supply(&mut self, slot: Slot, outbox: &mut Outbox) {
         while self.pending[slot.index()].wanted && !self.pending[slot.index()].lent {
             match self.host.h2c(slot, u32::MAX, outbox.bytes()) {
@@ -368,16 +372,19 @@ impl Commands {
     fn append(&mut self, slot: Slot, offset: u32, bytes: u32, outbox: &mut Outbox) {
         let pending = &mut self.pending[slot.index()];
         let part = offset as usize..offset as usize + bytes as usize;
-        let digest = |data: &[u8]| self.host.data_digest().then(|| Crc32c::of(data));
-        let digest = if let Some(buf) = pending.buf.take() {
-            let digest = digest(&buf[part.clone()]);
-            pending.lent = true;
-            outbox.carried(buf, part, Some(key(slot, pending.generation)));
-            digest
-        } else {
-            let data = &pending.ranges[part];
-            outbox.bytes().extend_from_slice(data);
-            digest(data)
+        let digested = self.host.data_digest();
+        let digest = match pending.bufs.take() {
+            Bufs::None => {
+                let data = &pending.ranges[part];
+                outbox.bytes().extend_from_slice(data);
+                digested.then(|| Crc32c::of(data))
+            }
+            bufs => {
+                let digest = digested.then(|| digest_of(bufs.parts(part.clone())));
+                pending.lent = true;
+                outbox.carried(bufs, part, Some(key(slot, pending.generation)));
+                digest
+            }
         };
         if let Some(digest) = digest {
             outbox.bytes().extend_from_slice(&digest);
@@ -386,17 +393,17 @@ impl Commands {
 
     /// Takes buffers back that have been sent; those of commands that are over already complete.
     fn take_back(&mut self, outbox: &mut Outbox, over: &mut Completions) {
-        while let Some((key, buf)) = outbox.returned().pop() {
+        while let Some((key, bufs)) = outbox.returned().pop() {
             let (slot, generation) = (Slot(key as u16), (key >> 16) as u16);
             let pending = &mut self.pending[slot.index()];
             if pending.is_live() && pending.generation == generation {
-                pending.buf = Some(buf);
+                pending.bufs = bufs;
                 pending.lent = false;
                 self.supply(slot, outbox);
             } else {
                 let parked = self.parked.iter().position(|parked| parked.key == key);
                 let parked = self.parked.swap_remove(parked.expect("a buffer belongs to a command"));
-                parked.end.tell(Some(buf), over);
+                parked.end.tell(bufs, over);
             }
         }
     }
@@ -417,7 +424,7 @@ impl Commands {
         if pending.lent {
             self.parked.push(Parked { key: key(slot, pending.generation), end });
         } else {
-            end.tell(pending.buf.take(), out);
+            end.tell(pending.bufs.take(), out);
         }
     }
 
@@ -426,14 +433,14 @@ impl Commands {
         assert!(self.parked.is_empty(), "the outbox was emptied");
         for pending in &mut self.pending {
             let Pending { order, tag, sends, cancelled, .. } = *pending;
-            let buf = pending.buf.take();
+            let bufs = pending.bufs.take();
             match std::mem::take(&mut pending.asked) {
                 Asked::Nothing => {}
-                Asked::Op(op) => broken.held.push(Held { order, tag, op, buf, sends, cancelled }),
+                Asked::Op(op) => broken.held.push(Held { order, tag, op, bufs, sends, cancelled }),
                 Asked::Native { leaves_blocks } => {
                     broken.has_changed |= !leaves_blocks;
                     let failure = if cancelled { Failure::Cancelled } else { Failure::Disconnected };
-                    broken.native.push(Completed { tag, outcome: Err(failure), data: buf, metadata: None });
+                    broken.native.push(Completed { tag, outcome: Err(failure), data: bufs, metadata: None });
                 }
             }
         }
@@ -494,9 +501,16 @@ fn key(slot: Slot, generation: u16) -> u32 {
 }
 
 /// The end of a request. The list of a copy's sources is the queue's own: nobody gets it back.
-pub(super) fn completion(tag: Tag, op: Op, outcome: Outcome, buf: Option<Buf>) -> Completion {
-    let buf = buf.filter(|_| !matches!(op, Op::Copy { .. }));
-    Completion { tag, outcome, data: buf.map_or(Returned::None, Returned::Carried) }
+pub(super) fn completion(tag: Tag, op: Op, outcome: Outcome, bufs: Bufs) -> Completion {
+    let data = if matches!(op, Op::Copy { .. }) { Returned::None } else { bufs.into() };
+    Completion { tag, outcome, data }
+}
+
+/// The digest of pieces, one behind the other.
+fn digest_of<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> [u8; DIGEST_BYTES] {
+    let mut digest = Crc32c::new();
+    pieces.for_each(|piece| digest.update(piece));
+    digest.finish()
 }
 
 #[cfg(test)]
@@ -539,7 +553,7 @@ mod tests {
         let mut buf = pool.take().expect("a buffer");
         buf.set_len(BYTES as usize);
         let op = Op::Write { range: Range { lba: 0, blocks: 16 }, fua: false };
-        let held = Held { order: tag, tag, op, buf: Some(buf), sends: 0, cancelled: false };
+        let held = Held { order: tag, tag, op, bufs: buf.into(), sends: 0, cancelled: false };
         let pending = Pending::of(held, [0; RANGE_BYTES]);
         let slot = commands.start(Sqe::write(1, 0, 16, false), direction, pending, outbox);
         let cid = u16::from_le_bytes([outbox.bytes()[start + CID_AT], outbox.bytes()[start + CID_AT + 1]]);
@@ -567,13 +581,13 @@ mod tests {
         commands.take_back(&mut outbox, &mut over);
         assert_eq!((over.list.len(), over.list[0].tag, over.list[0].outcome), (1, 1, Ok(())));
         assert!(commands.parked.is_empty() && commands.live == 1);
-        assert!(commands.pending[slot.index()].buf.is_some() && !commands.pending[slot.index()].lent);
+        assert!(commands.pending[slot.index()].bufs.is_some() && !commands.pending[slot.index()].lent);
         over.list.clear();
         assert_eq!(pool.free(), 1);
 
         let mut broken = Broken::default();
         commands.abandon(&mut broken);
         assert_eq!((broken.held.len(), broken.held[0].tag, broken.held[0].sends), (1, 2, 1));
-        assert!(broken.held[0].buf.is_some() && commands.live == 0);
+        assert!(broken.held[0].bufs.is_some() && commands.live == 0);
     }
 }

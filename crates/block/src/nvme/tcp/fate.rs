@@ -39,7 +39,7 @@
 //! later; but what is asked for on another path, while the old association is being ended, may overtake it. A flush is
 //! sent when all that goes before it has been answered.
 
-use machine::region::Buf;
+use machine::region::Bufs;
 use wire::nvme::Status;
 
 use super::connection::completion;
@@ -76,7 +76,7 @@ pub(super) struct Held {
     pub(super) order: u64,
     pub(super) tag: Tag,
     pub(super) op: Op,
-    pub(super) buf: Option<Buf>,
+    pub(super) bufs: Bufs,
     /// How often a target may have seen it.
     pub(super) sends: u32,
     pub(super) cancelled: bool,
@@ -85,7 +85,7 @@ pub(super) struct Held {
 impl Held {
     /// Its end.
     pub(super) fn over(self, outcome: Outcome) -> Completion {
-        completion(self.tag, self.op, outcome, self.buf)
+        completion(self.tag, self.op, outcome, self.bufs)
     }
 
     /// How it ends when no target will be there for it.
@@ -161,7 +161,7 @@ mod tests {
     use crate::Range;
 
     fn held(op: Op) -> Held {
-        Held { order: 0, tag: 0, op, buf: None, sends: 1, cancelled: false }
+        Held { order: 0, tag: 0, op, bufs: Bufs::None, sends: 1, cancelled: false }
     }
 
     fn write(lba: u64, blocks: u64) -> Op {

@@ -4,18 +4,20 @@
 //! |---|---|
 //! | opcode | all but those of fabrics, by which the transport itself lives |
 //! | FUSE | as it is; both halves one behind the other, with nothing in between |
-//! | data | as long as its buffer; which way, the opcode says |
+//! | data | as long as its buffers; which way, the opcode says |
 //! | metadata | interleaved with the data only (Fabrics: metadata is contiguous with the block) |
 //!
 //! A native command is never sent twice: only its asker knows whether that makes a difference. If its connection breaks
 //! it fails with [`Failure::Disconnected`], as soon as the target is known to have let go of it. While one is in flight
 //! that may have changed blocks, requests that change blocks are not sent again, unless the user wants all to be.
 
+use machine::region::Bufs;
 use wire::nvme::Sqe;
 use wire::nvme::opcode::{FABRICS, Transfer};
 use wire::tcp::host::Direction;
 
 use super::namespace::Namespace;
+use crate::limits::MAX_PIECES;
 use crate::{Command, Completed, Failure, Op, Range};
 
 /// What a native command may have done to the blocks, for all that is known here.
@@ -30,11 +32,10 @@ pub(super) fn direction(command: &Command, namespace: &Namespace) -> Result<Dire
         return Err(Failure::NotSupported);
     }
     let bytes = match &command.data {
-        None => return Ok(Direction::None),
-        Some(data) if data.is_empty() => return Err(Failure::BadTransfer),
-        Some(data) => data.len() as u32,
+        Bufs::None => return Ok(Direction::None),
+        data => data.len() as u32,
     };
-    if bytes > namespace.max_transfer_bytes {
+    if bytes == 0 || bytes > namespace.max_transfer_bytes || command.data.pieces().len() > MAX_PIECES {
         return Err(Failure::BadTransfer);
     }
     match Transfer::of(command.sqe.opcode) {

@@ -327,8 +327,7 @@ impl TcpQueue {
             }
             return;
         }
-        let carried = held.buf.as_ref().map_or(0, |buf| buf.len());
-        match self.namespace.plan(held.op, carried, blocks) {
+        match self.namespace.plan(held.op, held.bufs.len(), blocks) {
             Plan::Over(outcome) => self.over.list.push(held.over(outcome)),
             Plan::Command { .. } if self.is_gone() => {
                 let failure = held.unreachable();
@@ -348,21 +347,20 @@ impl Queue for TcpQueue {
         // As all paths have it. What a single one cannot do now, its plan says.
         let admitted = admit(&self.path(0).info, blocks, &request);
         let Request { tag, op, data } = request;
-        let buf = match data {
+        let bufs = match data {
             Data::Sources(sources) if admitted.is_ok() => {
                 match self.lists.take().map(|list| copy_list(list, sources)) {
-                    Some(list) => Some(list),
+                    Some(list) => list.into(),
                     None => return Err(Refused(Request { tag, op, data })),
                 }
             }
-            Data::Carried(buf) => Some(buf),
-            Data::None | Data::Inline(_) | Data::Landed(_) | Data::Lend | Data::Sources(_) => None,
+            data => data.into_bufs(),
         };
         self.taken += 1;
         self.order += 1;
         match admitted {
-            Ok(()) => self.take(Held { order: self.order, tag, op, buf, sends: 0, cancelled: false }),
-            Err(failure) => self.over.list.push(completion(tag, op, Err(failure), buf)),
+            Ok(()) => self.take(Held { order: self.order, tag, op, bufs, sends: 0, cancelled: false }),
+            Err(failure) => self.over.list.push(completion(tag, op, Err(failure), bufs)),
         }
         Ok(())
     }
@@ -436,7 +434,7 @@ impl Queue for TcpQueue {
 
     fn cancel_all(&mut self, _ring: &mut Ring) {
         for held in self.held.drain(..) {
-            self.over.list.push(completion(held.tag, held.op, Err(Failure::Cancelled), held.buf));
+            self.over.list.push(completion(held.tag, held.op, Err(Failure::Cancelled), held.bufs));
         }
         for at in 0..self.lanes.len() {
             let lane = &mut self.lanes[at];

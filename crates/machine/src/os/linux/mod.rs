@@ -17,7 +17,7 @@ pub(crate) use nvme::{
     RawCommand, nvme_command, nvme_control, nvme_entry, nvme_has_poll_queues, nvme_node, nvme_nsid,
     nvme_transfer_limits,
 };
-pub(crate) use range::{deallocate, read_exact_at, write_all_at, zero};
+pub(crate) use range::{deallocate, read_exact_at, read_exact_vectored_at, write_all_at, write_all_vectored_at, zero};
 pub use runtime::runtime_dir;
 pub use signal::{ask_to_reload, on_signal};
 pub use socket::connected_sockets;

@@ -76,18 +76,25 @@ const SUBSYS_RESET: u32 = plain(0x45);
 const RESCAN: u32 = plain(0x46);
 const ADMIN64: u32 = iowr(0x47, RAW_BYTES);
 const IO64: u32 = iowr(0x48, RAW_BYTES);
+const IO64_VEC: u32 = iowr(0x49, RAW_BYTES);
 const URING_IO: u32 = iowr(0x80, URING_BYTES);
+const URING_IO_VEC: u32 = iowr(0x81, URING_BYTES);
 const URING_ADMIN: u32 = iowr(0x82, URING_BYTES);
+const URING_ADMIN_VEC: u32 = iowr(0x83, URING_BYTES);
 
-/// The operation of an entry of a ring: `NVME_URING_CMD_ADMIN`, `NVME_URING_CMD_IO`.
-pub(crate) const fn nvme_entry(queue: NvmeQueue) -> u32 {
-    match queue {
-        NvmeQueue::Admin => URING_ADMIN,
-        NvmeQueue::Io => URING_IO,
+/// The operation of an entry of a ring: `NVME_URING_CMD_ADMIN`, `NVME_URING_CMD_IO`. With a `list`, the same `_VEC`:
+/// `addr` is that of a list of `struct iovec`, and `data_len` how many there are.
+pub(crate) const fn nvme_entry(queue: NvmeQueue, list: bool) -> u32 {
+    match (queue, list) {
+        (NvmeQueue::Admin, false) => URING_ADMIN,
+        (NvmeQueue::Admin, true) => URING_ADMIN_VEC,
+        (NvmeQueue::Io, false) => URING_IO,
+        (NvmeQueue::Io, true) => URING_IO_VEC,
     }
 }
 
-/// Carries out a command and waits for its end: `NVME_IOCTL_ADMIN64_CMD`, `NVME_IOCTL_IO64_CMD`.
+/// Carries out a command and waits for its end: `NVME_IOCTL_ADMIN64_CMD`, `NVME_IOCTL_IO64_CMD`, and
+/// `NVME_IOCTL_IO64_CMD_VEC`, of which `addr` and `data_len` are as with [`nvme_entry`].
 pub(crate) fn nvme_command(
     file: &File,
     queue: NvmeQueue,
@@ -100,13 +107,18 @@ pub(crate) fn nvme_command(
         let why = "by its opcode, the device fills the bytes of this command, and they must not change";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why).into());
     }
-    let mut raw = RawCommand::new(command, address(&mut data)?, address(&mut metadata)?);
-    let request = match queue {
-        NvmeQueue::Admin => ADMIN64,
-        NvmeQueue::Io => IO64,
+    let request = match (queue, &data, &metadata) {
+        (NvmeQueue::Io, Bytes::Pieces(_), Bytes::None | Bytes::Mutable(_) | Bytes::Fixed(_)) => IO64_VEC,
+        (_, Bytes::Pieces(_), _) | (_, _, Bytes::Pieces(_)) => {
+            let why = "only the data of an I/O command may be in pieces";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why).into());
+        }
+        (NvmeQueue::Admin, ..) => ADMIN64,
+        (NvmeQueue::Io, ..) => IO64,
     };
-    // SAFETY: both requests take this structure. The bytes that it points to are borrowed until the call is over, and
-    // the kernel maps no others; it writes to them only if the opcode says so, and then they are not shared.
+    let mut raw = RawCommand::new(command, address(&mut data)?, address(&mut metadata)?);
+    // SAFETY: all these requests take this structure. The bytes that it points to are borrowed until the call is over,
+    // and the kernel maps no others; it writes to them only if the opcode says so, and then they are not shared.
     let answer = unsafe { libc::ioctl(file.as_raw_fd(), request as _, &raw mut raw) };
     match answer {
         0 => Ok(raw.result),
@@ -115,12 +127,14 @@ pub(crate) fn nvme_command(
     }
 }
 
-/// Where the bytes are, and how many.
+/// Where the bytes are, and how many; of pieces where their list is, and how many there are.
 fn address(bytes: &mut Bytes<'_>) -> Result<(u64, u32), io::Error> {
     let (start, len) = match bytes {
         Bytes::None => return Ok((0, 0)),
         Bytes::Mutable(bytes) => (bytes.as_mut_ptr().cast_const(), bytes.len()),
         Bytes::Fixed(bytes) => (bytes.as_ptr(), bytes.len()),
+        // The standard library promises that these are `struct iovec`.
+        Bytes::Pieces(pieces) => (pieces.as_mut_ptr().cast_const().cast(), pieces.len()),
     };
     let len = u32::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     Ok((start.expose_provenance() as u64, len))
@@ -202,8 +216,9 @@ mod tests {
     fn numbers_are_those_of_the_kernels_header() {
         // As the C compiler has them from linux/nvme_ioctl.h 6.1.
         assert_eq!((ID, RESET, SUBSYS_RESET, RESCAN), (0x4e40, 0x4e44, 0x4e45, 0x4e46));
-        assert_eq!((ADMIN64, IO64), (0xc050_4e47, 0xc050_4e48));
-        assert_eq!((nvme_entry(NvmeQueue::Io), nvme_entry(NvmeQueue::Admin)), (0xc048_4e80, 0xc048_4e82));
+        assert_eq!((ADMIN64, IO64, IO64_VEC), (0xc050_4e47, 0xc050_4e48, 0xc050_4e49));
+        assert_eq!((nvme_entry(NvmeQueue::Io, false), nvme_entry(NvmeQueue::Admin, false)), (0xc048_4e80, 0xc048_4e82));
+        assert_eq!((nvme_entry(NvmeQueue::Io, true), nvme_entry(NvmeQueue::Admin, true)), (0xc048_4e81, 0xc048_4e83));
     }
 
     #[test]

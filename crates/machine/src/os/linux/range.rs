@@ -2,18 +2,38 @@
 //! is concerned. Errors keep the kernel's number.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 
 use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::{Errno, ReadWriteFlags, pread, pwrite, pwritev2, retry_on_intr};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, pwrite, pwritev2, retry_on_intr};
 
-use crate::limits::{ZERO_BLOCK_BYTES, ZERO_BLOCKS_PER_WRITE};
+use crate::limits::{MAX_PIECES, ZERO_BLOCK_BYTES, ZERO_BLOCKS_PER_WRITE};
 
 /// Fills `bytes`, over as many short reads as it takes.
 pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    read_all(file, bytes.len(), offset, |done| pread(file, &mut bytes[done..], offset + done as u64))
+}
+
+/// Fills the pieces one after the other, over as many short reads as it takes.
+pub(crate) fn read_exact_vectored_at(file: &File, pieces: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<()> {
+    let (len, mut rest, mut filled) = (pieces.iter().map(|piece| piece.len()).sum(), pieces, 0);
+    read_all(file, len, offset, |done| {
+        IoSliceMut::advance_slices(&mut rest, done - filled);
+        filled = done;
+        preadv2(file, rest, offset + done as u64, ReadWriteFlags::empty())
+    })
+}
+
+/// Calls `read(done)` until all of `len` bytes from `offset` on are there.
+fn read_all(
+    file: &File,
+    len: usize,
+    offset: u64,
+    mut read: impl FnMut(usize) -> Result<usize, Errno>,
+) -> io::Result<()> {
     let mut done = 0;
-    while done < bytes.len() {
-        match pread(file, &mut bytes[done..], offset + done as u64) {
+    while done < len {
+        match read(done) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => done += read,
             Err(Errno::INTR) => {}
@@ -30,9 +50,32 @@ pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::R
 
 /// Writes all of `bytes`, over as many short writes as it takes. With `dsync` they are durable on return.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64, dsync: bool) -> io::Result<()> {
-    let durable = write_all(bytes, dsync, |done, dsync| {
+    let durable = write_all(bytes.len(), dsync, |done, dsync| {
         let (rest, at) = (&bytes[done..], offset + done as u64);
         if dsync { pwritev2(file, &[IoSlice::new(rest)], at, ReadWriteFlags::DSYNC) } else { pwrite(file, rest, at) }
+    })?;
+    if dsync && !durable { file.sync_data() } else { Ok(()) }
+}
+
+/// Writes the pieces one after the other, over as many short writes as it takes; see [`write_all_at`].
+///
+/// # Panics
+/// If there are more than [`MAX_PIECES`].
+pub(crate) fn write_all_vectored_at(
+    file: &File,
+    pieces: &[IoSliceMut<'_>],
+    offset: u64,
+    dsync: bool,
+) -> io::Result<()> {
+    assert!(pieces.len() <= MAX_PIECES, "{} pieces", pieces.len());
+    let mut slices: [IoSlice<'_>; MAX_PIECES] =
+        std::array::from_fn(|at| IoSlice::new(pieces.get(at).map_or(&[], |piece| piece)));
+    let (len, mut rest, mut written) = (pieces.iter().map(|piece| piece.len()).sum(), &mut slices[..pieces.len()], 0);
+    let durable = write_all(len, dsync, |done, dsync| {
+        IoSlice::advance_slices(&mut rest, done - written);
+        written = done;
+        let flags = if dsync { ReadWriteFlags::DSYNC } else { ReadWriteFlags::empty() };
+        pwritev2(file, rest, offset + done as u64, flags)
     })?;
     if dsync && !durable { file.sync_data() } else { Ok(()) }
 }
@@ -40,12 +83,12 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64, dsync: bool) 
 /// Calls `write(done, dsync)` until all is done: with `dsync` (`RWF_DSYNC`) if asked for, until it says that it knows
 /// no such thing, then without. Whether all of it was written with `dsync`.
 fn write_all(
-    bytes: &[u8],
+    len: usize,
     mut dsync: bool,
     mut write: impl FnMut(usize, bool) -> Result<usize, Errno>,
 ) -> io::Result<bool> {
     let mut done = 0;
-    while done < bytes.len() {
+    while done < len {
         match write(done, dsync) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => done += written,
@@ -182,7 +225,7 @@ mod tests {
         // What each call gives, and whether it was asked to be durable.
         let play = |dsync, script: &[Result<usize, Errno>]| {
             let (mut script, mut asked) = (script.iter(), Vec::new());
-            let end = write_all(&[0; 10], dsync, |done, dsync| {
+            let end = write_all(10, dsync, |done, dsync| {
                 asked.push((done, dsync));
                 *script.next().expect("a call too many")
             });

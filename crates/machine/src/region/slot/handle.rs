@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::iter;
 use std::mem;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
@@ -182,26 +183,52 @@ impl SlotHandle {
     /// # Panics
     /// If no pass is open, or the bytes are not all on the disk.
     pub fn stage_run(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Full> {
+        self.stage_pieces(offset, bytes.len(), iter::once(bytes))
+    }
+
+    /// As [`SlotHandle::stage_run`], of `len` bytes that are in several pieces, one behind the other. A slot that
+    /// several pieces have parts of is replaced once, by all of them.
+    ///
+    /// # Errors
+    /// As for [`SlotHandle::stage_run`].
+    ///
+    /// # Panics
+    /// As [`SlotHandle::stage_run`], and if the pieces have fewer bytes.
+    pub fn stage_pieces<'b>(
+        &mut self,
+        offset: usize,
+        len: usize,
+        pieces: impl IntoIterator<Item = &'b [u8]>,
+    ) -> Result<(), Full> {
         self.assert_pass();
-        let range = offset..offset.saturating_add(bytes.len());
+        let range = offset..offset.saturating_add(len);
         self.shape.check(&range);
         let slots = self.shape.touched(&range);
         self.stock_up(slots.len())?;
         if self.staged.len() + slots.len() > SLOT_STAGED {
             self.commit_staged();
         }
-        let (mut bytes, mut within) = (bytes, offset & (self.shape.slot_bytes() - 1));
+        let (mut pieces, mut piece) = (pieces.into_iter(), &[][..]);
+        let (mut left, mut within) = (len, offset & (self.shape.slot_bytes() - 1));
         for slot in slots {
-            let (here, rest) = bytes.split_at(bytes.len().min(self.shape.slot_bytes() - within));
+            let new = within..self.shape.slot_bytes().min(within + left);
             let fresh = self.free.pop().expect("stocked up for all slots");
             // The table's entry is far away, and the commit waits for it: it can come while the bytes are copied.
             self.prefetch(slot << self.shape.shift);
-            // SAFETY: `here` fits into the slot after `within`. The slot is fresh: nobody else reads or writes it, and
-            // `here` does not lie in it, as a caller can only have lent slots of this memory.
-            unsafe { ptr::copy_nonoverlapping(here.as_ptr(), self.shape.at(fresh).as_ptr().add(within), here.len()) };
+            let mut at = new.start;
+            while at < new.end {
+                if piece.is_empty() {
+                    piece = pieces.next().expect("the pieces have as many bytes as they are said to");
+                }
+                let (here, rest) = piece.split_at(piece.len().min(new.end - at));
+                // SAFETY: `here` fits into the slot after `at`. The slot is fresh: nobody else reads or writes it, and
+                // `here` does not lie in it, as a caller can only have lent slots of this memory.
+                unsafe { ptr::copy_nonoverlapping(here.as_ptr(), self.shape.at(fresh).as_ptr().add(at), here.len()) };
+                (at, piece) = (at + here.len(), rest);
+            }
             self.prefetch_fresh();
-            self.staged.push(Staged { slot, fresh, new: within..within + here.len() });
-            (bytes, within) = (rest, 0);
+            (left, within) = (left - new.len(), 0);
+            self.staged.push(Staged { slot, fresh, new });
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags};
 
 use crate::os;
+use crate::region::{Bufs, RawBytes};
 use crate::ring::{FileOp, FileTask};
 
 /// Where a task is.
@@ -51,15 +52,15 @@ impl Stage {
     }
 
     /// The request of this stage. It names the task's file and bytes, by number where the ring with this identity has
-    /// them registered.
-    pub(in crate::ring) fn entry(self, task: &mut FileTask, ring: u32) -> Entry {
+    /// them registered; of a scatter list, the list that `pieces` is made.
+    pub(in crate::ring) fn entry(self, task: &mut FileTask, pieces: &mut Vec<RawBytes>, ring: u32) -> Entry {
         let place = task.file.place(ring);
         let file = Fd(place.map_or_else(|| task.file.file().as_raw_fd(), |place| place as i32));
-        let entry = self.entry_on(file, task, ring);
+        let entry = self.entry_on(file, task, pieces, ring);
         if place.is_some() { entry.flags(Flags::FIXED_FILE) } else { entry }
     }
 
-    fn entry_on(self, file: Fd, task: &mut FileTask, ring: u32) -> Entry {
+    fn entry_on(self, file: Fd, task: &mut FileTask, pieces: &mut Vec<RawBytes>, ring: u32) -> Entry {
         match (self, task.op) {
             (Self::Sync, _) => opcode::Fsync::new(file).flags(FsyncFlags::DATASYNC).build(),
             (Self::Free, FileOp::Zero { offset, len, deallocate: false, .. }) => {
@@ -68,13 +69,19 @@ impl Stage {
             (Self::Free, FileOp::Zero { offset, len, .. } | FileOp::Deallocate { offset, len }) => {
                 fallocate(file, libc::FALLOC_FL_PUNCH_HOLE, offset, len)
             }
-            (Self::Move(done), op) => {
-                let buf = task.buf.as_mut().expect("reads and writes have one");
-                let number = buf.registered(ring);
-                let rest = &mut buf[done..];
-                let (start, len) = (rest.as_mut_ptr(), rest.len() as u32);
-                transfer(file, op, done as u64, start, len, number)
-            }
+            (Self::Move(done), op) => match &mut task.bufs {
+                Bufs::None => unreachable!("reads and writes have bytes"),
+                Bufs::One(buf) => {
+                    let number = buf.registered(ring);
+                    let rest = &mut buf[done..];
+                    let (start, len) = (rest.as_mut_ptr(), rest.len() as u32);
+                    transfer(file, op, done as u64, start, len, number)
+                }
+                many @ Bufs::Many(_) => {
+                    many.raw(done, pieces);
+                    scattered(file, op, done as u64, pieces)
+                }
+            },
             (Self::Free, op) => unreachable!("{op:?} frees nothing"),
         }
     }
@@ -123,6 +130,20 @@ fn transfer(file: Fd, op: FileOp, done: u64, start: *mut u8, len: u32, number: O
             opcode::WriteFixed::new(file, start, len, number).offset(offset + done).rw_flags(durable(dsync)).build()
         }
         (op, _) => unreachable!("{op:?} moves no bytes"),
+    }
+}
+
+/// The read or write of the rest of a scatter list. Registered or not: the kernel has no vectored calls for registered
+/// memory before Linux 6.15.
+fn scattered(file: Fd, op: FileOp, done: u64, pieces: &[RawBytes]) -> Entry {
+    // As its kin are asserted to lie in memory.
+    let (list, count) = (pieces.as_ptr().cast::<libc::iovec>(), pieces.len() as u32);
+    match op {
+        FileOp::Read { offset } => opcode::Readv::new(file, list, count).offset(offset + done).build(),
+        FileOp::Write { offset, dsync } => {
+            opcode::Writev::new(file, list, count).offset(offset + done).rw_flags(durable(dsync)).build()
+        }
+        op => unreachable!("{op:?} moves no bytes"),
     }
 }
 

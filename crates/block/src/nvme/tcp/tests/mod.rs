@@ -129,11 +129,8 @@ fn rig(fault: Fault, change: impl Fn(&mut Uri)) -> (Target, Rig) {
 }
 
 fn carried(data: Returned) -> Vec<u8> {
-    match data {
-        Returned::Carried(buf) => buf.to_vec(),
-        Returned::None => Vec::new(),
-        Returned::Lent(_) => panic!("this device does not lend"),
-    }
+    assert!(!matches!(data, Returned::Lent(_)), "this device does not lend");
+    data.into_bufs().to_vec()
 }
 
 /// Bytes that differ everywhere, and with the seed.

@@ -22,7 +22,7 @@ fn command(rig: &Rig, tag: u64, sqe: Sqe, bytes: usize) -> Command {
         buf.set_len(bytes);
         buf
     });
-    Command { tag, sqe, data, metadata: None, timeout: None }
+    Command { tag, sqe, data: data.into(), metadata: None, timeout: None }
 }
 
 fn run(rig: &mut Rig, command: Command) -> Completed {
@@ -38,16 +38,16 @@ fn they_read_and_write_what_requests_do() {
     for blocks in [1usize, 16, 200] {
         let bytes = pattern(blocks * 512, 3);
         let mut write = command(&rig, 1, Sqe::write(NSID, 9, blocks as u32, false), bytes.len());
-        write.data.as_mut().expect("it has one").copy_from_slice(&bytes);
+        write.data.put(0, &bytes);
         let done = run(&mut rig, write);
         assert_eq!((done.tag, done.outcome), (1, Ok(0)));
-        assert!(done.data.is_some_and(|data| data[..] == bytes[..]), "the buffer comes back as it was");
+        assert!(done.data.holds(&bytes), "the buffer comes back as it was");
         assert_eq!(&target.disk()[9 * 512..][..bytes.len()], &bytes[..]);
         assert_eq!(rig.read(9, blocks as u64), bytes);
         let read = command(&rig, 2, Sqe::read(NSID, 9, blocks as u32), bytes.len());
         let done = run(&mut rig, read);
         assert_eq!(done.outcome, Ok(0));
-        assert!(done.data.is_some_and(|data| data[..] == bytes[..]));
+        assert!(done.data.holds(&bytes));
     }
     let flush = command(&rig, 3, Sqe::flush(NSID), 0);
     assert_eq!(run(&mut rig, flush).outcome, Ok(0));
@@ -70,7 +70,7 @@ fn what_cannot_be_sent_fails_at_once() {
         let mut data = large.take().expect("it is back");
         data.set_len(bytes);
         let data = (bytes > 0).then_some(data);
-        let command = Command { tag: 7, sqe, data, metadata: None, timeout: None };
+        let command = Command { tag: 7, sqe, data: data.into(), metadata: None, timeout: None };
         assert_eq!(run(&mut rig, command).outcome, Err(failure));
     }
     let mut apart = command(&rig, 8, Sqe::read(NSID, 0, 1), 512);

@@ -1,21 +1,22 @@
 //! Admin commands of a controller, many at once: one that takes as long as it likes is in flight while others end.
 //!
 //! ```text
-//! cargo run -p qpair-block --example admin -- event /dev/nvme0        needs root; also /dev/nvme0,path=ioctl
+//! cargo run -p qpair-block --example admin -- questions /dev/nvme0    needs root; also /dev/nvme0,path=ioctl
+//! cargo run -p qpair-block --example admin -- event /dev/nvme0
 //! cargo run -p qpair-block --example admin -- timeout /dev/nvme0      RESETS the controller
 //! ```
 //!
-//! - `event`: an Asynchronous Event Request waits at the controller while it answers Identify and Get Log Page; then a
-//!   temperature threshold that is too low makes it report. By `ioctl`, where each command is waited for, without it.
+//! - `questions`: Identify and Get Log Page, many at once; by `ioctl` one after the other. What cannot be is refused.
+//! - `event`: an Asynchronous Event Request waits at the controller while it answers the questions; then a temperature
+//!   threshold that is too low makes it report.
 //! - `timeout`: such a request has half a second. Linux then resets the controller, and whatever was asked for ends.
 //!
-//! The lab runs both on emulated drives (`lab/tests/devices.sh`).
+//! The lab runs them on emulated drives (`lab/tests/devices.sh`).
 
 use std::error::Error;
 use std::time::Duration;
 
 use qpair_block::channel::{Native, Port};
-use qpair_block::path::Path;
 use qpair_block::{Channel, ChannelOptions, Device, Done, Failure, Op, OpenOptions, open};
 use wire::nvme::feature::{Event, event_config, fid};
 use wire::nvme::{IdentifyController, LogRequest, NSID_ALL, SmartLog, Sqe, cns, lid};
@@ -41,13 +42,14 @@ enum Asked {
 
 fn main() -> Outcome {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: admin event|timeout CONTROLLER";
+    let usage = "usage: admin questions|event|timeout CONTROLLER";
     let (what, name) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
     let device = open(&name, &OpenOptions { controllers: true, ..OpenOptions::default() })?;
     let mut channel = Channel::new(&ChannelOptions::for_device(&*device, AT_ONCE + 1))?;
     let port = channel.attach(&*device)?;
     let mut controller = Controller { device: &*device, channel, port };
     match what.as_str() {
+        "questions" => controller.ask(),
         "event" => controller.event(),
         "timeout" => controller.timeout(),
         _ => Err(usage.into()),
@@ -112,15 +114,17 @@ impl Controller<'_> {
         Ok(answers)
     }
 
-    fn event(&mut self) -> Outcome {
+    fn ask(&mut self) -> Outcome {
         let done = self.channel.call(self.port, Op::Flush, None);
         assert_eq!(done.outcome, Err(Failure::NotSupported), "a controller has no blocks");
         let short = self.call(Sqe::identify(cns::CONTROLLER, 0, 0, 0), 512)?.outcome;
         assert_eq!(short, Err(Failure::BadTransfer), "a page does not go into 512 bytes");
-        if self.device.path() == Some(Path::Ioctl) {
-            println!("event: {} answers, one at a time", self.questions()?);
-            return Ok(());
-        }
+        let path = self.device.path().ok_or("there are two")?;
+        println!("questions: {} answers by {path}", self.questions()?);
+        Ok(())
+    }
+
+    fn event(&mut self) -> Outcome {
         let events = self.call(Sqe::get_features(fid::ASYNC_EVENT_CONFIG, 0), 0)?.outcome? as u32;
         let threshold = self.call(Sqe::get_features(fid::TEMPERATURE_THRESHOLD, 0), 0)?.outcome? as u32;
         let native = Native { sqe: Sqe::async_event(), timeout: Some(PATIENCE), ..Native::default() };

@@ -172,8 +172,10 @@ fn passthru(lab: &mut Lab) -> Result<(), Trouble> {
 /// The program in the guest, for what is beside reads and writes of a drive.
 fn devices(lab: &mut Lab) -> Result<(), Trouble> {
     let mut boot = lab.boot_alone("devices", 300);
-    boot.machine.extend(["--nvme", DRIVES[0]].map(str::to_owned));
+    let machine = ["--nvme", DRIVES[0], "--nvme", DRIVES[1], "--nvme-pair", "size=64M,bs=4096"];
+    boot.machine.extend(machine.map(str::to_owned));
     boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.variables.push(("ADMIN", lab.program.with_file_name("examples/admin").display().to_string()));
     boot.run(lab.report, || Ok(()))
 }

@@ -113,6 +113,11 @@ fn look(path: &Path, options: &FileOptions) -> Result<bool, OpenError> {
 
 fn may_create(path: &Path, options: &FileOptions, error: io::Error) -> Result<bool, OpenError> {
     let missing = |hint: &str| fail(path, "there is no such file".to_owned(), hint.to_owned(), None);
+    if path.starts_with("/dev") {
+        return Err(missing(
+            "Check the name; a device may also be gone by now: `qpair list` shows those that are there.",
+        ));
+    }
     if options.read_only {
         return Err(missing("Check the name; a file that is read-only is not created."));
     }
@@ -270,7 +275,7 @@ fn cannot_open(path: &Path, options: &FileOptions, error: io::Error) -> OpenErro
                 .to_owned()
         }
         ErrorKind::NotADirectory => "A part of the path is a file, not a directory: check it.".to_owned(),
-        _ => "Check the path.".to_owned(),
+        _ => "Check the path. A device may be gone by now: `qpair list` shows those that are there.".to_owned(),
     };
     fail(path, format!("it cannot be opened: {error}"), hint, Some(error))
 }

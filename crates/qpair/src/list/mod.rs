@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!   /sys ──▶ sysfs: subsystems, controllers, namespaces, other disks ──▶ print: text | JSON | YAML
+//!   /dev ──▶ asked: sizes that sysfs does not tell                   ──┤
 //!   /dev ──▶ ways: which paths lead to a device, by going them (-v)  ──┘
 //! ```
 //!
 //! Namespaces come from where the kernel keeps them, not from what their names look like: the namespace ID of
 //! `nvme0n2` need not be 2, and with multipath the `0` is the subsystem's number and no controller's.
 
+mod asked;
 mod print;
 mod sysfs;
 #[cfg(test)]
@@ -63,7 +65,8 @@ pub(crate) fn run(args: &Args, verbose: bool) -> Result<ExitCode, Box<dyn Error>
 }
 
 fn listed(roots: &Roots, format: Format, verbose: bool) -> String {
-    let machine = sysfs::Machine::read(roots);
+    let mut machine = sysfs::Machine::read(roots);
+    asked::fill_in(&mut machine, &roots.dev);
     match (format, verbose) {
         (Format::Text, false) => print::text_list(&machine, roots),
         (_, false) => printed(format, &print::devices(&machine, roots)),

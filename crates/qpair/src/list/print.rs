@@ -119,7 +119,7 @@ fn controller(controller: &Controller, roots: &Roots) -> Object {
         controller.paths.iter().map(|(name, state)| {
             let mut path = Object::new();
             path.text("Path", name);
-            text(&mut path, "ANAState", state.as_deref());
+            path.text("ANAState", state);
             path
         }),
     );

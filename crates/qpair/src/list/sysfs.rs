@@ -59,9 +59,10 @@ pub(super) struct Controller {
     /// Those that are reached through this controller alone.
     pub(super) namespaces: Vec<Namespace>,
     /// Its ways to namespaces of the subsystem, and their ANA states.
-    pub(super) paths: Vec<(String, Option<String>)>,
+    pub(super) paths: Vec<(String, String)>,
 }
 
+#[derive(Clone, Default)]
 pub(super) struct Namespace {
     /// The block device, if there is one: `nvme0n1`.
     pub(super) block: Option<String>,
@@ -146,7 +147,8 @@ impl Controller {
     fn read(folder: &Path, name: String) -> Self {
         let paths = entries(folder).into_iter().filter(|name| is_named(name, "nvme", &['c', 'n']));
         let paths = paths.map(|name| {
-            let state = attribute(&folder.join(&name), "ana_state");
+            // Without ANA the driver takes every way for an optimized one.
+            let state = attribute(&folder.join(&name), "ana_state").unwrap_or_else(|| "optimized".to_owned());
             (name, state)
         });
         let text = |name| attribute(folder, name);

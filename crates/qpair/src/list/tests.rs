@@ -155,7 +155,7 @@ fn multipath_and_fabrics() {
         ("sys/class/nvme/nvme3/transport", "tcp\n"),
         ("sys/class/nvme/nvme3/address", "traddr=127.0.0.1,trsvcid=4420\n"),
         ("sys/class/nvme/nvme3/hostnqn", "nqn.host\n"),
-        ("sys/class/nvme/nvme3/nvme3c3n1/ana_state", "optimized\n"),
+        ("sys/class/nvme/nvme3/nvme3c3n1/x", ""),
         ("sys/class/nvme/nvme10/transport", "tcp\n"),
         ("sys/class/nvme/nvme10/nvme3c10n1/ana_state", "inaccessible\n"),
     ]);
@@ -168,6 +168,7 @@ fn multipath_and_fabrics() {
     assert_eq!((&subsystem["IOPolicy"], &subsystem["Namespaces"][0]["NSID"]), (&json!("round-robin"), &json!(5)));
     let names: Vec<_> = (0..2).map(|at| &subsystem["Controllers"][at]["Controller"]).collect();
     assert_eq!(names, ["nvme3", "nvme10"], "by number");
+    assert_eq!(subsystem["Controllers"][0]["Paths"], json!([{"Path": "nvme3c3n1", "ANAState": "optimized"}]));
     assert_eq!(subsystem["Controllers"][1]["Paths"], json!([{"Path": "nvme3c10n1", "ANAState": "inaccessible"}]));
 }
 

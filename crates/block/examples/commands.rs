@@ -8,13 +8,14 @@
 //! cargo run -p qpair-block --example commands -- append /dev/ng0n1
 //! ```
 //!
-//! - `requests`: write, compare, copy, verify, write zeroes, deallocate, flush; what the device does not have is told.
+//! - `requests`: write, compare, copy, verify, write zeroes, deallocate, flush, of any device; what it does not have is
+//!   told.
 //! - `protection`: blocks with protection information of type 1 that we make and check, in a metadata buffer; the
 //!   controller refuses one whose guard is wrong.
 //! - `metadata`: blocks with metadata of their own, behind each block's data.
 //! - `append`: zone appends, 32 at once; the device says where each one went, and there it is.
 //!
-//! The lab runs all four on emulated drives (`lab/tests/passthru.sh`).
+//! The lab runs all four on emulated drives (`lab/tests/passthru.sh`), and the first on block devices (`blocks.sh`).
 
 use std::error::Error;
 
@@ -38,14 +39,15 @@ fn main() -> Outcome {
     let usage = "usage: commands requests|protection|metadata|append DEVICE";
     let (what, name) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
     let device = open(&name, &OpenOptions::default())?;
-    let nsid = device.nvme().and_then(|nvme| nvme.nsid()).ok_or("this is no NVMe namespace")?;
+    let nsid = device.nvme().and_then(|nvme| nvme.nsid());
     let options = ChannelOptions { buffers: Some(2 * APPENDS), ..ChannelOptions::for_device(&*device, APPENDS) };
     let mut channel = Channel::new(&options)?;
     let port = channel.attach(&*device)?;
     let block_bytes = device.info().block_bytes as usize;
-    let mut drive = Drive { device: &*device, channel: &mut channel, port, nsid, block_bytes };
+    let mut drive = Drive { device: &*device, channel: &mut channel, port, nsid: nsid.unwrap_or(0), block_bytes };
     match what.as_str() {
         "requests" => drive.requests(),
+        _ if nsid.is_none() => Err("this is no NVMe namespace".into()),
         "protection" => drive.protection(),
         "metadata" => drive.metadata(),
         "append" => drive.append(),

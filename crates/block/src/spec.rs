@@ -24,6 +24,7 @@
 //!
 //! A new kind of device gets a [`Target`], a word in `Target::parse` and an arm in [`Spec::open`].
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -175,7 +176,7 @@ impl Spec {
                 Arc::new(KernelDevice::open(path, &options)?)
             }
             Target::File { path } => {
-                let size = self.options.size.or(defaults.size);
+                let size = self.options.size.or(defaults.size.filter(|_| !has_size(path)));
                 let in_use = defaults.in_use;
                 let options = FileOptions { size, block_bytes, read_only, in_use, uuid, path: way, polling };
                 Arc::new(FileDevice::open(path, &options)?)
@@ -334,6 +335,11 @@ impl Options {
             _ => Err(unknown(key)),
         }
     }
+}
+
+/// Whether there is a file with something in it, or a block device.
+fn has_size(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() || found.len() > 0)
 }
 
 /// Reads a logical block size.

@@ -345,6 +345,8 @@ fn through_a_specification() {
     assert_eq!((info.block_bytes, info.blocks, info.name.as_str()), (4096, 256, path.to_str().expect("text")));
     let info = open(Defaults { block_bytes: Some(512), read_only: true, ..Defaults::default() }).expect("opens it");
     assert_eq!((info.block_bytes, info.features.read_only), (4096, true), "its own option goes first");
+    let info = open(Defaults { size: Some(1 << 30), ..Defaults::default() }).expect("opens it");
+    assert_eq!(info.blocks, 256, "what is there has its size");
 
     let ram: Spec = "ram:1MiB".parse().expect("a specification");
     let defaults = Defaults { size: Some(5), block_bytes: Some(4096), ..Defaults::default() };

@@ -46,6 +46,9 @@ fn info_of_all_kinds_of_devices() {
         ways.iter().find(|way| way["Path"] == path).expect("every path is there")["Works"].clone()
     };
     assert_eq!((works("threads"), works("sync"), works("uring-cmd")), (json!(true), json!(true), json!(false)));
+    // As a disk of this machine can or cannot: blocks.sh of the lab knows which.
+    assert!(works("uring,iopoll").is_boolean() && works("uring-cmd,iopoll") == json!(false));
+    assert_eq!(works("uring,sqpoll"), works("uring"));
     let memory = json_of(&["info", "ram:1MiB,bs=4096", "-o", "json"]);
     assert_eq!((&memory["block_bytes"], &memory["features"]["lends"]), (&json!(4096), &json!(true)));
     assert!(memory.get("access_paths").is_none());

@@ -21,7 +21,8 @@ pub(crate) struct Scenario {
     pub(super) run: fn(&mut Lab) -> Result<(), Trouble>,
 }
 
-pub(super) const SCENARIOS: [Scenario; 9] = [
+pub(super) const SCENARIOS: [Scenario; 10] = [
+    Scenario { script: "blocks", ordinary: Ring::Uring, run: blocks },
     Scenario { script: "controller", ordinary: Ring::Portable, run: controller },
     Scenario { script: "data", ordinary: Ring::Uring, run: data },
     Scenario { script: "describe", ordinary: Ring::Portable, run: describe },
@@ -155,6 +156,15 @@ fn describe(lab: &mut Lab) -> Result<(), Trouble> {
     boot.run(lab.report, || target.check_alive())?;
     lab.stop(target);
     Ok(())
+}
+
+/// The program in the guest, on block devices that the guest's kernel makes up.
+fn blocks(lab: &mut Lab) -> Result<(), Trouble> {
+    let mut boot = lab.boot_alone("blocks", 300);
+    boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.variables.push(("COMMANDS", lab.program.with_file_name("examples/commands").display().to_string()));
+    boot.variables.push(("RING", lab.ring.name().to_owned()));
+    boot.run(lab.report, || Ok(()))
 }
 
 /// The program itself in the guest, on such drives.

@@ -22,6 +22,10 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     let mode =
         OpenMode { read_only: options.read_only, direct: false, create, claim: !options.read_only && !options.in_use };
     let base = os::open_data(path, mode).map_err(|error| cannot_open(path, options, error))?;
+    if !options.read_only && os::is_read_only_disk(&base) {
+        let hint = "Add ,ro to open it so, or allow it writes: blockdev --setrw.";
+        return Err(fail(path, "the block device takes no writes".to_owned(), hint.to_owned(), None));
+    }
     lock(path, &base, options)?;
     let is_block = os::is_block_device(&base).map_err(|error| cannot_ask(path, error))?;
     let block_bytes = block_size(path, &base, options, is_block)?;

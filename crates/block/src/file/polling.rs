@@ -45,10 +45,7 @@ pub(super) fn check(
         return Err(fail(path, format!("iopoll needs direct I/O: {why}"), hint.to_owned(), None));
     }
     if let (true, Some((disk, false))) = (polling.iopoll, os::io_poll(io)) {
-        let why = format!(
-            "iopoll needs queues for polling, and the driver has made none for {disk} (/sys/block/{disk}/queue/io_poll \
-             is 0)"
-        );
+        let why = format!("iopoll needs queues for polling: /sys/block/{disk}/queue/io_poll is 0");
         let hint = "Have the driver make some: nvme.poll_queues=1, virtio_blk.poll_queues=1 or null_blk.poll_queues=1 \
                     when it is loaded or at boot. Loop devices have none.";
         return Err(fail(path, why, hint.to_owned(), None));

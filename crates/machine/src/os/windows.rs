@@ -241,6 +241,12 @@ pub fn allocated_bytes(_file: &File) -> io::Result<u64> {
     unsupported("the allocated size")
 }
 
+/// There are no block devices as files.
+#[must_use]
+pub fn is_read_only_disk(_file: &File) -> bool {
+    false
+}
+
 /// Completions are not polled for.
 #[must_use]
 pub fn io_poll(_file: &File) -> Option<(String, bool)> {

@@ -66,6 +66,14 @@ pub fn is_block_device(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.file_type().is_block_device())
 }
 
+/// Whether it is a block device that takes no writes. It can be opened for them all the same (Linux 6.5).
+#[must_use]
+pub fn is_read_only_disk(file: &File) -> bool {
+    let Ok(metadata) = file.metadata() else { return false };
+    let device = format!("/sys/dev/block/{}:{}/ro", major(metadata.rdev()), minor(metadata.rdev()));
+    metadata.file_type().is_block_device() && fs::read_to_string(device).is_ok_and(|ro| ro.trim() != "0")
+}
+
 /// The size of a block device (its metadata says 0). Moves the file's cursor.
 ///
 /// # Errors

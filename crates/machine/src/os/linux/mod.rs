@@ -10,8 +10,8 @@ mod thread;
 mod ward;
 
 pub use file::{
-    allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device, open_data,
-    punches_holes, set_xattr,
+    allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
+    is_read_only_disk, open_data, punches_holes, set_xattr,
 };
 pub(crate) use nvme::{
     RawCommand, nvme_command, nvme_control, nvme_entry, nvme_has_poll_queues, nvme_node, nvme_nsid,

@@ -1,8 +1,9 @@
 # What is beside reads and writes: admin commands, many at once; what `qpair list`, `info` and `raw` say; fio on the
 # same drives; a controller over fabrics.
-# QPAIR: the program. ADMIN: the example of admin commands (crates/block/examples).
+# QPAIR: the program. ADMIN, PROTECTION: examples of crates/block. RING: what does its files.
 # Drives: 0n1 has blocks of 512 bytes, 0n2 of 4096; 1n1 8 bytes of protection information (type 1) beside each block,
-# 1n2 64 bytes of metadata inside of it. pair0: a subsystem with two controllers and one namespace.
+# 1n2 64 bytes of metadata inside of it. 2n1 to 2n4 have such information in 64 bytes of metadata: at their end, at
+# their beginning, and both inside of the block. pair0: a subsystem with two controllers and one namespace.
 . "$(dirname "$0")/lib.sh"
 
 PATHS='uring-cmd ioctl'
@@ -179,6 +180,16 @@ namespaces_go_and_come() {
 listed() { "$QPAIR" list | grep -q " $1 "; }
 not_listed() { ! listed "$1"; }
 
+# We make and check it where the controller does, and it finds what is wrong.
+protection() {
+    for path in $PATHS; do
+        for at in 1:56 2:0 3:56 4:0; do
+            check "protection by $path" "$PROTECTION" "$(ng "2n${at%:*}"),path=$path" >"$TMP/said"
+            grep -q "information at ${at#*:} of 64 bytes" "$TMP/said" || die "2n${at%:*}: $(cat "$TMP/said")"
+        done
+    done
+}
+
 NQN=nqn.2026-01.io.qpair:devices
 
 # configure SIZE [MORE]: the file that the target follows.
@@ -331,6 +342,7 @@ step "qpair info" infos
 step "qpair raw, data and metadata both ways" raws
 step "a user who may not open" users
 step "namespaces that go and come" namespaces_go_and_come
+step "protection information in larger metadata" protection
 step "a controller over fabrics: any command, and namespaces that grow, come and go" fabrics
 step "fio finds what qpair wrote, and the other way" fio_agrees
 step "beside fio" beside_fio

@@ -1,5 +1,6 @@
 # NVMe commands through the kernel: qpair itself runs in the guest, on drives that QEMU emulates.
-# QPAIR: the program. COMMANDS: the example of native commands (crates/block/examples). RING: what does its files.
+# QPAIR: the program. COMMANDS, PROTECTION: the examples of native commands (crates/block/examples). RING: what does
+# its files.
 # Drives: 0n1 has blocks of 512 bytes, 0n2 of 4096; 1n1 8 bytes of protection information (type 1) beside each block,
 # 1n2 64 bytes of metadata inside of it; 2n1 is zoned. pair0: a subsystem with two controllers and one
 # namespace.
@@ -110,7 +111,7 @@ native() {
     for path in $PATHS; do
         check "requests by $path" "$COMMANDS" requests "$(ng 0n1),path=$path" | tee "$TMP/said"
         grep -q "compare, copy, write zeroes" "$TMP/said" || die "not all requests: $(cat "$TMP/said")"
-        check "protection by $path" "$COMMANDS" protection "$(ng 1n1),path=$path"
+        check "protection by $path" "$PROTECTION" "$(ng 1n1),path=$path"
         check "metadata by $path" "$COMMANDS" metadata "$(ng 1n2),path=$path"
         check "append by $path" "$COMMANDS" append "$(ng 2n1),path=$path"
     done

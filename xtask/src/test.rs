@@ -71,9 +71,9 @@ pub(crate) fn run(selection: &Selection) -> bool {
     if selection.wants("build") || alone || !labs.is_empty() {
         let built = report.step("build", || {
             passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair"]))?;
-            // The library's user in the lab.
-            let example = ["--package", "qpair-block", "--example", "commands", "--example", "admin"];
-            passes(cargo().args(["build", "--release", "--quiet"]).args(example))
+            // The library's users in the lab.
+            let examples = ["commands", "admin", "protection"].into_iter().flat_map(|name| ["--example", name]);
+            passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair-block"]).args(examples))
         });
         let program = target_dir().join("release/qpair");
         if built {

@@ -3,28 +3,23 @@
 //!
 //! ```text
 //! cargo run -p qpair-block --example commands -- requests /dev/ng0n1
-//! cargo run -p qpair-block --example commands -- protection /dev/ng0n1
 //! cargo run -p qpair-block --example commands -- metadata /dev/ng0n1
 //! cargo run -p qpair-block --example commands -- append /dev/ng0n1
 //! ```
 //!
 //! - `requests`: write, compare, copy, verify, write zeroes, deallocate, flush, of any device; what it does not have is
 //!   told.
-//! - `protection`: blocks with protection information of type 1 that we make and check, in a metadata buffer; the
-//!   controller refuses one whose guard is wrong.
 //! - `metadata`: blocks with metadata of their own, behind each block's data.
 //! - `append`: zone appends, 32 at once; the device says where each one went, and there it is.
 //!
-//! The lab runs all four on emulated drives (`lab/tests/passthru.sh`), and the first on block devices (`blocks.sh`).
+//! The lab runs all of it on emulated drives (`lab/tests/passthru.sh`), and the first on block devices (`blocks.sh`).
 
 use std::error::Error;
 
 use qpair_block::channel::{Native, Port};
 use qpair_block::{Channel, ChannelOptions, Device, Done, Failure, Op, OpenOptions, Range, open};
-use wire::nvme::protection::{Protection, prinfo};
+use wire::nvme::Sqe;
 use wire::nvme::zns::{self, action};
-use wire::nvme::{Sqe, Status};
-use wire::zerocopy::{FromBytes, IntoBytes};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -36,7 +31,7 @@ const ALL_APPENDS: u64 = 256;
 
 fn main() -> Outcome {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: commands requests|protection|metadata|append DEVICE";
+    let usage = "usage: commands requests|metadata|append DEVICE";
     let (what, name) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
     let device = open(&name, &OpenOptions::default())?;
     let nsid = device.nvme().and_then(|nvme| nvme.nsid());
@@ -48,7 +43,6 @@ fn main() -> Outcome {
     match what.as_str() {
         "requests" => drive.requests(),
         _ if nsid.is_none() => Err("this is no NVMe namespace".into()),
-        "protection" => drive.protection(),
         "metadata" => drive.metadata(),
         "append" => drive.append(),
         _ => Err(usage.into()),
@@ -137,39 +131,6 @@ impl Drive<'_> {
     /// Bytes of a block that tell blocks and runs apart.
     fn pattern(&self, seed: u64) -> Vec<u8> {
         (0..self.block_bytes / 8).flat_map(|at| (seed ^ (at as u64) << 32).to_le_bytes()).collect()
-    }
-
-    fn protection(&mut self) -> Outcome {
-        let slba = 8;
-        let check = prinfo::CHECK_GUARD | prinfo::CHECK_REFERENCE;
-        let write = Sqe::write(self.nsid, slba, BLOCKS, false).with_protection(check, slba as u32);
-        let blocks: Vec<Vec<u8>> = (0..BLOCKS.into()).map(|at| self.pattern(slba + at)).collect();
-        let mut information: Vec<u8> = Vec::new();
-        for (block, reference) in blocks.iter().zip(slba as u32..) {
-            information.extend_from_slice(Protection::of(&[block], 7, reference).as_bytes());
-        }
-        let data = blocks.concat();
-        self.call(write, Some(&data), Some(&information))?.outcome?;
-
-        let read = Sqe::read(self.nsid, slba, BLOCKS).with_protection(check, slba as u32);
-        let Done { outcome, data: back, metadata, .. } =
-            self.call(read, Some(&vec![0; data.len()]), Some(&vec![0; information.len()]))?;
-        outcome?;
-        let (back, metadata) = (back.one().ok_or("a buffer comes back")?, metadata.ok_or("so does metadata")?);
-        assert_eq!((&*back, &*metadata), (&*data, &*information));
-        let each = back.chunks(self.block_bytes).zip(metadata.chunks(size_of::<Protection>()));
-        for ((block, made), reference) in each.zip(slba as u32..) {
-            let made = Protection::read_from_bytes(made).map_err(|_| "8 bytes")?;
-            made.check(&[block], reference).map_err(|broken| format!("{broken:?}"))?;
-        }
-
-        information[0] ^= 1;
-        match self.call(write, Some(&data), Some(&information))?.outcome {
-            Err(Failure::Device(status)) if status.same_code(Status::GUARD_CHECK_ERROR) => {}
-            other => return Err(format!("a wrong guard was not refused: {other:?}").into()),
-        }
-        println!("protection: {BLOCKS} blocks came back with their information; a wrong guard was refused");
-        Ok(())
     }
 
     fn metadata(&mut self) -> Outcome {

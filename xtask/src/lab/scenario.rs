@@ -145,6 +145,10 @@ const DRIVES: [&str; 3] = [
     "size=64M,bs=4096,zoned=on,zoned.zone_size=4M",
 ];
 
+/// Protection information in metadata of 64 bytes: at its end and at its beginning, apart and interleaved.
+const PROTECTED: &str = "size=16M,bs=4096,ms=64,pi=1+size=16M,bs=4096,ms=64,pi=1,pil=1\
+                         +size=16M,bs=4096,ms=64,pi=1,mset=1+size=16M,bs=4096,ms=64,pi=1,pil=1,mset=1";
+
 /// The program in the guest, beside nvme-cli, on such drives and on a target.
 fn describe(lab: &mut Lab) -> Result<(), Trouble> {
     let scratch = Scratch::new("describe")?;
@@ -175,6 +179,7 @@ fn passthru(lab: &mut Lab) -> Result<(), Trouble> {
     boot.machine.extend(more.map(str::to_owned));
     boot.variables.push(("QPAIR", lab.program.display().to_string()));
     boot.variables.push(("COMMANDS", lab.program.with_file_name("examples/commands").display().to_string()));
+    boot.variables.push(("PROTECTION", lab.program.with_file_name("examples/protection").display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.run(lab.report, || Ok(()))
 }
@@ -182,11 +187,13 @@ fn passthru(lab: &mut Lab) -> Result<(), Trouble> {
 /// The program in the guest, for what is beside reads and writes of a drive.
 fn devices(lab: &mut Lab) -> Result<(), Trouble> {
     let mut boot = lab.boot_alone("devices", 300);
-    let machine = ["--nvme", DRIVES[0], "--nvme", DRIVES[1], "--nvme-pair", "size=64M,bs=4096"];
-    boot.machine.extend(machine.map(str::to_owned));
+    let drives = [DRIVES[0], DRIVES[1], PROTECTED];
+    boot.machine.extend(drives.iter().flat_map(|drive| ["--nvme".to_owned(), (*drive).to_owned()]));
+    boot.machine.extend(["--nvme-pair", "size=64M,bs=4096"].map(str::to_owned));
     boot.variables.push(("QPAIR", lab.program.display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.variables.push(("ADMIN", lab.program.with_file_name("examples/admin").display().to_string()));
+    boot.variables.push(("PROTECTION", lab.program.with_file_name("examples/protection").display().to_string()));
     boot.run(lab.report, || Ok(()))
 }
 

@@ -8,11 +8,16 @@
 //!
 //! A command says in PRINFO who does what. With PRACT and 8 bytes of metadata the controller makes and takes away all
 //! of it; without, the host makes it ([`Protection::of`]) and the controller checks what PRCHK names on its way in and
-//! out, and the host what comes back ([`Protection::check`]).
+//! out, and the host what comes back ([`Protection::check`]). Where the metadata is larger, [`Place`] says which of its
+//! bytes are meant.
+
+use std::ops::Range;
 
 use crc_fast::{CrcAlgorithm, Digest};
 use zerocopy::big_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::IdentifyNamespace;
 
 /// PRINFO, bits 29:26 of dword 12.
 pub mod prinfo {
@@ -88,6 +93,69 @@ impl Protection {
     }
 }
 
+/// Where the information lies in a block's metadata, which may be larger (Identify Namespace, DPS bit 3).
+///
+/// ```text
+///   | data | other metadata | 8 bytes |     the last ones: the guard covers data and other metadata
+///   | data | 8 bytes | other metadata |     the first ones: the guard covers the data alone
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    metadata_bytes: usize,
+    first: bool,
+}
+
+/// DPS: the type, 0 is none.
+const TYPE: u8 = 0b111;
+/// DPS: the information is the first bytes of the metadata.
+const FIRST: u8 = 1 << 3;
+
+impl Place {
+    /// That of a namespace; `None` if its blocks have none. That the guard has 16 bits the extended formats of the NVM
+    /// command set say ([`super::NvmIdentifyNamespace`]); one of a controller before 2.0 has.
+    #[must_use]
+    pub fn of(id: &IdentifyNamespace) -> Option<Self> {
+        let metadata_bytes = usize::from(id.format().ms.get());
+        let is_there = id.dps & TYPE != 0 && metadata_bytes >= size_of::<Protection>();
+        is_there.then_some(Self { metadata_bytes, first: id.dps & FIRST != 0 })
+    }
+
+    /// The bytes of the metadata that are the information.
+    #[must_use]
+    pub fn range(self) -> Range<usize> {
+        let start = if self.first { 0 } else { self.metadata_bytes - size_of::<Protection>() };
+        start..start + size_of::<Protection>()
+    }
+
+    /// Puts the information of a block into its metadata.
+    ///
+    /// # Panics
+    /// If the metadata is not as long as the namespace has it.
+    pub fn protect(self, data: &[u8], metadata: &mut [u8], application: u16, reference: u32) {
+        let made = Protection::of(&[data, self.covered(metadata)], application, reference);
+        metadata[self.range()].copy_from_slice(made.as_bytes());
+    }
+
+    /// Checks a block that came with this metadata: see [`Protection::check`].
+    ///
+    /// # Errors
+    /// What is wrong.
+    ///
+    /// # Panics
+    /// As for [`Self::protect`].
+    pub fn check(self, data: &[u8], metadata: &[u8], reference: u32) -> Result<(), Broken> {
+        let covered = self.covered(metadata);
+        let made = Protection::read_from_bytes(&metadata[self.range()]).expect("8 bytes");
+        made.check(&[data, covered], reference)
+    }
+
+    /// The metadata that the guard covers.
+    fn covered(self, metadata: &[u8]) -> &[u8] {
+        assert_eq!(metadata.len(), self.metadata_bytes, "metadata of one block");
+        &metadata[..self.range().start]
+    }
+}
+
 /// The guard of these bytes.
 fn guard(covered: &[&[u8]]) -> u16 {
     let mut digest = Digest::new(CrcAlgorithm::Crc16T10Dif);
@@ -124,5 +192,43 @@ mod tests {
         assert!(matches!(made.check(&[&data], 1000), Err(Broken::Guard { .. })));
         let unwritten = Protection { application: U16::new(UNCHECKED), ..made };
         assert_eq!(unwritten.check(&[&data], 1), Ok(()));
+    }
+
+    #[test]
+    fn the_information_is_at_either_end_of_the_metadata() {
+        use zerocopy::FromZeros;
+        let mut id = IdentifyNamespace::new_zeroed();
+        let place = |id: &IdentifyNamespace| Place::of(id).map(Place::range);
+        id.lbaf[0].ms = 64.into();
+        assert_eq!(place(&id), None, "metadata without information");
+        id.dps = 1;
+        assert_eq!(place(&id), Some(56..64));
+        id.dps = 1 | FIRST;
+        assert_eq!(place(&id), Some(0..8));
+        id.lbaf[0].ms = 8.into();
+        assert_eq!(place(&id), Some(0..8));
+        id.dps = 1;
+        assert_eq!(place(&id), Some(0..8));
+        id.lbaf[0].ms = 7.into();
+        assert_eq!(place(&id), None, "there is no room for it");
+    }
+
+    #[test]
+    fn metadata_before_the_information_is_covered_and_metadata_behind_it_is_not() {
+        let data = [7; 512];
+        for first in [false, true] {
+            let place = Place { metadata_bytes: 64, first };
+            let mut metadata: Vec<u8> = (0..64).collect();
+            place.protect(&data, &mut metadata, 3, 9);
+            assert_eq!(place.check(&data, &metadata, 9), Ok(()));
+            let rest = if first { 8..64 } else { 0..56 };
+            assert!(metadata[rest.clone()].iter().zip(rest.clone()).all(|(byte, at)| *byte == at as u8), "it stays");
+            for at in 0..64 {
+                let mut other = metadata.clone();
+                other[at] ^= 1;
+                let harmless = first && rest.contains(&at) || place.range().skip(2).take(2).any(|tag| tag == at);
+                assert_eq!(place.check(&data, &other, 9).is_ok(), harmless, "byte {at}");
+            }
+        }
     }
 }

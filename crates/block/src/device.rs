@@ -1,6 +1,7 @@
 //! The shared part of a device: what it is, and the way to a queue of one's own.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
@@ -72,6 +73,11 @@ pub trait Device: Send + Sync {
 
     /// The device as an NVMe device, for native commands. `None`: it is none, or is not reached as one.
     fn nvme(&self) -> Option<&dyn Nvme> {
+        None
+    }
+
+    /// The open file of a block device that the kernel knows as zoned; [`crate::Zoned`] asks it. `None`: it is none.
+    fn zoned_disk(&self) -> Option<&File> {
         None
     }
 

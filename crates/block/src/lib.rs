@@ -73,6 +73,8 @@
 //! A request may have several buffers, of any lengths and pools ([`Data::Scattered`]): a vector of them in the place of
 //! the buffer above. It comes back as it was, so that the next request can have it.
 //!
+//! The zones of a zoned namespace or block device: [`Zoned`].
+//!
 //! [`pump`] moves bytes between a socket and a protocol's state machine; the NVMe/TCP host here and the target above
 //! use it.
 #![forbid(unsafe_code)]
@@ -96,9 +98,11 @@ mod queue;
 pub mod ram;
 pub mod size;
 pub mod spec;
+pub mod zoned;
 
 pub use channel::{Channel, ChannelOptions, Done};
 pub use device::{CopyLimits, Device, Features, Identity, Info, OpenError};
 pub use native::{Command, Completed, Nvme, NvmeError, Transfer, Untaken, Why};
 pub use open::{OpenOptions, open};
 pub use queue::{Completion, Completions, Data, Failure, Op, Outcome, Queue, Range, Refused, Request, Returned, Tag};
+pub use zoned::{WhichZone, ZoneAction, ZoneError, ZoneFacts, Zoned};

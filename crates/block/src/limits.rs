@@ -83,6 +83,11 @@ pub const KERNEL_TRANSFER_LEAST: u64 = 128 << 10;
 /// Deallocations and copies in flight on such a queue: each has a list of its ranges.
 pub const KERNEL_LISTS: usize = 64;
 
+/// The page that a controller counts its limits in, unless it tells a larger one (CAP.MPSMIN).
+pub const NATIVE_PAGE_BYTES: u32 = 4096;
+/// Bytes of a report of zones that one command or call asks for: a thousand zones.
+pub const ZONE_REPORT_BYTES: u32 = 64 << 10;
+
 /// Requests that one queue of a file has in flight.
 pub const FILE_QUEUE_DEPTH: usize = 256;
 /// Granule that files and block devices like best for writes and deallocation: the usual page and file system block.

@@ -103,24 +103,55 @@ pub fn changed_zones(bytes: &[u8]) -> Result<Object, Short> {
 pub fn report(bytes: &[u8], zdes: u8) -> Result<Object, Short> {
     let short = Short { needed: ZoneReport::HEADER_BYTES, given: bytes.len() };
     let report = ZoneReport::new(bytes, zdes).ok_or(short)?;
+    Ok(zones(report.zones, report.iter()))
+}
+
+/// The same of zones that somebody has chosen, and of how many there are: descriptors and their extensions.
+pub fn zones<'z>(count: u64, list: impl Iterator<Item = (&'z ZoneDescriptor, &'z [u8])>) -> Object {
     let mut page = Object::page();
-    page.number("nr_zones", report.zones);
-    page.list("zone_list", report.iter().map(|(descriptor, extension)| zone(descriptor, extension)));
-    Ok(page)
+    page.number("nr_zones", count);
+    page.list("zone_list", list.map(|(descriptor, extension)| zone(descriptor, extension)));
+    page
 }
 
 fn zone(descriptor: &ZoneDescriptor, extension: &[u8]) -> Object {
     let mut object = Object::new();
+    let state = descriptor.state();
     object.hex("slba", descriptor.zslba.get());
     object.hex("wp", descriptor.wp.get());
     object.hex("cap", descriptor.zcap.get());
-    object.text("state", zone_state::name(descriptor.state()).unwrap_or("reserved"));
-    let sequential = descriptor.zt & 0xf == zone_type::SEQUENTIAL_WRITE_REQUIRED;
-    object.text("type", if sequential { "sequential write required" } else { "reserved" });
+    object.text("state", state_name(state)).may_mean(zone_state::name(state));
+    let kind = descriptor.zt & 0xf;
+    object.text("type", type_name(kind)).may_mean(zone_type::name(kind));
     object.bits("attrs", descriptor.za, ZA);
     object.number("attrs_info", descriptor.zai);
     if !extension.is_empty() {
         object.bytes("ext_data", extension);
     }
     object
+}
+
+/// A state as nvme-cli writes it.
+fn state_name(state: u8) -> &'static str {
+    match state {
+        zone_state::NO_WRITE_POINTER => "NOT_WP",
+        zone_state::EMPTY => "EMPTY",
+        zone_state::IMPLICITLY_OPENED => "IMP_OPENED",
+        zone_state::EXPLICITLY_OPENED => "EXP_OPENED",
+        zone_state::CLOSED => "CLOSED",
+        zone_state::READ_ONLY => "READONLY",
+        zone_state::FULL => "FULL",
+        zone_state::OFFLINE => "OFFLINE",
+        _ => "Unknown State",
+    }
+}
+
+/// A type as nvme-cli writes it; those that no namespace has as the kernel does.
+fn type_name(kind: u8) -> &'static str {
+    match kind {
+        zone_type::CONVENTIONAL => "CONVENTIONAL",
+        zone_type::SEQUENTIAL_WRITE_REQUIRED => "SEQWRITE_REQ",
+        zone_type::SEQUENTIAL_WRITE_PREFERRED => "SEQWRITE_PREF",
+        _ => "Unknown",
+    }
 }

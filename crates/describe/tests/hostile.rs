@@ -22,6 +22,12 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         "id-ctrl" => support::controller()[..600].to_vec(),
         "id-ns" => support::namespace()[..160].to_vec(),
         "namespaces" | "changed-ns" => vec![1, 0, 0, 0, 2],
+        // A full zone, and one in a state that is none, each with an extension.
+        "zones" => {
+            let zone =
+                |state: u8| [&[2, state, 0x80, 0, 0, 0, 0, 0, 9][..], &[0; 7], &[5], &[0; 47], &[7; 64]].concat();
+            [&[3][..], &[0; 63], &zone(0xe0), &zone(0x90)].concat()
+        }
         "descriptors" => support::descriptors()[..60].to_vec(),
         "ana" => [&[9, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0; 27], &[7]].concat(),
         _ => support::pattern(index as u64, 100),

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, config, data, driver, generated, info, list, raw, reload, serve, show};
+use crate::{bench, config, data, driver, generated, info, list, raw, reload, serve, show, zones};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Read(data::read::Args),
     Write(data::write::Args),
     Copy(Box<data::copy::Args>),
+    Zones(Box<zones::Args>),
     Reset(driver::Reset),
     Rescan(driver::Rescan),
     Config(config::Args),
@@ -69,8 +70,8 @@ mod tests {
     #[test]
     fn short_help_fits_a_screen() {
         for name in [
-            "list", "info", "raw", "serve", "bench", "id", "log", "feature", "read", "write", "copy", "config",
-            "reload", "reset", "rescan",
+            "list", "info", "raw", "serve", "bench", "id", "log", "feature", "read", "write", "copy", "zones",
+            "config", "reload", "reset", "rescan",
         ] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");

@@ -14,6 +14,7 @@ mod reload;
 mod serve;
 mod show;
 mod signals;
+mod zones;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         cli::Command::Read(args) => Ok(data::read::run(&args)),
         cli::Command::Write(args) => Ok(data::write::run(&args)),
         cli::Command::Copy(args) => Ok(data::copy::run(&args)),
+        cli::Command::Zones(args) => zones::run(&args),
     };
     match result {
         Ok(code) => code,

@@ -21,7 +21,7 @@ pub(crate) struct Scenario {
     pub(super) run: fn(&mut Lab) -> Result<(), Trouble>,
 }
 
-pub(super) const SCENARIOS: [Scenario; 10] = [
+pub(super) const SCENARIOS: [Scenario; 11] = [
     Scenario { script: "blocks", ordinary: Ring::Uring, run: blocks },
     Scenario { script: "controller", ordinary: Ring::Portable, run: controller },
     Scenario { script: "data", ordinary: Ring::Uring, run: data },
@@ -32,6 +32,7 @@ pub(super) const SCENARIOS: [Scenario; 10] = [
     Scenario { script: "reload", ordinary: Ring::Uring, run: reload },
     Scenario { script: "reservations", ordinary: Ring::Portable, run: reservations },
     Scenario { script: "vanish", ordinary: Ring::Uring, run: vanish },
+    Scenario { script: "zones", ordinary: Ring::Uring, run: zones },
 ];
 
 /// What a scenario works with.
@@ -194,6 +195,16 @@ fn devices(lab: &mut Lab) -> Result<(), Trouble> {
     boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.variables.push(("ADMIN", lab.program.with_file_name("examples/admin").display().to_string()));
     boot.variables.push(("PROTECTION", lab.program.with_file_name("examples/protection").display().to_string()));
+    boot.run(lab.report, || Ok(()))
+}
+
+/// The program in the guest, on a zoned namespace and on a zoned block device that the script makes.
+fn zones(lab: &mut Lab) -> Result<(), Trouble> {
+    let mut boot = lab.boot_alone("zones", 300);
+    let drive = "size=64M,bs=4096,zoned=on,zoned.zone_size=4M,zoned.max_active=6,zoned.max_open=4";
+    boot.machine.extend(["--nvme", drive].map(str::to_owned));
+    boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.run(lab.report, || Ok(()))
 }
 

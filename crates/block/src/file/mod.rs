@@ -102,6 +102,8 @@ pub struct FileDevice {
     /// If it was asked for.
     way: Option<Way>,
     polling: Polling,
+    /// It is a block device with zones.
+    zoned: bool,
 }
 
 impl FileDevice {
@@ -175,6 +177,10 @@ impl Device for FileDevice {
                  restart of the machine; uuid=UUID gives it one that does"
             )
         })
+    }
+
+    fn zoned_disk(&self) -> Option<&File> {
+        self.zoned.then_some(&self.base)
     }
 
     fn sidecar(&self, what: &str) -> Option<PathBuf> {

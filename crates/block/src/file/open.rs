@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use machine::os::{self, OpenMode};
 use machine::region::Pool;
+use machine::zoned;
 
 use super::{FileDevice, FileOptions, polling};
 use crate::admit::check_size;
@@ -43,6 +44,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     } else {
         Subject { path, file: &base, read_only: options.read_only, attributes: true }.identify(options.uuid)
     };
+    let zoned = zoned::disk(&base).map_err(|error| cannot_ask(path, error))?.is_some();
     let (identity, origin) = identified.map_err(|error| cannot_ask(path, error))?;
     let (io, piece_bytes, buffered) = match open_direct(path, &base, options, block_bytes) {
         Ok((direct, piece_bytes)) => (direct, piece_bytes, None),
@@ -83,7 +85,7 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
     let (size, way, polling) = (LiveSize::new(blocks), polling::way(options), options.polling);
     let passing_identity = origin == Origin::Node;
-    Ok(FileDevice { info, size, base, io, beside, buffered, passing_identity, way, polling })
+    Ok(FileDevice { info, size, base, io, beside, buffered, passing_identity, way, polling, zoned })
 }
 
 /// Whether there is the way that is asked for.

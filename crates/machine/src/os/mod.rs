@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(crate) use system::{
     CANCELLED, deallocate, largest_socket_buffers, nvme_command, nvme_control, nvme_has_poll_queues, nvme_node,
     nvme_nsid, nvme_transfer_limits, read_exact_at, read_exact_vectored_at, unpin, write_all_at, write_all_vectored_at,
-    zero,
+    zero, zone_action, zone_report, zoned_disk,
 };
 pub use system::{
     Guard, Ward, allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, connected_sockets,

@@ -384,3 +384,18 @@ pub(crate) fn nvme_has_poll_queues(_path: &Path) -> bool {
 pub(crate) fn nvme_transfer_limits(_path: &Path) -> Option<crate::passthru::TransferLimits> {
     None
 }
+
+/// Nothing is one here.
+pub(crate) fn zoned_disk(_file: &File) -> io::Result<Option<crate::zoned::Disk>> {
+    Ok(None)
+}
+
+/// Not supported yet.
+pub(crate) fn zone_report(_file: &File, _sector: u64, _most: u32) -> io::Result<Vec<crate::zoned::Zone>> {
+    unsupported("zoned block devices: the report of zones")
+}
+
+/// Not supported yet.
+pub(crate) fn zone_action(_file: &File, _action: crate::zoned::Action, _sector: u64, _sectors: u64) -> io::Result<()> {
+    unsupported("zoned block devices: the management of zones")
+}

@@ -93,7 +93,7 @@ fn copy(args: &Args) -> Result<(), Trouble> {
     let same = args.source == args.target;
     let dry = args.force.dry_run;
     let in_use = same && args.force.force;
-    let source = args.effort.open(&args.source, Way { read_only: !same || dry, size: None, in_use })?;
+    let source = args.effort.open(&args.source, Way { read_only: !same || dry, in_use, ..Way::default() })?;
     let from = args.which.span(source.info(), source.blocks(), |left| left)?;
     let source = End { device: source, span: from };
     let to_file = missing_file(&args.target);
@@ -141,7 +141,8 @@ fn open_target(args: &Args, bytes: u64, create: bool) -> Result<Arc<dyn Device>,
         (Some(_), _) => None,
     };
     let size = behind.and_then(|behind| behind.checked_add(bytes)).filter(|_| create);
-    args.effort.open(&args.target, Way { read_only: args.force.dry_run, size, in_use: args.force.force })
+    args.effort
+        .open(&args.target, Way { read_only: args.force.dry_run, size, in_use: args.force.force, ..Way::default() })
 }
 
 /// Checks that source and target have no block in common.

@@ -15,6 +15,7 @@ pub(crate) mod guard;
 mod hexdump;
 mod progress;
 pub(crate) mod read;
+pub(crate) mod source;
 mod span;
 pub(crate) mod trouble;
 mod window;
@@ -30,9 +31,10 @@ use block::{Channel, Device, Op, OpenOptions};
 pub(crate) use hexdump::Hexdump;
 pub(crate) use span::number;
 use trouble::Trouble;
+pub(crate) use window::Window;
 
 /// How often a verb that waits looks whether it shall stop, and shows how far it is.
-const TICK: Duration = Duration::from_millis(200);
+pub(crate) const TICK: Duration = Duration::from_millis(200);
 
 /// What all of these verbs take.
 #[derive(clap::Args, Clone, Debug)]
@@ -47,28 +49,28 @@ pub(crate) struct Effort {
 
     /// No progress bar (there is none either if standard error is not a terminal) and no summary
     #[arg(long, short)]
-    quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 /// How a device is opened.
 #[derive(Clone, Copy, Debug, Default)]
-struct Way {
-    read_only: bool,
+pub(crate) struct Way {
+    pub(crate) read_only: bool,
     /// Size of a file that is to be created.
-    size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// Also if something else uses it.
-    in_use: bool,
+    pub(crate) in_use: bool,
+    /// Requests in flight at once, if that is known.
+    pub(crate) depth: Option<usize>,
 }
 
 impl Effort {
-    fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.qd as usize
     }
 
     fn open(&self, name: &str, way: Way) -> Result<Arc<dyn Device>, Trouble> {
-        let Way { read_only, size, in_use } = way;
-        let options = OpenOptions { read_only, size, in_use, depth: Some(self.depth()), ..OpenOptions::default() };
-        Ok(block::open(name, &options)?)
+        open(name, Way { depth: Some(self.depth()), ..way })
     }
 
     /// Bytes of a piece: what is asked for, or what all these devices take, in whole blocks of all of them.
@@ -76,6 +78,11 @@ impl Effort {
         let infos = || devices.iter().map(|device| device.info());
         let block = u64::from(infos().map(|info| info.block_bytes).max().expect("there is a device"));
         let most = u64::from(infos().map(|info| info.max_transfer_bytes).min().expect("there is a device"));
+        self.piece_within(block, most)
+    }
+
+    /// The same of a device that takes so many bytes at once, in blocks of that size.
+    pub(crate) fn piece_within(&self, block: u64, most: u64) -> Result<usize, Trouble> {
         let wanted = self.bs.unwrap_or(most - most % block);
         if wanted == 0 || !wanted.is_multiple_of(block) {
             return Err(Trouble::usage(
@@ -93,19 +100,25 @@ impl Effort {
     }
 
     /// A channel with buffers for `depth` pieces.
-    fn channel<C>(&self, piece_bytes: usize, buffers: usize) -> Result<Channel<C>, Trouble> {
+    pub(crate) fn channel<C>(&self, piece_bytes: usize, buffers: usize) -> Result<Channel<C>, Trouble> {
         let (depth, buffers) = (self.depth(), Some(buffers));
         let options = ChannelOptions { depth, buffers, buffer_bytes: piece_bytes, ..ChannelOptions::default() };
         Channel::new(&options).map_err(|source| Trouble::host("make a ring and buffers", source))
     }
 }
 
-fn attach<C>(channel: &mut Channel<C>, device: &dyn Device) -> Result<Port, Trouble> {
+/// Opens a device.
+pub(crate) fn open(name: &str, way: Way) -> Result<Arc<dyn Device>, Trouble> {
+    let Way { read_only, size, in_use, depth } = way;
+    Ok(block::open(name, &OpenOptions { read_only, size, in_use, depth, ..OpenOptions::default() })?)
+}
+
+pub(crate) fn attach<C>(channel: &mut Channel<C>, device: &dyn Device) -> Result<Port, Trouble> {
     channel.attach(device).map_err(|source| Trouble::host(&format!("open a queue of {}", device.info().name), source))
 }
 
 /// Whether somebody has pressed Ctrl-C.
-fn stopped() -> bool {
+pub(crate) fn stopped() -> bool {
     crate::signals::stop_flag().load(Relaxed)
 }
 
@@ -116,6 +129,6 @@ fn flush<C>(channel: &mut Channel<C>, port: Port, name: &str) -> Result<(), Trou
 }
 
 /// Ends the use of a device in good order.
-fn close(device: &dyn Device) -> Result<(), Trouble> {
+pub(crate) fn close(device: &dyn Device) -> Result<(), Trouble> {
     device.close().map_err(|source| Trouble::host(&format!("close {}", device.info().name), source))
 }

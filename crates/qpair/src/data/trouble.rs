@@ -30,6 +30,9 @@ pub(crate) enum Trouble {
     /// What is asked for makes no sense, or is refused: nothing was done.
     #[error("{why}\n  {hint}")]
     Refused { why: String, hint: String },
+    /// The device cannot do what is asked for: nothing was done.
+    #[error("{why}\n  {hint}")]
+    Unable { why: String, hint: String },
     /// A request failed.
     #[error("cannot {what}: {failure}")]
     Failed { what: String, failure: Failure },
@@ -69,7 +72,7 @@ impl Trouble {
                 Failure::NotSupported | Failure::BadTransfer | Failure::Miscompare | Failure::ReadOnly => 4,
                 _ => 1,
             },
-            Self::Differs(_) => 4,
+            Self::Differs(_) | Self::Unable { .. } => 4,
             Self::Stopped => 130,
             Self::After { trouble, .. } => trouble.code(),
         }

@@ -3,19 +3,19 @@
 use std::collections::VecDeque;
 
 /// Pieces from the first one on that has not been taken.
-pub(super) struct Window<T> {
+pub(crate) struct Window<T> {
     first: u64,
     done: VecDeque<Option<T>>,
 }
 
 impl<T> Window<T> {
     /// None is done.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { first: 0, done: VecDeque::new() }
     }
 
     /// A piece is done, once.
-    pub(super) fn put(&mut self, piece: u64, value: T) {
+    pub(crate) fn put(&mut self, piece: u64, value: T) {
         let at = piece.checked_sub(self.first).expect("it has not been taken") as usize;
         if self.done.len() <= at {
             self.done.resize_with(at + 1, || None);
@@ -24,7 +24,7 @@ impl<T> Window<T> {
     }
 
     /// The next piece in order, if it is done.
-    pub(super) fn take(&mut self) -> Option<T> {
+    pub(crate) fn take(&mut self) -> Option<T> {
         let value = self.done.front_mut()?.take()?;
         self.done.pop_front();
         self.first += 1;
@@ -32,7 +32,7 @@ impl<T> Window<T> {
     }
 
     /// Pieces that were taken: all from the first on.
-    pub(super) fn taken(&self) -> u64 {
+    pub(crate) fn taken(&self) -> u64 {
         self.first
     }
 }

@@ -1,7 +1,5 @@
 //! `qpair write`: a file, standard input or one byte again and again into blocks of a device.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::process::ExitCode;
 
 use block::channel::Port;
@@ -10,6 +8,7 @@ use block::{Channel, Device, Done, Failure, Op};
 
 use super::guard::{self, Force};
 use super::progress::{Progress, summary};
+use super::source::{Source, Wanted};
 use super::span::{Span, Which, blocks, number};
 use super::trouble::{Trouble, conclude, help};
 use super::window::Window;
@@ -80,7 +79,7 @@ fn write(args: &Args) -> Result<(), Trouble> {
     let way = Way { read_only: args.force.dry_run, in_use: args.force.force, ..Way::default() };
     let device = args.effort.open(&args.device, way)?;
     let info = device.info();
-    let source = Source::open(args, device.as_ref())?;
+    let source = source(args, &*device)?;
     let start = args.which.start(info)?;
     let end = device.blocks() * u64::from(info.block_bytes);
     // A stream ends where it ends; all that is known is how much fits.
@@ -97,79 +96,18 @@ fn write(args: &Args) -> Result<(), Trouble> {
 }
 
 /// Where the bytes come from.
-struct Source {
-    name: String,
-    reader: Box<dyn Read>,
-    /// How many there will be, rounded up to blocks, if that is known.
-    bytes: Option<u64>,
-    /// Ends anywhere, and the rest of its last block is zeros.
-    pad: bool,
-}
-
-impl Source {
-    fn open(args: &Args, device: &dyn Device) -> Result<Self, Trouble> {
-        let info = device.info();
-        let wanted = args.which.bytes(info)?;
-        let pad = args.pad;
-        if let Some(fill) = args.fill {
-            let Some(wanted) = wanted else {
-                let hint = "Write --count BLOCKS or --size SIZE.".to_owned();
-                return Err(Trouble::usage("--fill does not say how many blocks".to_owned(), hint));
-            };
-            let reader = Box::new(io::repeat(fill).take(wanted));
-            return Ok(Self { name: format!("bytes {fill:#04x}"), reader, bytes: Some(wanted), pad });
-        }
+fn source(args: &Args, device: &dyn Device) -> Result<Source, Trouble> {
+    let info = device.info();
+    let bytes = args.which.bytes(info)?;
+    let Some(fill) = args.fill else {
         let from = args.from.as_deref().expect("clap wants one of the two");
-        if from == "-" {
-            let reader = Box::new(io::stdin().lock().take(wanted.unwrap_or(u64::MAX)));
-            return Ok(Self { name: "standard input".to_owned(), reader, bytes: wanted, pad });
-        }
-        let told = |source| Trouble::host(&format!("read {from}"), source);
-        let file = File::open(from).map_err(told)?;
-        let found = file.metadata().map_err(told)?;
-        let has = found.is_file().then_some(found.len());
-        if let Some(has) = has {
-            enough(from, has, wanted, info.block_bytes, pad)?;
-        }
-        let bytes = wanted.or(has.map(|has| has.next_multiple_of(u64::from(info.block_bytes))));
-        Ok(Self { name: from.to_owned(), reader: Box::new(file.take(wanted.unwrap_or(u64::MAX))), bytes, pad })
-    }
-
-    /// Fills a buffer as far as there is something; whole blocks, if padding makes it so.
-    fn read(&mut self, buf: &mut [u8], block_bytes: usize) -> io::Result<usize> {
-        let mut len = 0;
-        while len < buf.len() {
-            match self.reader.read(&mut buf[len..]) {
-                Ok(0) => break,
-                Ok(count) => len += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let whole = len.next_multiple_of(block_bytes);
-        if self.pad && whole > len {
-            buf[len..whole].fill(0);
-            len = whole;
-        }
-        Ok(len)
-    }
-}
-
-/// Whether a file has what is wanted, and whole blocks of it.
-fn enough(from: &str, has: u64, wanted: Option<u64>, block_bytes: u32, pad: bool) -> Result<(), Trouble> {
-    let block = u64::from(block_bytes);
-    let padded = if pad { has.next_multiple_of(block) } else { has };
-    match wanted {
-        Some(wanted) if padded < wanted => Err(Trouble::usage(
-            format!("{from} has {has} bytes, fewer than the {wanted} that are to be written"),
-            "Leave --count and --size out to write all that it has.".to_owned(),
-        )),
-        None if !padded.is_multiple_of(block) => Err(Trouble::usage(
-            format!("{from} has {has} bytes, which is not a whole number of {block}-byte blocks"),
-            "Add --pad to fill the last block up with zeros.".to_owned(),
-        )),
-        _ => Ok(()),
-    }
+        return Source::open(&Wanted { from, bytes, pad: args.pad }, info.block_bytes);
+    };
+    let Some(bytes) = bytes else {
+        let hint = "Write --count BLOCKS or --size SIZE.".to_owned();
+        return Err(Trouble::usage("--fill does not say how many blocks".to_owned(), hint));
+    };
+    Ok(Source::fill(fill, bytes))
 }
 
 /// One writing.

@@ -202,6 +202,22 @@ statuses! {
     DISCOVER_RESTART = (1, 0x90) "Discover Restart";
     /// The queue must be authenticated first.
     AUTHENTICATION_REQUIRED = (1, 0x91) "Authentication Required";
+    /// The blocks do not all lie in the zone (zoned namespaces; so the others up to BFh).
+    ZONE_BOUNDARY_ERROR = (1, 0xb8) "Zone Boundary Error";
+    /// The zone takes no more until a reset.
+    ZONE_IS_FULL = (1, 0xb9) "Zone Is Full";
+    /// The zone can only be read.
+    ZONE_IS_READ_ONLY = (1, 0xba) "Zone Is Read Only";
+    /// The zone can be neither read nor written.
+    ZONE_IS_OFFLINE = (1, 0xbb) "Zone Is Offline";
+    /// A write does not start at the zone's write pointer, or an append not with a zone.
+    ZONE_INVALID_WRITE = (1, 0xbc) "Zone Invalid Write";
+    /// As many zones are open or closed as there may be.
+    TOO_MANY_ACTIVE_ZONES = (1, 0xbd) "Too Many Active Zones";
+    /// As many zones are open as there may be.
+    TOO_MANY_OPEN_ZONES = (1, 0xbe) "Too Many Open Zones";
+    /// The zone's state does not allow the action.
+    INVALID_ZONE_STATE_TRANSITION = (1, 0xbf) "Invalid Zone State Transition";
 
     /// The blocks could not be written.
     WRITE_FAULT = (2, 0x80) "Write Fault";

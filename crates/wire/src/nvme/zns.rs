@@ -130,8 +130,37 @@ const _: () = assert!(size_of::<ZoneDescriptor>() == 64);
 
 /// Types of zones.
 pub mod zone_type {
+    /// Written anywhere. No zone of a namespace is; the kernel has such zones of other drives.
+    pub const CONVENTIONAL: u8 = 1;
     /// Written in sequence, always.
     pub const SEQUENTIAL_WRITE_REQUIRED: u8 = 2;
+    /// Best written in sequence. No zone of a namespace is such a one either.
+    pub const SEQUENTIAL_WRITE_PREFERRED: u8 = 3;
+
+    /// What a type is called.
+    #[must_use]
+    pub const fn name(kind: u8) -> Option<&'static str> {
+        Some(match kind {
+            CONVENTIONAL => "conventional",
+            SEQUENTIAL_WRITE_REQUIRED => "sequential write required",
+            SEQUENTIAL_WRITE_PREFERRED => "sequential write preferred",
+            _ => return None,
+        })
+    }
+}
+
+/// Bits of a zone's attributes (ZA).
+pub mod zone_attributes {
+    /// The controller has finished it.
+    pub const FINISHED_BY_CONTROLLER: u8 = 1 << 0;
+    /// The controller recommends to finish it.
+    pub const FINISH_RECOMMENDED: u8 = 1 << 1;
+    /// The controller recommends to reset it.
+    pub const RESET_RECOMMENDED: u8 = 1 << 2;
+    /// It has a random write area.
+    pub const RANDOM_WRITE_AREA: u8 = 1 << 3;
+    /// Its descriptor extension is valid.
+    pub const EXTENSION_VALID: u8 = 1 << 7;
 }
 
 /// What Zone Management Send does with a zone (ZSA).
@@ -150,6 +179,8 @@ pub mod action {
 
 /// States of zones.
 pub mod zone_state {
+    /// Without a write pointer: a conventional zone, of which only the kernel knows.
+    pub const NO_WRITE_POINTER: u8 = 0x0;
     /// Empty.
     pub const EMPTY: u8 = 0x1;
     /// Opened by a write.
@@ -169,6 +200,7 @@ pub mod zone_state {
     #[must_use]
     pub const fn name(state: u8) -> Option<&'static str> {
         Some(match state {
+            NO_WRITE_POINTER => "no write pointer",
             EMPTY => "empty",
             IMPLICITLY_OPENED => "implicitly opened",
             EXPLICITLY_OPENED => "explicitly opened",

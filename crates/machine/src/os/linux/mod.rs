@@ -8,6 +8,7 @@ mod signal;
 mod socket;
 mod thread;
 mod ward;
+mod zoned;
 
 pub use file::{
     allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
@@ -27,6 +28,7 @@ pub use thread::{
 };
 pub(crate) use thread::{largest_socket_buffers, unpin};
 pub use ward::{Guard, Ward, end_with_guard, is_ward, ward_ready};
+pub(crate) use zoned::{zone_action, zone_report, zoned_disk};
 
 /// The error number of a request that was cancelled.
 pub(crate) const CANCELLED: i32 = libc::ECANCELED;

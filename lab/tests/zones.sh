@@ -123,8 +123,38 @@ refusals() {
     zones report "$NG" --state full | grep -q '^0 zones of 4 MiB: none' || die "the summary"
 }
 
+bench() {
+    check "bench $*" "$QPAIR" bench --quiet --ring "$RING" "$@" >"$TMP/bench"
+    cat "$TMP/bench"
+}
+
+# Appends and writes under load are all found where they must be; zones are finished and filled again meanwhile.
+load() {
+    for name in "$NG" "$NG,path=ioctl"; do
+        bench "$name" --rw append --bs 16k --qd 32 --verify --count 1200 --size 8MiB
+        grep -q '[1-9][0-9]* reads checked, .* 0 miscompares; everything' "$TMP/bench" || die "nothing was verified"
+        bench "$name" --rw append --bs 12k --qd 4 --queues 2 --verify --count 1200 --size 12MiB
+    done
+    same "outside of the range" EMPTY "$(state 3)"
+    for name in "$NG" "$DISK"; do
+        bench "$name" --rw write --bs 48k --qd 8 --verify --count 900
+    done
+    for path in uring threads aio sync; do
+        bench "$DISK,path=$path" --rw write --bs 64k --qd 4 --verify --count 100
+    done
+    bench "$NG" --rw randread --bs 4k --count 100
+    for name in "$NG" "$DISK"; do
+        for rw in randwrite randrw rw; do
+            refused "$rw" "no writes but in sequence" "$QPAIR" bench --quiet "$name" --rw $rw --count 1
+        done
+    done
+    refused "appends to a block device" "no zone appends" "$QPAIR" bench --quiet "$DISK" --rw append --count 1
+    refused "appends without zones" "no zones" "$QPAIR" bench --quiet null:1MiB --rw append --count 1
+}
+
 step "every verb, as nvme-cli and the kernel see it" verbs
 step "all zones at once" all_zones
 step "appends, 32 at once" appends
 step "refusals" refusals
+step "load" load
 finish

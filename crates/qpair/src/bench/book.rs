@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use block::{Failure, Outcome};
+use block::{Failure, Outcome, ZoneAction, ZoneError};
 use machine::clock::Fine;
 
+use super::filling::Chore;
 use super::lane::Slot;
 use super::limits::{MAX_ERRORS, MAX_PRINTED};
 use super::live::Progress;
@@ -126,6 +127,48 @@ impl<'a> Book<'a> {
         generation
     }
 
+    /// The same of an append to the zone that starts with this unit. Where it will go is not known, so its blocks say
+    /// the zone and a number that no other append of the queue has.
+    pub(super) fn prepare_append(&self, buf: &mut [u8], zone: u64, serial: u64) -> u32 {
+        let Some(ledger) = &self.ledger else { return self.prepare_write(buf, zone, serial) };
+        let generation = Ledger::generation_of(serial);
+        ledger.stamper.stamp(buf, self.shape.address(zone), generation);
+        generation
+    }
+
+    /// These units are empty again.
+    pub(super) fn forget(&self, units: std::ops::Range<u64>) {
+        if let Some(ledger) = &self.ledger {
+            units.for_each(|unit| ledger.forget(unit));
+        }
+    }
+
+    /// The byte that the blocks of a unit say of themselves.
+    fn stamped_address(&self, unit: u64) -> u64 {
+        match self.shape.zones {
+            Some(zones) if zones.append => self.shape.address(unit - unit % zones.units),
+            _ => self.shape.address(unit),
+        }
+    }
+
+    /// An append that ended well, but not where it can have gone.
+    #[cold]
+    pub(super) fn misplaced(&mut self, run: &mut Run, lba: u64, why: &str) {
+        self.tally.errors.write += 1;
+        let name = &self.name;
+        run.problem(|| format!("{name}the device has put an append at block {lba:#x}, {why}"));
+        run.close(Ending::Errors);
+    }
+
+    /// Something could not be done with a zone: it takes nothing any more.
+    #[cold]
+    pub(super) fn stuck(&self, run: &mut Run, chore: Chore, error: &ZoneError) {
+        let name = &self.name;
+        let verb = if chore.action == ZoneAction::Reset { "reset" } else { "finished" };
+        run.problem(|| format!("{name}the zone at block {:#x} is not {verb}: {error}", chore.lba));
+        run.close(Ending::Errors);
+    }
+
     /// A request could not be submitted.
     pub(super) fn give_back(&self, unit: u64) {
         if let Some(ledger) = &self.ledger {
@@ -154,7 +197,9 @@ impl<'a> Book<'a> {
             Direction::Read if outcome.is_ok() => self.check(run, ledger, unit, pieces),
             Direction::Read => {}
         }
-        ledger.give_back(unit);
+        if direction == Direction::Read || !self.shape.appends() {
+            ledger.give_back(unit);
+        }
     }
 
     fn check<'p>(&mut self, run: &mut Run, ledger: &Ledger, unit: u64, pieces: impl Iterator<Item = &'p [u8]>) {
@@ -163,21 +208,24 @@ impl<'a> Book<'a> {
             return;
         };
         self.tally.verified.checked += 1;
-        let mut address = self.shape.address(unit);
+        let first = self.stamped_address(unit);
+        let mut address = first;
         for piece in pieces {
             if let Err(miscompare) = ledger.stamper.check(piece, address, expected) {
                 self.tally.verified.miscompares += 1;
-                run.problem(|| format!("{}{miscompare}", self.name));
+                let moved = self.shape.address(unit) - first;
+                let place = if moved > 0 { format!(" (appended {moved} bytes behind)") } else { String::new() };
+                run.problem(|| format!("{}{miscompare}{place}", self.name));
                 run.close(Ending::Miscompare);
                 return;
             }
             address += piece.len() as u64;
         }
-        assert_eq!(address, self.shape.address(unit) + self.shape.unit_bytes as u64, "a read brings all of its bytes");
+        assert_eq!(address, first + self.shape.unit_bytes as u64, "a read brings all of its bytes");
     }
 
     #[cold]
-    fn failed(&mut self, run: &mut Run, job: Job, failure: Failure) {
+    pub(super) fn failed(&mut self, run: &mut Run, job: Job, failure: Failure) {
         let errors = &mut self.tally.errors;
         match job.direction {
             Direction::Read => errors.read += 1,

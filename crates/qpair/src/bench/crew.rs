@@ -232,7 +232,7 @@ impl Member<'_> {
                 queues.push((seat, queue));
                 buffers += shape.buffers();
             }
-            parts.push(Part { target, name, shape, ledger: self.ledgers[target].as_ref(), queues });
+            parts.push(Part { target, name, device, shape, ledger: self.ledgers[target].as_ref(), queues });
         }
         let pool = Pool::anonymous(plan.shapes[0].unit_bytes, buffers)?;
         ring.register_pool(&pool);

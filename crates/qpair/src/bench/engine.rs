@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use block::Queue;
+use block::{Device, Queue};
 use machine::clock::Fine;
 use machine::reactor::{Arm, Context, Poller};
 use machine::region::Pool;
@@ -49,6 +49,7 @@ pub(super) struct Part<'a> {
     pub(super) target: usize,
     /// What it is called in messages; empty if there is only one.
     pub(super) name: String,
+    pub(super) device: &'a Arc<dyn Device>,
     pub(super) shape: Shape,
     pub(super) ledger: Option<&'a Ledger>,
     /// The queues that this reactor has on it.
@@ -87,9 +88,9 @@ impl<'a> Engine<'a> {
     /// An engine over open queues. `pool` has `Shape::buffers` for each of them.
     pub(super) fn new(parts: Vec<Part<'a>>, pool: &Pool, progress: Arc<Progress>, halt: Halt<'a>) -> Self {
         let group = |part: Part<'a>| {
-            let Part { target, name, shape, ledger, queues } = part;
+            let Part { target, name, device, shape, ledger, queues } = part;
             let mut noise = Rng::new(shape.seed ^ 0x6e6f_6973_6500_0000);
-            let mut lane = |(seat, queue)| Lane::new(queue, &shape, seat, pool, &mut noise);
+            let mut lane = |seated| Lane::new(seated, Arc::clone(device), &shape, pool, &mut noise);
             Group { lanes: queues.into_iter().map(&mut lane).collect(), book: Book::new(target, name, shape, ledger) }
         };
         let groups = parts.into_iter().map(group).collect();

@@ -22,6 +22,8 @@ pub(super) const MAX_LEDGER_UNITS: u64 = 64 << 20;
 pub(super) const MAX_ERRORS: u64 = 1_000;
 /// So many errors and miscompares are printed; the others are counted.
 pub(super) const MAX_PRINTED: u64 = 5;
+/// Zones that a queue fills at a time, where the device lets so many be open.
+pub(super) const MAX_OPEN_ZONES: usize = 8;
 /// How often a random address is drawn again, when a request on the same one is in flight, before the pass ends.
 pub(super) const MAX_REDRAWS: u32 = 16;
 /// How long the end of a phase waits for what is in flight. Tests have less patience.

@@ -6,6 +6,7 @@
 //! | [`crew`] | the reactors, and who conducts them |
 //! | [`engine`], [`lane`], [`book`] | the poller of a reactor, one of its queues, what it notes about a target |
 //! | [`workload`], [`pace`] | which block next, and which way; when |
+//! | [`zoned`], [`filling`] | targets with zones, and how a queue fills them |
 //! | [`verify`] | blocks that say where they belong |
 //! | [`latency`], [`tally`], [`report`], [`live`], [`series`] | what it found out |
 //! | [`text`], [`html`] | the same for people |
@@ -15,6 +16,7 @@ mod book;
 mod compare;
 mod crew;
 mod engine;
+mod filling;
 mod html;
 mod lane;
 mod latency;
@@ -30,6 +32,7 @@ mod tests;
 mod text;
 mod verify;
 mod workload;
+mod zoned;
 
 use std::error::Error;
 use std::fs::File;
@@ -71,6 +74,9 @@ Examples:
   The same as a page with charts
   qpair bench disk.img --qd 1,4,16,64 --html report.html
 
+  Zone appends, each read back where the device put it
+  qpair bench /dev/ng0n1 --rw append --bs 16k --qd 32 --verify
+
   Latencies at 50,000 requests a second, whatever the device does
   qpair bench disk.img --rate 50k --qd 256
 
@@ -78,8 +84,12 @@ Without --rate, a queue asks again when it has an answer: while a device stalls 
 in as many latencies as the queue is deep (coordinated omission). With --rate, requests are due at fixed times, and a
 latency starts when its request was due.
 
-Writing is destructive: --rw write, randwrite, rw, randrw, --fill, and --verify (which fills the range first if the \
-workload only reads) overwrite what the targets hold, within --offset and --size.
+Writing is destructive: --rw write, randwrite, rw, randrw, append, --fill, and --verify (which fills the range first if
+the workload only reads) overwrite what the targets hold, within --offset and --size.
+
+Zones are written in sequence: --rw append and --rw write on a zoned target RESET all zones of the range first, fill
+several of them in turn, and reset those that are filled again. Appends are native commands, at any depth; writes are
+one at a time in each zone. What is not in sequence is refused.
 
 The exit code is 1 if a request failed, did not complete, or gave back other data than was written.";
 
@@ -247,7 +257,8 @@ fn fresh_seed() -> u64 {
 
 /// Plans and measures, with the live line; the series is empty unless a page is to show it.
 fn run_once(devices: &[Arc<dyn Device>], args: &Args, stop: &AtomicBool) -> Result<(Report, Series), Box<dyn Error>> {
-    let plan = Plan::new(args, &infos(devices), fresh_seed())?;
+    let plan = Plan::new(args, &infos(devices), &zoned::maps(devices, args)?, fresh_seed())?;
+    zoned::reset(devices, &plan)?;
     let progress: Vec<_> = plan.reactors.iter().map(|_| Arc::new(Progress::default())).collect();
     let live = Live::start(Wanted { line: !args.quiet, series: args.html.is_some() }, args.bs, &progress);
     let result = measure(devices, args, &plan, &progress, stop);

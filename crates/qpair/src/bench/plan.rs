@@ -15,6 +15,7 @@ use super::limits::{
 };
 use super::live::Phase;
 use super::workload::{Rw, share};
+use super::zoned::{self, ZoneMap, Zones};
 
 /// What every request to a target looks like.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +41,31 @@ pub(super) struct Shape {
     pub(super) lend: bool,
     /// Requests that are due in a second, on all queues of the target.
     pub(super) rate: Option<f64>,
+    /// The units lie in zones, which are written.
+    pub(super) zones: Option<Zones>,
 }
 
 impl Shape {
     /// The logical blocks of a unit.
     #[inline]
     pub(super) fn range(&self, unit: u64) -> Range {
-        Range { lba: self.first_lba + unit * self.unit_blocks, blocks: self.unit_blocks }
+        let behind = match &self.zones {
+            None => unit * self.unit_blocks,
+            Some(zones) => unit / zones.units * zones.stride + unit % zones.units * self.unit_blocks,
+        };
+        Range { lba: self.first_lba + behind, blocks: self.unit_blocks }
+    }
+
+    /// The units that queue `index` of `queues` walks over, whole zones where there are some.
+    pub(super) fn share(&self, index: usize, queues: usize) -> std::ops::Range<u64> {
+        let Some(zones) = self.zones else { return share(self.units, index, queues) };
+        let share = share(self.units / zones.units, index, queues);
+        share.start * zones.units..share.end * zones.units
+    }
+
+    /// Requests are zone appends, of which only their ends tell where they went.
+    pub(super) fn appends(&self) -> bool {
+        self.zones.is_some_and(|zones| zones.append)
     }
 
     /// The byte on the device where a unit starts.
@@ -130,13 +149,13 @@ pub(super) struct Unusable {
     hint: String,
 }
 
-fn unusable<T>(why: impl Into<String>, hint: impl Into<String>) -> Result<T, Unusable> {
+pub(super) fn unusable<T>(why: impl Into<String>, hint: impl Into<String>) -> Result<T, Unusable> {
     Err(Unusable { why: why.into(), hint: hint.into() })
 }
 
 impl Plan {
-    /// Checks the arguments against the devices. `fresh` is the seed if none was given.
-    pub(super) fn new(args: &Args, infos: &[&Info], fresh: u64) -> Result<Self, Unusable> {
+    /// Checks the arguments against the devices and their zones. `fresh` is the seed if none was given.
+    pub(super) fn new(args: &Args, infos: &[&Info], maps: &[Option<ZoneMap>], fresh: u64) -> Result<Self, Unusable> {
         let targets = infos.len();
         let queues = args.queues.unwrap_or_else(|| args.reactors.div_ceil(targets));
         let fill = fills(args);
@@ -146,7 +165,8 @@ impl Plan {
         for (number, info) in infos.iter().enumerate() {
             let shape = Shape { rate: args.rate.map(|rate| rate / targets as f64), ..shape(args, info, fresh)? };
             // What belongs to another target is to be told apart.
-            shapes.push(Shape { seed: shape.seed.wrapping_add(number as u64), ..shape });
+            let shape = Shape { seed: shape.seed.wrapping_add(number as u64), ..shape };
+            shapes.push(zoned::lay_out(args, &info.name, shape, maps[number].as_ref(), queues)?);
             check_range(args, queues, &shapes[number])?;
         }
         let buffers = queues * shapes.iter().map(Shape::buffers).sum::<usize>();
@@ -206,7 +226,7 @@ impl Plan {
 }
 
 /// A workload that only reads has nothing to compare with unless the range is written first.
-fn fills(args: &Args) -> bool {
+pub(super) fn fills(args: &Args) -> bool {
     args.fill || (args.verify && args.rw.reads_percent(args.mix) == 100)
 }
 
@@ -335,6 +355,7 @@ fn shape(args: &Args, info: &Info, fresh: u64) -> Result<Shape, Unusable> {
         verify: args.verify,
         lend: args.lend,
         rate: None,
+        zones: None,
     })
 }
 
@@ -395,7 +416,7 @@ pub(super) fn queues(text: &str) -> Result<usize, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use block::spec::Spec;
     use clap::Parser;
@@ -406,17 +427,22 @@ mod tests {
         args: Args,
     }
 
-    fn args(line: &str) -> Args {
+    pub(in crate::bench) fn args(line: &str) -> Args {
         let words = std::iter::once("bench").chain(line.split_whitespace());
         Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}")).args
     }
 
     fn plan(line: &str) -> Result<Plan, String> {
         let args = args(line);
+        plan_with(&args, &vec![None; args.targets.len()])
+    }
+
+    /// The plan for targets with such zones.
+    pub(in crate::bench) fn plan_with(args: &Args, maps: &[Option<ZoneMap>]) -> Result<Plan, String> {
         let open = |text: &String| text.parse::<Spec>().and_then(|spec| spec.open(&Default::default()));
         let devices: Vec<_> = args.targets.iter().map(|text| open(text).expect("a device")).collect();
         let infos: Vec<_> = devices.iter().map(|device| device.info()).collect();
-        Plan::new(&args, &infos, 1).map_err(|error| error.to_string())
+        Plan::new(args, &infos, maps, 1).map_err(|error| error.to_string())
     }
 
     fn phases(line: &str) -> Vec<Phase> {

@@ -32,7 +32,8 @@ fn args(line: &str) -> Args {
 }
 
 fn measure_all(devices: &[Arc<dyn Device>], args: &Args, stop: &AtomicBool) -> Report {
-    let plan = Plan::new(args, &infos(devices), 7).unwrap_or_else(|error| panic!("{error}"));
+    let plan =
+        Plan::new(args, &infos(devices), &vec![None; devices.len()], 7).unwrap_or_else(|error| panic!("{error}"));
     let progress: Vec<_> = plan.reactors.iter().map(|_| Arc::new(Progress::default())).collect();
     measure(devices, args, &plan, &progress, stop).expect("a report")
 }
@@ -537,7 +538,8 @@ fn a_queue_that_does_not_open_is_said_and_everybody_goes_home() {
     let args = args("null:1GiB null:1GiB --reactors 2 --secs 60");
     let devices: Vec<Arc<dyn Device>> =
         vec![Fake::new(64, 64, Fault::None), Arc::new(Closed(Fake::new(8, 8, Fault::None)))];
-    let plan = Plan::new(&args, &infos(&devices), 7).unwrap_or_else(|error| panic!("{error}"));
+    let plan =
+        Plan::new(&args, &infos(&devices), &vec![None; devices.len()], 7).unwrap_or_else(|error| panic!("{error}"));
     let progress: Vec<_> = plan.reactors.iter().map(|_| Arc::new(Progress::default())).collect();
     let error = measure(&devices, &args, &plan, &progress, &NEVER).expect_err("it does not open");
     assert_eq!(error.to_string(), "fake: I/O queue 1 does not open: no room");

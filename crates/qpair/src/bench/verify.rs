@@ -215,6 +215,17 @@ impl Ledger {
         self.generations[unit as usize].store(generation, Relaxed);
     }
 
+    /// What was written to the unit is gone: its zone was reset.
+    pub(super) fn forget(&self, unit: u64) {
+        self.generations[unit as usize].store(0, Relaxed);
+    }
+
+    /// The generation that has a number of its own: that of an append, of which nobody knows the unit yet.
+    pub(super) fn generation_of(serial: u64) -> u32 {
+        // 0 means never written, and the high bit is not a generation's.
+        (serial % u64::from(!UNCERTAIN)) as u32 + 1
+    }
+
     /// The generation that a read of the unit must give; `None` if it was never written or is uncertain.
     pub(super) fn expected(&self, unit: u64) -> Option<u32> {
         match self.generations[unit as usize].load(Relaxed) {

@@ -32,6 +32,8 @@ pub(crate) enum Rw {
     Rw,
     /// Random reads and writes mixed (--mix).
     RandRw,
+    /// Zone appends, to the zones in turn.
+    Append,
 }
 
 impl Rw {
@@ -44,6 +46,7 @@ impl Rw {
             Self::RandWrite => "randwrite",
             Self::Rw => "rw",
             Self::RandRw => "randrw",
+            Self::Append => "append",
         }
     }
 
@@ -61,7 +64,7 @@ impl Rw {
     pub(super) fn reads_percent(self, mix: u8) -> u8 {
         match self {
             Self::Read | Self::RandRead => 100,
-            Self::Write | Self::RandWrite => 0,
+            Self::Write | Self::RandWrite | Self::Append => 0,
             Self::Rw | Self::RandRw => mix,
         }
     }

@@ -122,6 +122,12 @@ impl Sqe {
         Self { cdw12: U32::new(control), cdw14: U32::new(reference), ..self }
     }
 
+    /// The same command on blocks, durable before it completes (force unit access).
+    #[must_use]
+    pub const fn with_fua(self) -> Self {
+        Self { cdw12: U32::new(self.cdw12.get() | FUA), ..self }
+    }
+
     /// Zone Append of `nlb` blocks (1 to 65,536) to the zone that begins at `zslba`: where they went is the result. Set
     /// the length of the data afterwards, in bytes.
     #[must_use]

@@ -8,10 +8,12 @@
 //!   | start | len | wp | type | cond | non_seq | reset | capacity | reserved |   blk_zone, 64 bytes
 //! ```
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{major, minor};
 
@@ -49,8 +51,8 @@ pub(crate) fn zoned_disk(file: &File) -> io::Result<Option<Disk>> {
     if zone_sectors == 0 {
         return Ok(None);
     }
-    let limit = |name| queue_limit(metadata.rdev(), name).filter(|&limit| limit > 0);
-    let (max_open, max_active) = (limit("max_open_zones"), limit("max_active_zones"));
+    let (max_open, max_active) =
+        (queue_limit(metadata.rdev(), "max_open_zones"), queue_limit(metadata.rdev(), "max_active_zones"));
     Ok(Some(Disk { zone_sectors: zone_sectors.into(), zones: number(file, ZONE_COUNT)?, max_open, max_active }))
 }
 
@@ -62,11 +64,29 @@ fn number(file: &File, request: u32) -> io::Result<u32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
-/// A limit of the queue of the block device with this number. A partition has the queue of its disk, a directory above.
+/// A limit of the queue of the block device with this number; `None` if there is no limit.
 fn queue_limit(device: u64, name: &str) -> Option<u32> {
-    let device = format!("/sys/dev/block/{}:{}", major(device), minor(device));
-    let read = |queue: &&str| fs::read_to_string(format!("{device}/{queue}/{name}")).ok();
-    ["queue", "../queue"].iter().find_map(read)?.trim().parse().ok()
+    let device = fs::canonicalize(format!("/sys/dev/block/{}:{}", major(device), minor(device))).ok()?;
+    // A partition has the queue of its disk, which is the directory above.
+    let disk = if device.join("partition").exists() { device.parent()? } else { &device };
+    let read = |disk: &Path| fs::read_to_string(disk.join("queue").join(name)).ok()?.trim().parse().ok();
+    let own = read(disk).filter(|&limit| limit > 0);
+    // An NVMe namespace with several paths says nothing of the limits that each of its paths has.
+    own.or_else(|| paths_of(disk).iter().filter_map(|path| read(path)).filter(|&limit| limit > 0).min())
+}
+
+/// The block devices of the single paths to the namespace that `nvme0n1` leads to: `nvme0c0n1`, `nvme0c1n1`.
+fn paths_of(disk: &Path) -> Vec<PathBuf> {
+    let name = disk.file_name().and_then(OsStr::to_str);
+    let Some((subsystem, namespace)) = name.and_then(|name| name.strip_prefix("nvme")?.split_once('n')) else {
+        return Vec::new();
+    };
+    let Ok(all) = fs::read_dir("/sys/block") else { return Vec::new() };
+    let is_path = |name: &OsStr| {
+        let rest = name.to_str().and_then(|name| name.strip_prefix("nvme")?.strip_prefix(subsystem)?.strip_prefix('c'));
+        rest.and_then(|rest| rest.split_once('n')).is_some_and(|(_, last)| last == namespace)
+    };
+    all.flatten().filter(|entry| is_path(&entry.file_name())).map(|entry| entry.path()).collect()
 }
 
 /// See [`crate::zoned::report`].

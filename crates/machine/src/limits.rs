@@ -23,6 +23,9 @@ pub const MAX_PIECES: usize = 64;
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// File tasks of one ring that are queued, running, or done and not yet reaped.
 pub const MAX_FILE_TASKS: usize = 1024;
+/// Looks for completions that a file request may wait for the sleep to submit it, while it is the only one: the look of
+/// the pass that it was submitted in, and that of the pass that finds nothing to do.
+pub const POSTPONED_PASSES: u32 = 2;
 /// Entries of an `io_uring`'s submission queue, a power of two: one request for each task, and cancellations and the
 /// ring's own beside them.
 pub const URING_ENTRIES: usize = 2 * MAX_FILE_TASKS;

@@ -78,6 +78,7 @@ impl<'a> Loop<'a> {
         loop {
             self.collect()?;
             self.pace.look(self.now);
+            self.ring.submit_at_once(self.spins());
             if self.stopping_since.is_none() && ending() {
                 self.stopping_since = Some(self.now);
             }
@@ -125,12 +126,8 @@ impl<'a> Loop<'a> {
     }
 
     fn with<T>(&mut self, at: usize, call: impl FnOnce(&mut dyn Poller, &mut Context<'_>) -> T) -> T {
-        let mut cx = Context {
-            ring: self.ring,
-            now: self.now,
-            stopping: self.stopping_since.is_some(),
-            spinning: self.pace.patience().is_none_or(|patience| !patience.is_zero()),
-        };
+        let (stopping, spinning) = (self.stopping_since.is_some(), self.spins());
+        let mut cx = Context { ring: self.ring, now: self.now, stopping, spinning };
         call(&mut *self.pollers[at], &mut cx)
     }
 
@@ -145,6 +142,11 @@ impl<'a> Loop<'a> {
             tracing::warn!(pollers = ?left.collect::<Vec<_>>(), "stopped with work under way");
         }
         late
+    }
+
+    /// Whether it looks again for a while before it sleeps.
+    fn spins(&self) -> bool {
+        self.pace.patience().is_none_or(|patience| !patience.is_zero())
     }
 
     fn is_patient(&self) -> bool {

@@ -28,7 +28,7 @@ use super::registered::Registered;
 use super::uring::{Next, Stage, Uring};
 use super::worker::{Done, Job, JobBytes, Moved, Workers, perform};
 use super::{FileDone, FileEngine, FileOp, FileTask, NoEngine, Owner, Polling, RingFile, Waker};
-use crate::limits::{MAX_FILE_TASKS, MAX_PIECES};
+use crate::limits::{MAX_FILE_TASKS, MAX_PIECES, POSTPONED_PASSES};
 use crate::region::{Bufs, Pool, RawBytes, no_slices};
 
 struct Pending {
@@ -76,6 +76,10 @@ pub(super) struct Files {
     slots: Vec<Slot>,
     free: Vec<u32>,
     in_flight: usize,
+    /// Nothing waits for the sleep to be submitted.
+    at_once: bool,
+    /// How often the only request was left to the sleep.
+    postponed: u32,
     /// By owner.
     done: Vec<Inbox>,
     /// How many of `done` are fresh.
@@ -107,6 +111,8 @@ impl Files {
             slots,
             free,
             in_flight: 0,
+            at_once: false,
+            postponed: 0,
             done,
             fresh: 0,
         };
@@ -183,6 +189,12 @@ impl Files {
     #[cfg(test)]
     pub(super) fn ring_id(&self) -> u32 {
         self.registered.ring()
+    }
+
+    /// Requests that the kernel's ordinary ring was not told of.
+    #[cfg(test)]
+    pub(super) fn queued(&mut self) -> usize {
+        self.uring.as_mut().map_or(0, Uring::queued)
     }
 
     /// What tells one that polls from others.
@@ -366,11 +378,36 @@ impl Files {
     /// Gives the kernel what was submitted, and moves what is finished to the lists of its owners. Costs a comparison
     /// when nothing is in flight.
     fn pass(&mut self) {
-        if let Some(uring) = self.busy_uring() {
-            uring.flush().expect("a ring's own descriptor, used on its own thread");
+        if !self.postpones() {
+            self.send();
         }
         self.polled.iter_mut().for_each(Polled::flush);
         self.reap();
+    }
+
+    /// Gives the kernel what was submitted for its ordinary ring.
+    pub(super) fn send(&mut self) {
+        if let Some(uring) = self.busy_uring() {
+            uring.flush().expect("a ring's own descriptor, used on its own thread");
+        }
+    }
+
+    /// See [`super::Ring::submit_at_once`].
+    pub(super) fn submit_at_once(&mut self, at_once: bool) {
+        self.at_once = at_once;
+    }
+
+    /// Whether the kernel gets what was submitted later. A request that is alone is mostly followed by a pass that
+    /// finds nothing to do, and by the sleep, which submits it as well: one system call for both. A thread that finds
+    /// other work meanwhile keeps it for [`POSTPONED_PASSES`] at most.
+    fn postpones(&mut self) -> bool {
+        let alone = self.in_flight == 1 && self.uring.as_mut().is_some_and(|uring| uring.queued() == 1);
+        if !alone || self.at_once || self.postponed == POSTPONED_PASSES {
+            self.postponed = 0;
+            return false;
+        }
+        self.postponed += 1;
+        true
     }
 
     /// Moves what is finished to the lists of its owners, and has the workers begin with what they were given.

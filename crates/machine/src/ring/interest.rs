@@ -77,6 +77,12 @@ impl Interests {
         self.table.borrow_mut().ready.push(Vec::new());
     }
 
+    /// Whether there is nothing whose readiness anybody waits for.
+    pub(super) fn is_empty(&self) -> bool {
+        let table = self.table.borrow();
+        table.free.len() == table.slots.len()
+    }
+
     /// The owner takes no readiness any more.
     pub(super) fn release(&self, owner: Owner) {
         self.table.borrow_mut().ready[owner.index()].clear();

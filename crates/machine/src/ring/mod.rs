@@ -316,7 +316,8 @@ impl Ring {
     }
 
     /// Moves this owner's finished file tasks to `out`; those too that finished since the last [`Ring::enter`]. What
-    /// anybody has submitted is on its way after this.
+    /// anybody has submitted is on its way after this; a task that is alone may wait for one or two more calls, or for
+    /// [`Ring::enter`], which submits and sleeps in one system call.
     pub fn files_done(&mut self, owner: Owner, out: &mut Vec<FileDone>) {
         self.files.take(owner, out);
     }
@@ -382,6 +383,7 @@ impl Ring {
     /// The process has no file descriptors left (one is needed, the first time).
     pub fn leave(&mut self, arm: impl FnOnce(&mut Self) -> Arm) -> io::Result<Arm> {
         self.files.hang_bell(self.poll.registry())?;
+        self.files.send();
         self.announce_sleep();
         self.files.arm();
         let armed = arm(self);
@@ -398,6 +400,10 @@ impl Ring {
     pub fn come_back(&mut self) -> io::Result<()> {
         self.cancel_sleep();
         self.files.disarm();
+        if self.interests.is_empty() {
+            // It would not be asked, and the descriptor says the same until it is.
+            self.look(Some(Duration::ZERO))?;
+        }
         self.enter(Wait::No)
     }
 
@@ -412,11 +418,19 @@ impl Ring {
             }
             self.files.reap();
             let fired = self.files.take_fired();
-            if waits && !fired {
+            if !fired && (waits || self.interests.is_empty()) {
                 return Ok(());
             }
             timeout = Some(Duration::ZERO);
+        } else if !waits && self.interests.is_empty() {
+            // Others only end waits.
+            return Ok(());
         }
+        self.look(timeout)
+    }
+
+    /// Waits for events of sockets and of what wakes this ring, and takes note of the former.
+    fn look(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -428,6 +442,11 @@ impl Ring {
             }
         }
         Ok(())
+    }
+
+    /// Whether this thread looks again for a while before it sleeps: then nothing is to wait for the sleep.
+    pub(crate) fn submit_at_once(&mut self, at_once: bool) {
+        self.files.submit_at_once(at_once);
     }
 
     /// Makes others signal what they publish from now on; everybody on this thread looks once more after this.

@@ -585,6 +585,61 @@ fn sockets_wakers_files_and_workers_wake_a_ring_that_waits_in_io_uring() {
     }
 }
 
+/// The call that sleeps submits it: two system calls become one. Who has other work does not keep it for long.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_request_that_is_alone_is_left_to_the_sleep_and_others_are_not() {
+    if let Err(reason) = uring_here() {
+        return eprintln!("SKIPPED: {reason}");
+    }
+    let (mut ring, owner, pool, file) = files(Way::Own(RingKind::Uring));
+    let mut done = Vec::new();
+    let read = |tag| task(&pool, &file, tag, FileOp::Read { offset: 0 }, 0);
+    // How many looks it takes until the kernel is told.
+    let mut looks = |ring: &mut Ring, tags: std::ops::Range<u64>, entered: bool| {
+        tags.clone().for_each(|tag| assert!(ring.submit_file(owner, read(tag)).is_ok()));
+        let mut looks = 0;
+        while ring.files.queued() > 0 {
+            looks += 1;
+            ring.files_done(owner, &mut done);
+            if entered {
+                ring.enter(Wait::For(LOST)).expect("own descriptors");
+            }
+        }
+        while done.len() < tags.clone().count() {
+            ring.enter(Wait::For(LOST)).expect("own descriptors");
+            ring.files_done(owner, &mut done);
+        }
+        done.clear();
+        looks
+    };
+    assert_eq!(looks(&mut ring, 0..1, true), 1, "the sleep submits it");
+    assert_eq!(looks(&mut ring, 1..2, false), crate::limits::POSTPONED_PASSES + 1);
+    assert_eq!(looks(&mut ring, 2..4, false), 1, "two of them");
+    ring.submit_at_once(true);
+    assert_eq!(looks(&mut ring, 4..5, false), 1, "nobody is about to sleep");
+}
+
+/// Readiness is of no interest without sockets; with them it is asked for without waiting, too.
+#[test]
+fn a_look_without_a_wait_finds_what_there_is() {
+    let mut ring = Ring::new().expect("a ring");
+    ring.waker().wake();
+    ring.enter(Wait::No).expect("own descriptors");
+    let (near, mut far) = pair();
+    let owner = ring.owner();
+    let socket = ring.socket(near, owner, 7).expect("registered");
+    far.write_all(b"x").expect("sent");
+    let (mut ready, start) = (Vec::new(), Instant::now());
+    while !ready.iter().any(|ready: &Ready| ready.key == 7 && ready.readable) {
+        ring.enter(Wait::No).expect("own descriptors");
+        ring.ready(owner, &mut ready);
+        assert!(start.elapsed() < LOST, "nothing came");
+    }
+    drop(socket);
+    ring.enter(Wait::No).expect("own descriptors");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn io_uring_gives_up_what_waits() {

@@ -163,6 +163,11 @@ impl Uring {
         self.in_flight += 1;
     }
 
+    /// Requests that the kernel was not told of yet.
+    pub(super) fn queued(&mut self) -> usize {
+        self.ring.submission().len()
+    }
+
     /// Asks the kernel to give up a task's request. Its completion still comes, cancelled or not. A ring that polls for
     /// completions knows no such request.
     pub(super) fn cancel(&mut self, user_data: u64) {

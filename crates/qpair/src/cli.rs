@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, config, data, driver, generated, info, list, raw, reload, serve, show, zones};
+use crate::{bench, cache, config, data, driver, generated, info, list, raw, reload, serve, show, zones};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Info(info::Args),
     Serve(Box<serve::Args>),
     Bench(Box<bench::Args>),
+    Cache(cache::Args),
     Id(show::id::Args),
     Log(show::log::Args),
     Feature(show::feature::Args),
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn short_help_fits_a_screen() {
         for name in [
-            "list", "info", "raw", "serve", "bench", "id", "log", "feature", "read", "write", "copy", "zones",
+            "list", "info", "raw", "serve", "bench", "cache", "id", "log", "feature", "read", "write", "copy", "zones",
             "config", "reload", "reset", "rescan",
         ] {
             let mut cli = Cli::command();

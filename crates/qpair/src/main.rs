@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cache;
 mod cli;
 mod config;
 mod data;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     cli::start_log(if lists { cli.verbose.saturating_sub(1) } else { cli.verbose });
     let result = match cli.command {
         cli::Command::Serve(args) => serve::run(&args),
+        cli::Command::Cache(args) => cache::run(&args),
         cli::Command::Reload(args) => reload::run(&args),
         cli::Command::Config(args) => config::run(&args),
         cli::Command::Bench(args) => bench::run(*args),

@@ -10,6 +10,7 @@
 //! [`nvme::Status`], a fatal error status), never a panic.
 #![forbid(unsafe_code)]
 
+pub mod memcache;
 pub mod nvme;
 pub mod tcp;
 

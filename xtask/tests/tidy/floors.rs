@@ -5,14 +5,16 @@ use std::fs;
 use crate::source::root;
 
 /// Every crate, and which others it may import. Floors 0 and 1 stand beside one another.
-const FLOORS: [(&str, &[&str]); 7] = [
+const FLOORS: [(&str, &[&str]); 9] = [
     ("wire", &[]),
     ("machine", &[]),
     ("describe", &["wire"]),
     ("block", &["wire", "machine"]),
+    ("store", &["machine"]),
     ("nvmf", &["wire", "machine", "block"]),
+    ("cache", &["wire", "machine", "block", "store"]),
     ("control", &["wire", "machine", "block", "nvmf"]),
-    ("qpair", &["wire", "machine", "describe", "block", "nvmf", "control"]),
+    ("qpair", &["wire", "machine", "describe", "block", "store", "nvmf", "cache", "control"]),
 ];
 
 /// Dependencies, those of tests included, that point upwards or sideways; crates without a floor.

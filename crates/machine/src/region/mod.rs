@@ -12,6 +12,7 @@
 //! A region is taken by value by what is carved from it: no two carvings share bytes. Both keep it mapped until the
 //! last buffer or loan is gone, in whatever order things are dropped.
 
+mod arena;
 mod backing;
 mod bufs;
 mod persist;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use backing::Mapping;
 use persist::Persist;
 
+pub use arena::Arena;
 pub use bufs::Bufs;
 pub(crate) use bufs::no_slices;
 pub use persist::{Durability, Event, Recorder};

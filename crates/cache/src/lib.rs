@@ -1,0 +1,22 @@
+//! The cache server: clients of the memcached text protocol, joined to a store.
+//!
+//! ```text
+//!   socket ──▶ Scratch ──▶ wire::memcache::parse ──▶ Session: what the verb means ──▶ store::Store
+//!     ▲        all commands that have come, one after the other                          │
+//!     └──────────────────────── one send for all answers ◀── Outbox ◀────────────────────┘
+//! ```
+//!
+//! A reactor has a store of its own and the connections that it serves from it. Keys and values never leave its thread.
+#![forbid(unsafe_code)]
+
+mod calendar;
+mod connection;
+mod counters;
+pub mod limits;
+mod server;
+mod session;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+pub use server::{Options, Server, StartError};

@@ -1,0 +1,257 @@
+//! What the commands of a memcached client mean: a command, a store, an answer.
+
+use std::io::Write;
+use std::time::Duration;
+
+use store::{Expiry, Item, NoRoom, Store, Time, Value};
+use wire::memcache::limits::MAX_RELATIVE_SECONDS;
+use wire::memcache::{Command, Keys, Verb};
+
+use crate::counters::Counters;
+
+/// What a connection does after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The next one.
+    Go,
+    /// It is over.
+    Close,
+}
+
+/// What all sessions of a reactor share.
+pub(crate) struct House {
+    pub(crate) store: Store,
+    pub(crate) counters: Counters,
+    /// The time at the start of this pass, and at that of the program.
+    pub(crate) now: Time,
+    pub(crate) started: Time,
+    /// When everything goes: `flush_all` with a delay.
+    pub(crate) flush_at: Option<Time>,
+    /// For values that are made of others.
+    pub(crate) work: Vec<u8>,
+}
+
+impl House {
+    pub(crate) fn new(store: Store, now: Time) -> Self {
+        let counters = Counters::default();
+        Self { store, counters, now, started: now, flush_at: None, work: Vec::new() }
+    }
+
+    /// Carries a command out; the answer goes to `out`.
+    pub(crate) fn execute(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Next {
+        let (answer, quiet) = match command {
+            Command::Get { keys, cas, touch } => {
+                self.get(keys, cas, touch, out);
+                return Next::Go;
+            }
+            Command::Store { verb, key, flags, exptime, value, quiet } => {
+                (self.put(verb, key, flags, exptime, value), quiet)
+            }
+            Command::Count { key, by, down, quiet } => (self.count(key, by, down, quiet, out), quiet),
+            Command::Delete { key, quiet } => (self.delete(key), quiet),
+            Command::Touch { key, exptime, quiet } => (self.touch(key, exptime), quiet),
+            Command::FlushAll { delay, quiet } => (self.flush_all(delay), quiet),
+            Command::Version => (concat!("VERSION ", env!("CARGO_PKG_VERSION")), false),
+            Command::Verbosity { quiet } => ("OK", quiet),
+            Command::MetaNoop => ("MN", false),
+            Command::Stats(of) => (self.stats(of, out), false),
+            Command::Quit => return Next::Close,
+        };
+        if !quiet && !answer.is_empty() {
+            line(out, answer.as_bytes());
+        }
+        Next::Go
+    }
+
+    fn get(&mut self, keys: Keys<'_>, cas: bool, touch: Option<i64>, out: &mut Vec<u8>) {
+        for key in keys {
+            let hash = self.store.hash(key);
+            self.counters.cmd_get += 1;
+            if let Some(exptime) = touch {
+                self.counters.cmd_touch += 1;
+                let expiry = expiry(exptime, self.now);
+                // Without room for it at its new place it stays as it was, and is given out all the same.
+                let touched = self.store.touch(hash, key, expiry, self.now).unwrap_or(false);
+                let counter = if touched { &mut self.counters.touch_hits } else { &mut self.counters.touch_misses };
+                *counter += 1;
+            }
+            let item =
+                if cas { self.store.get_with_cas(hash, key, self.now) } else { self.store.get(hash, key, self.now) };
+            match item {
+                Some(item) => {
+                    self.counters.get_hits += 1;
+                    give(&item, cas, out);
+                }
+                None => self.counters.get_misses += 1,
+            }
+        }
+        line(out, b"END");
+    }
+
+    fn put(&mut self, verb: Verb, key: &[u8], flags: u32, exptime: i64, value: &[u8]) -> &'static str {
+        let (hash, now) = (self.store.hash(key), self.now);
+        self.counters.cmd_set += 1;
+        let old = if verb == Verb::Set { None } else { self.store.peek(hash, key, now) };
+        let (mut flags, mut expiry) = (flags, expiry(exptime, now));
+        self.work.clear();
+        let parts: [&[u8]; 2] = match (verb, old) {
+            (Verb::Set, _) | (Verb::Add, None) | (Verb::Replace, Some(_)) => [value, b""],
+            (Verb::Cas(wanted), Some(old)) if old.cas == wanted => {
+                self.counters.cas_hits += 1;
+                [value, b""]
+            }
+            (Verb::Cas(_), Some(_)) => {
+                self.counters.cas_badval += 1;
+                return "EXISTS";
+            }
+            (Verb::Cas(_), None) => {
+                self.counters.cas_misses += 1;
+                return "NOT_FOUND";
+            }
+            (Verb::Append | Verb::Prepend, Some(old)) => {
+                (flags, expiry) = (old.flags, old.expiry);
+                self.work.extend_from_slice(old.value);
+                if verb == Verb::Append { [&self.work, value] } else { [value, &self.work] }
+            }
+            (Verb::Add, Some(_)) | (Verb::Replace | Verb::Append | Verb::Prepend, None) => return "NOT_STORED",
+        };
+        self.counters.total_items += 1;
+        match self.store.put(hash, key, Value { parts: &parts, flags, expiry }, now) {
+            Ok(_) => "STORED",
+            Err(error) => self.not_stored(hash, key, error),
+        }
+    }
+
+    /// What a client is told whose item was not stored. It must not find the old one then.
+    fn not_stored(&mut self, hash: u64, key: &[u8], error: NoRoom) -> &'static str {
+        self.store.remove(hash, key, self.now);
+        match error {
+            NoRoom::TooLarge(_) => "SERVER_ERROR object too large for cache",
+            NoRoom::Full => "SERVER_ERROR out of memory storing object",
+        }
+    }
+
+    /// Adds to a number or subtracts from it. A number that becomes shorter is filled up with spaces, as memcached
+    /// does; subtraction ends at 0, addition goes round at 64 bits.
+    fn count(&mut self, key: &[u8], by: u64, down: bool, quiet: bool, out: &mut Vec<u8>) -> &'static str {
+        let (hash, now) = (self.store.hash(key), self.now);
+        let Some(old) = self.store.get(hash, key, now) else {
+            *if down { &mut self.counters.decr_misses } else { &mut self.counters.incr_misses } += 1;
+            return "NOT_FOUND";
+        };
+        let Some(number) = number(old.value) else {
+            return "CLIENT_ERROR cannot increment or decrement non-numeric value";
+        };
+        let number = if down { number.saturating_sub(by) } else { number.wrapping_add(by) };
+        let (flags, expiry, width) = (old.flags, old.expiry, old.value.len());
+        self.work.clear();
+        write!(self.work, "{number}").expect("memory takes all");
+        let digits = self.work.len();
+        self.work.resize(digits.max(width), b' ');
+        *if down { &mut self.counters.decr_hits } else { &mut self.counters.incr_hits } += 1;
+        let value = Value { parts: &[&self.work], flags, expiry };
+        if let Err(error) = self.store.put(hash, key, value, now) {
+            return self.not_stored(hash, key, error);
+        }
+        if !quiet {
+            line(out, &self.work[..digits]);
+        }
+        ""
+    }
+
+    fn delete(&mut self, key: &[u8]) -> &'static str {
+        let hash = self.store.hash(key);
+        let removed = self.store.remove(hash, key, self.now);
+        *if removed { &mut self.counters.delete_hits } else { &mut self.counters.delete_misses } += 1;
+        if removed { "DELETED" } else { "NOT_FOUND" }
+    }
+
+    fn touch(&mut self, key: &[u8], exptime: i64) -> &'static str {
+        let hash = self.store.hash(key);
+        self.counters.cmd_touch += 1;
+        let touched = self.store.touch(hash, key, expiry(exptime, self.now), self.now);
+        let hit = touched == Ok(true);
+        *if hit { &mut self.counters.touch_hits } else { &mut self.counters.touch_misses } += 1;
+        match touched {
+            Ok(true) => "TOUCHED",
+            Ok(false) => "NOT_FOUND",
+            Err(_) => "SERVER_ERROR out of memory storing object",
+        }
+    }
+
+    fn flush_all(&mut self, delay: i64) -> &'static str {
+        self.counters.cmd_flush += 1;
+        match expiry(delay, self.now) {
+            Expiry::At(time) if time > self.now => self.flush_at = Some(time),
+            _ => {
+                self.flush_at = None;
+                self.store.clear();
+            }
+        }
+        "OK"
+    }
+
+    fn stats(&self, of: Option<&[u8]>, out: &mut Vec<u8>) -> &'static str {
+        if of.is_some() {
+            return "ERROR";
+        }
+        let figures = self.store.figures();
+        let mut stat = |name: &str, value: u64| {
+            write!(out, "STAT {name} {value}\r\n").expect("memory takes all");
+        };
+        stat("pid", std::process::id().into());
+        stat("uptime", self.now.since(self.started).as_secs());
+        stat("time", self.now.millis() / 1000);
+        stat("pointer_size", usize::BITS.into());
+        self.counters.list().for_each(|(name, value)| stat(name, value));
+        stat("limit_maxbytes", figures.bytes);
+        stat("bytes", figures.live_bytes);
+        stat("curr_items", figures.items);
+        stat("evictions", figures.evicted);
+        stat("reclaimed", figures.expired);
+        "END"
+    }
+
+    /// What is due by the clock: `flush_all` with a delay, and what has expired.
+    pub(crate) fn tick(&mut self) {
+        if self.flush_at.is_some_and(|time| time <= self.now) {
+            self.flush_at = None;
+            self.store.clear();
+        }
+        self.store.expire(self.now);
+    }
+}
+
+fn line(out: &mut Vec<u8>, words: &[u8]) {
+    out.extend_from_slice(words);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn give(item: &Item<'_>, cas: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"VALUE ");
+    out.extend_from_slice(item.key);
+    let bytes = item.value.len();
+    let header = if cas {
+        write!(out, " {} {bytes} {}\r\n", item.flags, item.cas)
+    } else {
+        write!(out, " {} {bytes}\r\n", item.flags)
+    };
+    header.expect("memory takes all");
+    line(out, item.value);
+}
+
+/// What a client means by a time.
+fn expiry(exptime: i64, now: Time) -> Expiry {
+    match exptime {
+        0 => Expiry::Never,
+        ..0 => Expiry::At(Time::default()),
+        1..=MAX_RELATIVE_SECONDS => Expiry::At(now.plus(Duration::from_secs(exptime.unsigned_abs()))),
+        _ => Expiry::At(Time::default().plus(Duration::from_secs(exptime.unsigned_abs()))),
+    }
+}
+
+/// The number that a value begins with, if nothing but spaces follow it.
+fn number(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?.trim_end_matches(' ');
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) { None } else { text.parse().ok() }
+}

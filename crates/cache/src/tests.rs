@@ -1,0 +1,150 @@
+//! The cache over loopback, by a client that writes what it likes.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use machine::reactor::Mode;
+
+use crate::{Options, Server};
+
+const MEMORY: usize = 64 << 20;
+
+fn server() -> Server {
+    let options = Options {
+        memcache: vec!["127.0.0.1:0".parse().expect("an address")],
+        memory: MEMORY,
+        evicts: true,
+        seed: 1,
+        mode: Mode::Shared,
+        cpu: None,
+    };
+    Server::start(&options).expect("it starts")
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    fn of(server: &Server) -> Self {
+        let stream = TcpStream::connect(server.addresses()[0]).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+        Self(stream)
+    }
+
+    /// Sends, and reads as many bytes as are expected.
+    fn says(&mut self, asked: &[u8], expected: &[u8]) {
+        self.0.write_all(asked).expect("it listens");
+        let mut answer = vec![0; expected.len()];
+        let read = self.0.read_exact(&mut answer);
+        assert!(
+            read.is_ok() && answer == expected,
+            "{} was answered {}, not {}",
+            asked[..asked.len().min(99)].escape_ascii(),
+            answer.escape_ascii(),
+            expected.escape_ascii()
+        );
+    }
+}
+
+#[test]
+fn what_is_set_is_got_by_everybody() {
+    let server = server();
+    let (mut one, mut two) = (Client::of(&server), Client::of(&server));
+    one.says(b"get k\r\n", b"END\r\n");
+    one.says(b"set k 7 0 3\r\n007\r\n", b"STORED\r\n");
+    two.says(b"get k no k\r\n", b"VALUE k 7 3\r\n007\r\nVALUE k 7 3\r\n007\r\nEND\r\n");
+    two.says(b"incr k 3\r\n", b"10\r\n");
+    one.says(b"get k\r\n", b"VALUE k 7 3\r\n10 \r\nEND\r\n");
+    one.says(b"append k 0 0 1\r\nx\r\n", b"STORED\r\n");
+    one.says(b"prepend k 0 0 1\r\ny\r\n", b"STORED\r\n");
+    two.says(b"get k\r\n", b"VALUE k 7 5\r\ny10 x\r\nEND\r\n");
+    two.says(b"incr k 3\r\n", b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+    two.says(b"add k 0 0 1\r\na\r\n", b"NOT_STORED\r\n");
+    two.says(b"replace q 0 0 1\r\na\r\n", b"NOT_STORED\r\n");
+    two.says(b"touch k -1\r\n", b"TOUCHED\r\n");
+    two.says(b"delete k\r\n", b"NOT_FOUND\r\n");
+    two.says(b"set k 0 0 1 noreply\r\n1\r\ndecr k 5\r\n", b"0\r\n");
+    two.says(b"flush_all\r\nget k\r\n", b"OK\r\nEND\r\n");
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn a_cas_fails_when_somebody_was_faster() {
+    let server = server();
+    let mut client = Client::of(&server);
+    client.says(b"cas k 0 0 1 1\r\na\r\n", b"NOT_FOUND\r\n");
+    client.says(b"set k 0 0 1\r\na\r\n", b"STORED\r\n");
+    client.0.write_all(b"gets k\r\n").expect("it listens");
+    let mut answer = [0; 64];
+    let read = client.0.read(&mut answer).expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    let unique: u64 = answer.lines().next().and_then(|line| line.split(' ').nth(4)?.parse().ok()).expect("a CAS");
+    let cas = |unique: u64| format!("cas k 0 0 1 {unique}\r\nb\r\n").into_bytes();
+    client.says(&cas(unique + 1), b"EXISTS\r\n");
+    client.says(&cas(unique), b"STORED\r\n");
+    client.says(&cas(unique), b"EXISTS\r\n");
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn commands_cut_at_every_byte_are_the_same_commands() {
+    let server = server();
+    let asked = b"set k 1 0 5\r\na\r\nbc\r\nget k\r\nbad\r\nset k 0 0 70000\r\n";
+    let expected = b"STORED\r\nVALUE k 1 5\r\na\r\nbc\r\nEND\r\nERROR\r\nSERVER_ERROR object too large for cache\r\n";
+    let large = vec![b'x'; 70_002];
+    for cut in 0..asked.len() {
+        let mut client = Client::of(&server);
+        client.0.set_nodelay(true).expect("a socket");
+        client.0.write_all(&asked[..cut]).expect("it listens");
+        client.says(&asked[cut..], expected);
+        client.0.write_all(&large).expect("what is too large is read and thrown away");
+        client.says(b"mn\r\n", b"MN\r\n");
+    }
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn a_million_silent_sets_are_followed_by_an_answer() {
+    let server = server();
+    let mut client = Client::of(&server);
+    let mut reader = client.0.try_clone().expect("a socket");
+    let writer = std::thread::spawn(move || {
+        let mut sets = Vec::new();
+        for number in 0..1_000_000 {
+            sets.extend_from_slice(format!("set k{} 0 0 2 noreply\r\nab\r\n", number % 5000).as_bytes());
+        }
+        sets.extend_from_slice(b"get k4999\r\n");
+        client.0.write_all(&sets).expect("it listens");
+        client
+    });
+    let mut answer = [0; 25];
+    reader.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"VALUE k4999 0 2\r\nab\r\nEND\r\n".first_chunk::<25>().expect("25"));
+    drop(writer.join().expect("it writes"));
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn who_does_not_read_is_not_listened_to_and_disturbs_nobody() {
+    let server = server();
+    let (mut silent, mut other) = (Client::of(&server), Client::of(&server));
+    let set = [b"set big 0 0 30000\r\n".to_vec(), vec![b'x'; 30_000], b"\r\n".to_vec()].concat();
+    silent.says(&set, b"STORED\r\n");
+    silent.0.set_nonblocking(true).expect("a socket");
+    let gets = b"get big\r\n".repeat(1000);
+    // Far more than both sides' sockets hold.
+    let mut asked = 0;
+    while let Ok(written) = silent.0.write(&gets) {
+        asked += written;
+        if asked > 1 << 20 {
+            break;
+        }
+    }
+    other.says(b"set k 0 0 1\r\na\r\nget k\r\n", b"STORED\r\nVALUE k 0 1\r\na\r\nEND\r\n");
+    // It reads at last, and all its answers come.
+    silent.0.set_nonblocking(false).expect("a socket");
+    let commands = asked / b"get big\r\n".len();
+    let mut all = vec![0; commands * (b"VALUE big 0 30000\r\n".len() + 30_000 + b"\r\nEND\r\n".len())];
+    silent.0.read_exact(&mut all).expect("the answers");
+    server.stop().expect("it stops");
+}

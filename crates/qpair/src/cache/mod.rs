@@ -1,0 +1,169 @@
+//! `qpair cache`: a cache for clients of the memcached text protocol.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use block::size::{format_size, parse_size};
+use cache::limits::MAX_VALUE_BYTES;
+use cache::{Options, Server};
+use control::limits::DEDICATED_SPIN;
+use machine::os;
+use machine::reactor::{Mode, on_panic_abort};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::signals;
+
+const EXAMPLES: &str = "\
+Protocols:
+  memcache=ADDR:PORT   memcached's text protocol: get gets gat gats set add replace append prepend cas incr decr
+                       delete touch flush_all version verbosity stats quit, and mn. Not there yet: the other meta
+                       commands (mg ms md ma me), which are answered ERROR; Redis' protocol (resp=ADDR:PORT), a pool
+                       that outlives the process, more than one reactor, values of more than 64 KiB. The binary
+                       protocol and UDP will not come.
+
+Memory:
+  --memory is what items and the table that finds them take. Each item costs 5 bytes beside its key and value, 4 more
+  if it has flags, 6 more if it expires, and 10 to 11 in the table. Programs that connect cost some KiB each on top.
+
+Examples:
+  qpair cache
+  qpair cache --memory 4GiB --listen memcache=0.0.0.0:11211
+  printf 'set k 0 60 5\\r\\nhello\\r\\nget k\\r\\nquit\\r\\n' | nc 127.0.0.1 11211";
+
+/// Where clients are listened for, and what they speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listen(SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = match text.split_once('=') {
+            Some(("memcache", address)) => address,
+            Some(("resp", _)) => return Err("Redis' protocol is not there yet: memcache=ADDR:PORT is".to_owned()),
+            _ => return Err("this is memcache=ADDR:PORT".to_owned()),
+        };
+        address.parse().map(Self).map_err(|_| format!("'{address}' is no ADDR:PORT"))
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "memcache={}", self.0)
+    }
+}
+
+/// What happens when the memory is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Eviction {
+    /// Segments are merged into one, of the items that were asked for most
+    Merge,
+    /// Nothing is given up: what does not fit is refused
+    None,
+}
+
+/// Serve a cache to memcached clients
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Listen here, and speak this; may be repeated. Port 0 is any free port
+    #[arg(long, value_name = "memcache=ADDR:PORT", default_values_t = [Listen(([127, 0, 0, 1], 11211).into())])]
+    listen: Vec<Listen>,
+
+    /// Bytes of items and of the table that finds them
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64MiB")]
+    memory: u64,
+
+    /// What happens when the memory is full
+    #[arg(long, value_enum, default_value_t = Eviction::Merge)]
+    eviction: Eviction,
+
+    /// Pin the reactor to this processor
+    #[arg(long, value_name = "CPU")]
+    cpu: Option<usize>,
+
+    /// Spin before sleeping: the shortest latencies, for a core that nothing else needs
+    #[arg(long)]
+    dedicated: bool,
+
+    /// Print one JSON object a line instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Version of the JSON objects. Fields may be added; one that changes or goes makes a new version.
+const SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+struct Listening<'a> {
+    schema: u32,
+    event: &'static str,
+    memcache: &'a [SocketAddr],
+    memory: u64,
+    max_value: usize,
+}
+
+#[derive(Serialize)]
+struct Stopped {
+    schema: u32,
+    event: &'static str,
+    busy_seconds: f64,
+    idle_seconds: f64,
+    asleep_seconds: f64,
+}
+
+/// How often it is looked whether the reactor has died.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// Runs the command: returns after SIGINT or SIGTERM.
+///
+/// # Errors
+/// What keeps the cache from serving.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    on_panic_abort();
+    let _ = os::raise_file_limit();
+    let (wake, woken) = mpsc::channel();
+    signals::watch(false, move |wish| wake.send(wish).unwrap_or_default())?;
+    let options = Options {
+        memcache: args.listen.iter().map(|listen| listen.0).collect(),
+        memory: usize::try_from(args.memory)?,
+        evicts: args.eviction == Eviction::Merge,
+        seed: Uuid::new_v4().as_u64_pair().0,
+        mode: Mode::choose(args.dedicated.then_some(Mode::Spin(DEDICATED_SPIN)), 1, os::allowed_cpus().len()),
+        cpu: args.cpu,
+    };
+    let server = Server::start(&options)?;
+    announce(args, &server)?;
+    while woken.recv_timeout(WATCH) == Err(mpsc::RecvTimeoutError::Timeout) && !server.has_failed() {}
+    let snapshot = server.stats();
+    server.stop()?;
+    if args.json {
+        let [busy_seconds, idle_seconds, asleep_seconds] =
+            [snapshot.busy, snapshot.idle, snapshot.asleep].map(|time| time.as_secs_f64());
+        let stopped = Stopped { schema: SCHEMA, event: "stopped", busy_seconds, idle_seconds, asleep_seconds };
+        println!("{}", serde_json::to_string(&stopped)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
+    if args.json {
+        let memcache = server.addresses();
+        let (memory, max_value) = (args.memory, MAX_VALUE_BYTES);
+        let listening = Listening { schema: SCHEMA, event: "listening", memcache, memory, max_value };
+        writeln!(out, "{}", serde_json::to_string(&listening)?)?;
+    } else {
+        for address in server.addresses() {
+            writeln!(out, "caching {} for memcached clients on {address}", format_size(args.memory))?;
+        }
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,45 @@
+//! Every limit of the store, in one place.
+
+/// Longest key: what a Redis client may use here. A memcached client is held to 250 by its protocol.
+pub const MAX_KEY_BYTES: usize = 65_535;
+/// Longest value.
+pub const MAX_VALUE_BYTES: usize = 8 << 20;
+
+/// Bytes of a segment: enough of them for all chains in a small store ...
+pub const MIN_SEGMENT_BYTES: usize = 16 << 10;
+/// ... and long runs of appended bytes in a large one. Offsets in the table have 20 bits.
+pub const MAX_SEGMENT_BYTES: usize = 1 << 20;
+/// Segments that a store is to have at least, if they are not to be smaller than [`MIN_SEGMENT_BYTES`].
+pub const SEGMENTS_WANTED: usize = 2048;
+/// Segments of the smallest store: a table, one chain and its merge.
+pub const MIN_SEGMENTS: usize = 16;
+/// Numbers of segments have 24 bits in the table.
+pub const MAX_SEGMENTS: usize = 1 << 24;
+/// In front of the items of a segment: what a pool that is kept says of it. No item is at offset 0 or 1.
+pub const SEGMENT_HEADER_BYTES: usize = 64;
+
+/// Bytes of a bucket of the table: a cache line.
+pub const BUCKET_BYTES: usize = 64;
+/// Entries of a bucket; the last one leads on where there are more.
+pub const BUCKET_SLOTS: usize = 8;
+/// Items of a bucket and its chain on the average, before there is one bucket more. A hit finds its item in the first
+/// line in most cases, and a table of longer chains has fewer empty entries: between 10 and 11 bytes for each item.
+pub const ITEMS_PER_BUCKET: usize = 12;
+/// The table begins with one bucket for so many bytes of the store.
+pub const BYTES_PER_FIRST_BUCKET: usize = 16 << 10;
+/// The table may double so often: each time takes a bit from what the tags tell apart.
+pub const MAX_DOUBLINGS: u32 = 8;
+
+/// Segments that are merged into one.
+pub const MERGED: usize = 4;
+/// Segments that are kept free, to merge into.
+pub const RESERVED_SEGMENTS: usize = 1;
+
+/// Chains of segments: eight for each doubling of the time to live, from a second to the end of 32 bits of seconds, and
+/// the one of those that never expire.
+pub const CHAINS: usize = 8 * 32 + 1;
+
+const _: () = assert!(MAX_SEGMENT_BYTES <= 1 << 20 && MIN_SEGMENT_BYTES < MAX_SEGMENT_BYTES);
+const _: () = assert!(BUCKET_BYTES == BUCKET_SLOTS * 8 && SEGMENT_HEADER_BYTES >= 2);
+const _: () = assert!(RESERVED_SEGMENTS + MERGED < MIN_SEGMENTS);
+const _: () = assert!(MAX_DOUBLINGS < 12, "a tag has 12 bits");

@@ -1,0 +1,100 @@
+//! Room for new items: some segments of a chain become one, of the items that were asked for most.
+//!
+//! ```text
+//!   chain   [ a B c ][ D e ][ f G h ][ I j ] ─ ...        capitals were asked for more often, for their size
+//!   chain   [ B D G I ] ─ ...                             and three segments are free
+//! ```
+//!
+//! What is left out is gone as if it had expired. What stays keeps its order, and half of its frequency, so that what
+//! is not asked for any more does not stay for ever. The oldest segment of all chains has its turn, with those behind
+//! it; what came of a merge is as young as if it were new. The open segment at the end of a chain is not merged, and
+//! given up only when there is nothing else.
+
+use crate::heap::{Chain, Heap, NONE};
+use crate::limits::{MERGED, SEGMENT_HEADER_BYTES};
+use crate::slot::Place;
+use crate::table::At;
+
+/// An item that could stay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) place: Place,
+    pub(crate) at: At,
+    /// As it would lie in the merged segment.
+    pub(crate) bytes: u32,
+    class: u16,
+}
+
+impl Candidate {
+    pub(crate) fn new(place: Place, at: At, bytes: usize, frequency: u8) -> Self {
+        Self { place, at, bytes: bytes as u32, class: class(frequency, bytes) }
+    }
+}
+
+/// The segments of the chain that has its turn, oldest first: fewer than two are given up.
+pub(crate) fn turn(heap: &Heap, out: &mut Vec<u32>) {
+    out.clear();
+    // Behind the last one that is not open it is the first one's turn again.
+    let first = |chain: &Chain| if chain.turn == NONE || chain.turn == chain.tail { chain.head } else { chain.turn };
+    let oldest = heap.chains().min_by_key(|(_, chain)| heap.segment(first(chain)).number);
+    let Some((_, chain)) = oldest else { return };
+    let mut next = first(&chain);
+    while next != chain.tail && out.len() < MERGED {
+        out.push(next);
+        next = heap.segment(next).next;
+    }
+    if out.is_empty() {
+        out.push(next);
+    }
+}
+
+/// Classes of worth: eight for each doubling of requests for a byte.
+const CLASSES: usize = 8 * 32;
+
+/// What an item is worth for its size. Nothing if nobody has asked for it.
+fn class(frequency: u8, bytes: usize) -> u16 {
+    let worth = (u32::from(frequency) << 21) / bytes.max(1) as u32;
+    if worth < 8 {
+        return u16::from(frequency > 0);
+    }
+    let doublings = worth.ilog2() - 3;
+    (doublings * 8 + (worth >> doublings) - 8) as u16 + 2
+}
+
+/// Leaves of the candidates those that are worth most, in their order, and fit into one segment.
+pub(crate) fn choose(heap: &Heap, candidates: &mut Vec<Candidate>) {
+    let mut sizes = [0u64; CLASSES + 2];
+    for candidate in candidates.iter() {
+        sizes[usize::from(candidate.class)] += u64::from(candidate.bytes);
+    }
+    // Those nobody has asked for are left out in any case.
+    let mut room = (heap.segment_bytes() - SEGMENT_HEADER_BYTES) as u64;
+    let mut lowest = sizes.len();
+    while lowest > 1 && sizes[lowest - 1] <= room {
+        lowest -= 1;
+        room -= sizes[lowest];
+    }
+    candidates.retain(|candidate| {
+        let class = usize::from(candidate.class);
+        let bytes = u64::from(candidate.bytes);
+        // Of the class on the border, the first ones that there is room for.
+        let border = class + 1 == lowest && class > 0 && bytes <= room;
+        if border {
+            room -= bytes;
+        }
+        class >= lowest || border
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worth_grows_with_requests_and_falls_with_size() {
+        assert_eq!(class(0, 100), 0);
+        assert!(class(1, 1 << 20) >= 1 && usize::from(class(255, 1)) < CLASSES + 2);
+        assert!(class(2, 100) > class(1, 100) && class(1, 100) > class(1, 200));
+        assert!(class(1, 1 << 20) < class(1, 1 << 16));
+    }
+}

@@ -1,0 +1,481 @@
+//! The store: what its owner calls.
+
+use std::{fmt, io};
+
+use machine::region::{Arena, Region};
+use twox_hash::XxHash3_64;
+
+use crate::chains;
+use crate::heap::{Heap, NONE};
+use crate::item::{Header, Item, parts};
+use crate::limits::{
+    MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, MAX_VALUE_BYTES, MIN_SEGMENT_BYTES, MIN_SEGMENTS,
+    RESERVED_SEGMENTS, SEGMENT_HEADER_BYTES, SEGMENTS_WANTED,
+};
+use crate::merge::{self, Candidate};
+use crate::random::Random;
+use crate::slot::Place;
+use crate::table::{At, Table, Wanted};
+use crate::time::{Expiry, Time};
+
+/// How a store is made.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// Of the hash of keys: not known to those who choose keys.
+    pub seed: u64,
+    /// Whether old items make room for new ones; else a full store takes none.
+    pub evicts: bool,
+}
+
+/// What is to be stored under a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a> {
+    /// Its bytes, one part behind the other.
+    pub parts: &'a [&'a [u8]],
+    /// The client's flags.
+    pub flags: u32,
+    /// When it expires.
+    pub expiry: Expiry,
+}
+
+/// The item is larger than the store takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an item of {bytes} bytes is larger than the {most} that the store takes")]
+pub struct TooLarge {
+    /// With its header.
+    pub bytes: usize,
+    /// With its header.
+    pub most: usize,
+}
+
+/// An item was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// It never fits.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The store is full and does not evict.
+    #[error("the store is full")]
+    Full,
+}
+
+/// What there is and what was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Items that the table knows; those that have expired are in it until their segment is given back.
+    pub items: u64,
+    /// Bytes of those items, headers included.
+    pub live_bytes: u64,
+    /// Bytes of the segments and the table.
+    pub bytes: u64,
+    /// Bytes of the table, of those.
+    pub table_bytes: u64,
+    /// Bytes of segments that have nothing, of those.
+    pub free_bytes: u64,
+    /// Items that made room for others.
+    pub evicted: u64,
+    /// Items that were found to have expired.
+    pub expired: u64,
+}
+
+/// See the [crate].
+pub struct Store {
+    heap: Heap,
+    table: Table,
+    random: Random,
+    options: StoreOptions,
+    evicted: u64,
+    expired: u64,
+    live_bytes: u64,
+    /// Kept for their room.
+    merging: Vec<u32>,
+    candidates: Vec<Candidate>,
+}
+
+impl Store {
+    /// An empty store in a region, which it takes whole.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the region is smaller than the smallest store or larger than the largest.
+    pub fn new(region: Region, options: StoreOptions) -> io::Result<Self> {
+        let segment_bytes = segment_bytes(region.len());
+        let segments = region.len() / segment_bytes;
+        if !(MIN_SEGMENTS..=MAX_SEGMENTS).contains(&segments) {
+            let (least, most) = (MIN_SEGMENTS * MIN_SEGMENT_BYTES, MAX_SEGMENTS * MAX_SEGMENT_BYTES);
+            let why = format!("a store of {} bytes: there are those of {least} to {most}", region.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let mut heap = Heap::new(Arena::new(region), segment_bytes);
+        let table = Table::new(&mut heap).expect("the first table is a small part");
+        Ok(Self {
+            heap,
+            table,
+            random: Random::new(options.seed),
+            options,
+            evicted: 0,
+            expired: 0,
+            live_bytes: 0,
+            merging: Vec::new(),
+            candidates: Vec::new(),
+        })
+    }
+
+    /// The hash of a key, which all calls want with it.
+    #[must_use]
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        XxHash3_64::oneshot_with_seed(self.options.seed, key)
+    }
+
+    /// Bytes of the largest item, header and key included.
+    #[must_use]
+    pub fn largest_item(&self) -> usize {
+        self.heap.segment_bytes() - SEGMENT_HEADER_BYTES
+    }
+
+    /// Looks an item up for a client who asked for it, which counts.
+    #[inline]
+    pub fn get(&mut self, hash: u64, key: &[u8], now: Time) -> Option<Item<'_>> {
+        let (at, place, header) = self.live(hash, key, now)?;
+        self.count_request(at);
+        Some(self.item(place, &header))
+    }
+
+    /// Looks an item up for another reason.
+    #[must_use]
+    pub fn peek(&self, hash: u64, key: &[u8], now: Time) -> Option<Item<'_>> {
+        let (_, place, header) = self.live(hash, key, now)?;
+        Some(self.item(place, &header))
+    }
+
+    /// As [`Store::get`], for a client who will know the item's CAS, and may ask for a change of just this one.
+    pub fn get_with_cas(&mut self, hash: u64, key: &[u8], now: Time) -> Option<Item<'_>> {
+        let (at, place, header) = self.live(hash, key, now)?;
+        self.count_request(at);
+        let offset = place.offset as usize;
+        Header::tell_cas(&mut self.heap.bytes_mut(place.segment)[offset..]);
+        Some(self.item(place, &header))
+    }
+
+    /// Stores an item, in the place of one of this key if there is one. Its new CAS.
+    ///
+    /// # Errors
+    /// [`NoRoom`]. The old item is still there then.
+    ///
+    /// # Panics
+    /// If the key is longer than [`MAX_KEY_BYTES`].
+    pub fn put(&mut self, hash: u64, key: &[u8], value: Value<'_>, now: Time) -> Result<u64, NoRoom> {
+        assert!(key.len() <= MAX_KEY_BYTES, "a key of {} bytes", key.len());
+        let value_bytes = value.parts.iter().map(|part| part.len()).sum();
+        let Value { flags, expiry, .. } = value;
+        let header = Header { key_bytes: key.len(), value_bytes, flags, expiry, cas: None, told_cas: false };
+        let bytes = header.item_bytes();
+        let most = self.largest_item();
+        if bytes > most || value_bytes > MAX_VALUE_BYTES {
+            return Err(TooLarge { bytes, most }.into());
+        }
+        let place = self.room(chains::of(expiry, now), bytes, expiry, now)?;
+        let offset = place.offset as usize;
+        let to = &mut self.heap.bytes_mut(place.segment)[offset..offset + bytes];
+        let mut at = header.write(to);
+        for part in std::iter::once(&key).chain(value.parts) {
+            to[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        self.live_bytes += bytes as u64;
+        // After the room was made: making it may have evicted the old one.
+        match self.find(hash, key) {
+            Some(at) => {
+                let slot = at.read(&self.heap);
+                self.bury(slot.place());
+                at.write(&mut self.heap, slot.with_place(place));
+            }
+            None => self.table.insert(&mut self.heap, hash, 0, place),
+        }
+        Ok(self.heap.name_of(place))
+    }
+
+    /// Takes an item out; whether it was there.
+    pub fn remove(&mut self, hash: u64, key: &[u8], now: Time) -> bool {
+        let Some(at) = self.find(hash, key) else { return false };
+        let place = at.read(&self.heap).place();
+        let was_there = !Header::read(self.heap.at(place)).expiry.has_come(now);
+        self.table.remove(&mut self.heap, hash, at);
+        self.bury(place);
+        was_there
+    }
+
+    /// Gives an item another expiry, which is no change of it: its CAS stays. Whether it was there.
+    ///
+    /// # Errors
+    /// [`NoRoom::Full`]: what expires at another time lies elsewhere, and there is no room. It is as it was then.
+    pub fn touch(&mut self, hash: u64, key: &[u8], expiry: Expiry, now: Time) -> Result<bool, NoRoom> {
+        let Some((_, _, old)) = self.live(hash, key, now) else { return Ok(false) };
+        // A client that was told the CAS may have 8 bytes more from now on.
+        let bytes = Header { expiry: Expiry::At(now), cas: Some(0), ..old }.item_bytes();
+        let most = self.largest_item();
+        if bytes > most {
+            return Err(TooLarge { bytes, most }.into());
+        }
+        // Making room may move the item, or evict it.
+        self.reserve(chains::of(expiry, now), bytes, now)?;
+        let Some((at, place, _)) = self.live(hash, key, now) else { return Ok(false) };
+        let tail = self.heap.chain(chains::of(expiry, now)).tail;
+        self.relocate(place, at, tail, Some(expiry));
+        Ok(true)
+    }
+
+    /// Takes everything out.
+    pub fn clear(&mut self) {
+        let chains: Vec<u32> = self.heap.chains().map(|(_, chain)| chain.head).collect();
+        for head in chains {
+            let segments: Vec<u32> = self.chain(head).collect();
+            segments.into_iter().for_each(|segment| self.heap.close(segment));
+        }
+        self.table.clear(&mut self.heap);
+        self.live_bytes = 0;
+    }
+
+    /// Gives back what has expired: to be called about once a second. How many items those were.
+    pub fn expire(&mut self, now: Time) -> u64 {
+        let before = self.expired;
+        let mut expired = std::mem::take(&mut self.merging);
+        expired.clear();
+        for (_, chain) in self.heap.chains() {
+            let has_come = |segment: &u32| self.heap.segment(*segment).expires.has_come(now);
+            expired.extend(self.chain(chain.head).take_while(has_come));
+        }
+        for &segment in &expired {
+            self.expired += self.forget(segment);
+        }
+        self.merging = expired;
+        self.expired - before
+    }
+
+    /// What there is and what was done.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let bytes = |segments: usize| (segments * self.heap.segment_bytes()) as u64;
+        Figures {
+            items: self.table.items() as u64,
+            live_bytes: self.live_bytes,
+            bytes: bytes(self.heap.count()),
+            table_bytes: bytes(self.table.segments()),
+            free_bytes: bytes(self.heap.free_segments()),
+            evicted: self.evicted,
+            expired: self.expired,
+        }
+    }
+}
+
+/// How it is done.
+impl Store {
+    /// The slot of a key.
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Option<At> {
+        self.table.find(&self.heap, hash, |place| {
+            let item = self.heap.at(place);
+            let header = Header::read(item);
+            header.key_bytes == key.len() && parts(&header, item).0 == key
+        })
+    }
+
+    /// An item that has not expired.
+    #[inline]
+    fn live(&self, hash: u64, key: &[u8], now: Time) -> Option<(At, Place, Header)> {
+        let at = self.find(hash, key)?;
+        let place = at.read(&self.heap).place();
+        let header = Header::read(self.heap.at(place));
+        (!header.expiry.has_come(now)).then_some((at, place, header))
+    }
+
+    fn item(&self, place: Place, header: &Header) -> Item<'_> {
+        let (key, value) = parts(header, self.heap.at(place));
+        let cas = header.cas.unwrap_or_else(|| self.heap.name_of(place));
+        Item { key, value, flags: header.flags, expiry: header.expiry, cas }
+    }
+
+    /// Exact for the first 16 requests; then each counts with a chance that falls as they become more.
+    #[inline]
+    fn count_request(&mut self, at: At) {
+        let slot = at.read(&self.heap);
+        let frequency = slot.frequency();
+        let counts = frequency < 16 || frequency < u8::MAX && self.random.next().is_multiple_of(u64::from(frequency));
+        if counts {
+            at.write(&mut self.heap, slot.with_frequency(frequency + 1));
+        }
+    }
+
+    /// Room for an item at the end of a chain, and for its entry in the table.
+    fn room(&mut self, chain: usize, bytes: usize, expiry: Expiry, now: Time) -> Result<Place, NoRoom> {
+        self.reserve(chain, bytes, now)?;
+        let tail = self.heap.chain(chain).tail;
+        Ok(self.heap.append(tail, bytes, expiry).expect("there is room"))
+    }
+
+    /// Makes sure that an item fits at the end of a chain, and its entry into the table.
+    fn reserve(&mut self, chain: usize, bytes: usize, now: Time) -> Result<(), NoRoom> {
+        while let Some(wanted) = self.table.wants() {
+            match (self.spare_segment(now), wanted) {
+                (Some(()), _) => {
+                    let page = self.heap.take().expect("there is a spare one");
+                    self.table.give(&mut self.heap, wanted, page);
+                }
+                (None, Wanted::Extra) => return Err(NoRoom::Full),
+                (None, Wanted::Buckets) => break,
+            }
+        }
+        let tail = self.heap.chain(chain).tail;
+        if tail == NONE || !self.heap.has_room(tail, bytes) {
+            self.spare_segment(now).ok_or(NoRoom::Full)?;
+            // It may have been the chain's turn, with its tail.
+            let tail = self.heap.chain(chain).tail;
+            self.heap.open(chain, tail).expect("there is a spare one");
+        }
+        Ok(())
+    }
+
+    /// Makes sure of a free segment beside those that are reserved.
+    fn spare_segment(&mut self, now: Time) -> Option<()> {
+        if self.heap.free_segments() <= RESERVED_SEGMENTS && self.expire(now) == 0 && !self.options.evicts {
+            return None;
+        }
+        while self.heap.free_segments() <= RESERVED_SEGMENTS {
+            if !self.options.evicts {
+                return None;
+            }
+            self.evict(now)?;
+        }
+        Some(())
+    }
+
+    /// Merges the segments whose turn it is; `None` if there are no segments of items.
+    fn evict(&mut self, now: Time) -> Option<()> {
+        let mut segments = std::mem::take(&mut self.merging);
+        merge::turn(&self.heap, &mut segments);
+        let first = *segments.first()?;
+        if segments.len() == 1 {
+            self.evicted += self.forget(first);
+        } else {
+            self.merge(&segments, now);
+        }
+        self.merging = segments;
+        Some(())
+    }
+
+    /// Makes one segment of several neighbours.
+    fn merge(&mut self, segments: &[u32], now: Time) {
+        let mut kept = std::mem::take(&mut self.candidates);
+        kept.clear();
+        for &segment in segments {
+            self.candidates_of(segment, now, &mut kept);
+        }
+        let before = kept.len();
+        merge::choose(&self.heap, &mut kept);
+        self.evicted += (before - kept.len()) as u64;
+        let (first, last) = (segments[0], segments[segments.len() - 1]);
+        let chain = usize::from(self.heap.segment(first).chain);
+        let turn = self.heap.segment(last).next;
+        let merged = (!kept.is_empty()).then(|| {
+            let previous = self.heap.segment(first).previous;
+            self.heap.open(chain, previous).expect("one is reserved")
+        });
+        for candidate in &kept {
+            let merged = merged.expect("there are items for it");
+            self.relocate(candidate.place, candidate.at, merged, None);
+            let slot = candidate.at.read(&self.heap);
+            candidate.at.write(&mut self.heap, slot.with_frequency(slot.frequency() / 2));
+        }
+        self.candidates = kept;
+        for &segment in segments {
+            // What was not moved.
+            self.forget(segment);
+        }
+        self.heap.set_turn(chain, turn);
+    }
+
+    /// Lists the items of a segment that are there.
+    fn candidates_of(&mut self, segment: u32, now: Time, out: &mut Vec<Candidate>) {
+        let mut offset = SEGMENT_HEADER_BYTES as u32;
+        while offset < self.heap.segment(segment).used {
+            let place = Place { segment, offset };
+            let item = self.heap.at(place);
+            let header = Header::read(item);
+            offset += header.item_bytes() as u32;
+            let hash = self.hash(parts(&header, item).0);
+            let Some(at) = self.table.find(&self.heap, hash, |other| other == place) else { continue };
+            if header.expiry.has_come(now) {
+                // It goes with its segment: nothing is taken out of the table while places in it are noted.
+                self.expired += 1;
+                continue;
+            }
+            let frequency = at.read(&self.heap).frequency();
+            let extra = if header.told_cas && header.cas.is_none() { 8 } else { 0 };
+            out.push(Candidate::new(place, at, header.item_bytes() + extra, frequency));
+        }
+    }
+
+    /// Moves an item to the end of a segment that has room for it, perhaps with another expiry.
+    fn relocate(&mut self, from: Place, at: At, segment: u32, expiry: Option<Expiry>) {
+        let mut header = Header::read(self.heap.at(from));
+        let old = (header.bytes(), header.item_bytes());
+        if header.told_cas && header.cas.is_none() {
+            header.cas = Some(self.heap.name_of(from));
+        }
+        header.expiry = expiry.unwrap_or(header.expiry);
+        let to = self.heap.append(segment, header.item_bytes(), header.expiry).expect("there is room");
+        let offset = to.offset as usize;
+        header.write(&mut self.heap.bytes_mut(segment)[offset..]);
+        let body = |place: Place, bytes: usize| Place { offset: place.offset + bytes as u32, ..place };
+        self.heap.copy(body(from, old.0), body(to, header.bytes()), old.1 - old.0);
+        self.live_bytes += header.item_bytes() as u64;
+        self.bury(from);
+        let slot = at.read(&self.heap);
+        at.write(&mut self.heap, slot.with_place(to));
+    }
+
+    /// Takes all items of a segment out and frees it; how many they were.
+    fn forget(&mut self, segment: u32) -> u64 {
+        let mut count = 0;
+        let mut offset = SEGMENT_HEADER_BYTES as u32;
+        while offset < self.heap.segment(segment).used && self.heap.segment(segment).live > 0 {
+            let place = Place { segment, offset };
+            let item = self.heap.at(place);
+            let header = Header::read(item);
+            offset += header.item_bytes() as u32;
+            let hash = self.hash(parts(&header, item).0);
+            if let Some(at) = self.table.find(&self.heap, hash, |other| other == place) {
+                self.table.remove(&mut self.heap, hash, at);
+                self.bury(place);
+                count += 1;
+            }
+        }
+        self.heap.close(segment);
+        count
+    }
+
+    /// The table does not know the item at this place any more.
+    fn bury(&mut self, place: Place) {
+        let bytes = Header::read(self.heap.at(place)).item_bytes();
+        self.heap.died(place.segment, bytes);
+        self.live_bytes -= bytes as u64;
+    }
+
+    fn chain(&self, head: u32) -> impl Iterator<Item = u32> + '_ {
+        let some = |segment: u32| (segment != NONE).then_some(segment);
+        std::iter::successors(some(head), move |segment| some(self.heap.segment(*segment).next))
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({:?})", self.figures())
+    }
+}
+
+/// Many segments in a small store, large ones in a large store.
+fn segment_bytes(bytes: usize) -> usize {
+    let wanted = (bytes / SEGMENTS_WANTED).max(1);
+    let power = 1 << wanted.ilog2();
+    usize::clamp(power, MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES)
+}

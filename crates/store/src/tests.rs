@@ -1,0 +1,264 @@
+//! The store against a model that forgets nothing, and what it costs.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use machine::region::Region;
+use proptest::prelude::*;
+
+use super::*;
+
+const SMALL: usize = 16 * limits::MIN_SEGMENT_BYTES;
+
+fn store(bytes: usize, evicts: bool) -> Store {
+    let region = Region::anonymous(bytes).expect("memory");
+    Store::new(region, StoreOptions { seed: 7, evicts }).expect("a store")
+}
+
+fn put(store: &mut Store, key: &[u8], value: &[u8], expiry: Expiry, now: Time) -> Result<u64, NoRoom> {
+    let hash = store.hash(key);
+    store.put(hash, key, Value { parts: &[value], flags: value.len() as u32 % 3, expiry }, now)
+}
+
+fn value_of(store: &mut Store, key: &[u8], now: Time) -> Option<Vec<u8>> {
+    let hash = store.hash(key);
+    store.get(hash, key, now).map(|item| item.value.to_vec())
+}
+
+fn remove(store: &mut Store, key: &[u8], now: Time) -> bool {
+    let hash = store.hash(key);
+    store.remove(hash, key, now)
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Put { key: u8, bytes: usize, seconds: Option<u16> },
+    Get { key: u8, cas: bool },
+    Remove { key: u8 },
+    Touch { key: u8, seconds: u16 },
+    Later { millis: u32 },
+    Expire,
+    Clear,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let seconds = prop_oneof![Just(None), (0u16..40).prop_map(Some), Just(Some(3000))];
+    let bytes = prop_oneof![0usize..300, 4000usize..16_000];
+    let op = prop_oneof![
+        8 => (0u8..60, bytes, seconds).prop_map(|(key, bytes, seconds)| Op::Put { key, bytes, seconds }),
+        6 => (0u8..60, any::<bool>()).prop_map(|(key, cas)| Op::Get { key, cas }),
+        2 => (0u8..60).prop_map(|key| Op::Remove { key }),
+        2 => (0u8..60, 1u16..4000).prop_map(|(key, seconds)| Op::Touch { key, seconds }),
+        2 => (0u32..9000).prop_map(|millis| Op::Later { millis }),
+        1 => Just(Op::Expire),
+        1 => Just(Op::Clear),
+    ];
+    prop::collection::vec(op, 1..250)
+}
+
+/// What a client may believe of a key.
+struct Known {
+    value: Vec<u8>,
+    expiry: Expiry,
+    /// Of the last change.
+    cas: u64,
+    /// A client knows it.
+    told: bool,
+}
+
+/// Runs operations on a store and on a map. An evicting store may have forgotten an item, and has never an old one.
+fn behaves(mut store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseError> {
+    let mut known: HashMap<u8, Known> = HashMap::new();
+    let mut now = Time::from_millis(1_700_000_000_000);
+    for (number, op) in ops.into_iter().enumerate() {
+        match op {
+            Op::Put { key, bytes, seconds } => {
+                let value = vec![number as u8; bytes];
+                let lives = |seconds: u16| Expiry::At(now.plus(Duration::from_secs(seconds.into())));
+                let expiry = seconds.map_or(Expiry::Never, lives);
+                match put(&mut store, &[key; 3], &value, expiry, now) {
+                    Ok(cas) => {
+                        let old = known.insert(key, Known { value, expiry, cas, told: false });
+                        prop_assert!(old.is_none_or(|old| old.cas != cas), "a change has a CAS of its own");
+                    }
+                    Err(NoRoom::Full) => prop_assert!(!evicts),
+                    Err(NoRoom::TooLarge(_)) => prop_assert!(bytes + 40 > store.largest_item()),
+                }
+            }
+            Op::Get { key, cas } => {
+                let expected = known.get(&key).filter(|known| !known.expiry.has_come(now));
+                let hash = store.hash(&[key; 3]);
+                let item = if cas { store.get_with_cas(hash, &[key; 3], now) } else { store.get(hash, &[key; 3], now) };
+                match (item, expected) {
+                    (Some(item), Some(expected)) => {
+                        prop_assert_eq!(item.value, &expected.value);
+                        prop_assert_eq!((item.key, item.expiry), (&[key; 3][..], expected.expiry));
+                        prop_assert_eq!(item.flags, expected.value.len() as u32 % 3);
+                        let told = item.cas;
+                        let known = known.get_mut(&key).expect("it was there");
+                        prop_assert!(!known.told || known.cas == told, "it was not changed");
+                        if cas {
+                            // From now on it stays, wherever the item is moved to.
+                            (known.cas, known.told) = (told, true);
+                        }
+                    }
+                    (Some(_), None) => prop_assert!(false, "{} came back", key),
+                    (None, Some(_)) => prop_assert!(evicts, "{} is lost", key),
+                    (None, None) => {}
+                }
+            }
+            Op::Remove { key } => {
+                let was = known.remove(&key).is_some_and(|known| !known.expiry.has_come(now));
+                prop_assert!(remove(&mut store, &[key; 3], now) == was || evicts && was);
+            }
+            Op::Touch { key, seconds } => {
+                let hash = store.hash(&[key; 3]);
+                let expiry = Expiry::At(now.plus(Duration::from_secs(seconds.into())));
+                let expected = known.get_mut(&key).filter(|known| !known.expiry.has_come(now));
+                match (store.touch(hash, &[key; 3], expiry, now), expected) {
+                    (Ok(true), Some(expected)) => expected.expiry = expiry,
+                    (Ok(true), None) => prop_assert!(false, "{} came back", key),
+                    (Ok(false), Some(_)) => prop_assert!(evicts, "{} is lost", key),
+                    (Ok(false), None) | (Err(NoRoom::TooLarge(_)), _) => {}
+                    (Err(NoRoom::Full), _) => prop_assert!(!evicts),
+                }
+            }
+            Op::Later { millis } => now = now.plus(Duration::from_millis(millis.into())),
+            Op::Expire => {
+                store.expire(now);
+            }
+            Op::Clear => {
+                store.clear();
+                known.clear();
+                prop_assert_eq!((store.figures().items, store.figures().live_bytes), (0, 0));
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_large_store_is_a_map(ops in ops()) {
+        behaves(store(8 << 20, false), false, ops)?;
+    }
+
+    #[test]
+    fn a_small_store_forgets_but_never_remembers_wrongly(ops in ops()) {
+        behaves(store(SMALL, true), true, ops)?;
+    }
+
+    #[test]
+    fn a_small_store_that_does_not_evict_says_that_it_is_full(ops in ops()) {
+        behaves(store(SMALL, false), false, ops)?;
+    }
+}
+
+#[test]
+fn a_cas_that_was_told_stays_while_items_are_merged() {
+    let mut store = store(SMALL, true);
+    let now = Time::from_millis(1_000_000);
+    put(&mut store, b"kept", b"value", Expiry::Never, now).expect("room");
+    let hash = store.hash(b"kept");
+    let told = store.get_with_cas(hash, b"kept", now).expect("it is there").cas;
+    let mut moved = 0;
+    for round in 0..20_000u32 {
+        put(&mut store, &round.to_le_bytes(), &[1; 50], Expiry::Never, now).expect("room");
+        // Asked for often enough to stay.
+        if round % 100 == 0 {
+            let item = store.get_with_cas(hash, b"kept", now).expect("it is asked for most");
+            assert_eq!((item.cas, item.value), (told, &b"value"[..]));
+            moved += 1;
+        }
+    }
+    assert!(moved == 200 && store.figures().evicted > 10_000, "{store:?}");
+}
+
+#[test]
+fn the_table_grows_with_small_items_and_no_insertion_fails() {
+    let mut store = store(64 << 20, false);
+    let now = Time::from_millis(0);
+    let mut stored = 0u32;
+    while put(&mut store, &stored.to_le_bytes(), b"", Expiry::Never, now).is_ok() {
+        stored += 1;
+    }
+    let figures = store.figures();
+    assert!(stored > 2_000_000 && figures.items == u64::from(stored), "{stored} items, {figures:?}");
+    for key in (0..stored).step_by(997) {
+        assert_eq!(value_of(&mut store, &key.to_le_bytes(), now).as_deref(), Some(&b""[..]), "{key}");
+    }
+    for key in 0..stored {
+        assert!(remove(&mut store, &key.to_le_bytes(), now), "{key}");
+    }
+    assert_eq!((store.figures().items, store.figures().live_bytes), (0, 0));
+}
+
+/// Of the memory of a full store, per item, beside key and value: 5 bytes of header, 4 of flags, and the table.
+#[test]
+fn an_item_with_flags_costs_20_bytes() {
+    let mut store = store(64 << 20, false);
+    let now = Time::from_millis(0);
+    let mut stored = 0u64;
+    let mut key = [b'k'; 20];
+    loop {
+        key[..8].copy_from_slice(&stored.to_le_bytes());
+        let hash = store.hash(&key);
+        let value = Value { parts: &[&[1; 64]], flags: 1, expiry: Expiry::Never };
+        if store.put(hash, &key, value, now).is_err() {
+            break;
+        }
+        stored += 1;
+    }
+    let figures = store.figures();
+    let table = figures.table_bytes as f64 / stored as f64;
+    let all = figures.bytes as f64 / stored as f64 - 84.0;
+    println!("{all} {table}");
+    assert!(all <= 20.5, "{all:.2} bytes an item, {table:.2} of them in the table");
+}
+
+#[test]
+fn expired_items_give_their_segments_back_without_being_asked_for() {
+    let mut store = store(1 << 20, false);
+    let now = Time::from_millis(5_000);
+    let free = |store: &Store| store.figures().free_bytes + store.figures().table_bytes;
+    let all = free(&store);
+    let after = |seconds| Expiry::At(now.plus(Duration::from_secs(seconds)));
+    for key in 0..100u32 {
+        put(&mut store, &key.to_le_bytes(), &[0; 100], after(60 + u64::from(key % 3)), now).expect("room");
+        put(&mut store, &(1000 + key).to_le_bytes(), &[0; 100], after(6000), now).expect("room");
+    }
+    assert_eq!(store.expire(now.plus(Duration::from_secs(59))), 0);
+    assert_eq!(store.expire(now.plus(Duration::from_secs(62))), 100);
+    assert_eq!(store.figures().items, 100);
+    assert_eq!(store.expire(now.plus(Duration::from_secs(6001))), 100);
+    assert_eq!((store.figures().items, free(&store)), (0, all));
+}
+
+#[test]
+fn what_is_asked_for_stays() {
+    let mut store = store(1 << 20, true);
+    let now = Time::from_millis(0);
+    for round in 0..50_000u32 {
+        put(&mut store, &round.to_le_bytes(), &[2; 80], Expiry::Never, now).expect("room");
+        for hot in 0..20u32 {
+            if round > hot {
+                value_of(&mut store, &hot.to_le_bytes(), now);
+            }
+        }
+    }
+    let hot = (0..20u32).filter(|hot| value_of(&mut store, &hot.to_le_bytes(), now).is_some()).count();
+    assert!(hot >= 19, "{hot} of 20 are there");
+}
+
+#[test]
+fn what_never_fits_is_refused() {
+    let mut store = store(SMALL, true);
+    let largest = store.largest_item();
+    let now = Time::from_millis(0);
+    assert!(put(&mut store, b"k", &vec![0; largest - 6], Expiry::Never, now).is_ok());
+    let refused = put(&mut store, b"k", &vec![0; largest - 1], Expiry::Never, now);
+    assert!(matches!(refused, Err(NoRoom::TooLarge(_))), "{refused:?}");
+    assert!(value_of(&mut store, b"k", now).is_some(), "the old one is still there");
+    let region = Region::anonymous(SMALL - 1).expect("memory");
+    assert!(Store::new(region, StoreOptions { seed: 0, evicts: true }).is_err());
+}

@@ -1,0 +1,318 @@
+//! The memcached text protocol as bytes: what a client asks.
+//!
+//! ```text
+//!   get k1 k2\r\n      set k 0 60 3\r\n      incr n 1 noreply\r\n        a line of words ...
+//!                      abc\r\n                                           ... and of what is stored the bytes
+//! ```
+//!
+//! A parser without state: it is given what has come and not been used, and finds a whole command in it, borrows key
+//! and value from there, or says how much it wants to see. Source of all rules: memcached 1.6's `doc/protocol.txt`, and
+//! where that is silent, what memcached 1.6.18 answers.
+
+pub mod limits;
+mod line;
+#[cfg(test)]
+mod tests;
+
+use limits::{MAX_KEY_BYTES, MAX_LINE_BYTES};
+use line::{Words, signed, unsigned};
+
+/// How a value is to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// In any case.
+    Set,
+    /// If there is none.
+    Add,
+    /// If there is one.
+    Replace,
+    /// Behind the one that is there.
+    Append,
+    /// In front of the one that is there.
+    Prepend,
+    /// If the one that is there has this CAS.
+    Cas(u64),
+}
+
+/// What a client asks. `quiet` is its wish for no answer (`noreply`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// `get`, `gets`, `gat`, `gats`.
+    Get {
+        /// At least one.
+        keys: Keys<'a>,
+        /// With the CAS of each.
+        cas: bool,
+        /// Their new expiry: see [`Command::Touch`].
+        touch: Option<i64>,
+    },
+    /// `set`, `add`, `replace`, `append`, `prepend`, `cas`.
+    Store {
+        /// How.
+        verb: Verb,
+        /// Under what.
+        key: &'a [u8],
+        /// The client's own; it gets them back.
+        flags: u32,
+        /// See [`Command::Touch`].
+        exptime: i64,
+        /// What.
+        value: &'a [u8],
+        /// No answer.
+        quiet: bool,
+    },
+    /// `incr`, `decr`.
+    Count {
+        /// Of what.
+        key: &'a [u8],
+        /// By how much.
+        by: u64,
+        /// `decr`.
+        down: bool,
+        /// No answer.
+        quiet: bool,
+    },
+    /// `delete`.
+    Delete {
+        /// What.
+        key: &'a [u8],
+        /// No answer.
+        quiet: bool,
+    },
+    /// `touch`: seconds from now; beyond 30 days, seconds since 1970; 0 is never, and less is at once.
+    Touch {
+        /// What.
+        key: &'a [u8],
+        /// Until when it is there from now on.
+        exptime: i64,
+        /// No answer.
+        quiet: bool,
+    },
+    /// `flush_all`: everything goes, so many seconds from now.
+    FlushAll {
+        /// 0 is now.
+        delay: i64,
+        /// No answer.
+        quiet: bool,
+    },
+    /// `version`.
+    Version,
+    /// `verbosity`, which changes nothing here.
+    Verbosity {
+        /// No answer.
+        quiet: bool,
+    },
+    /// `stats`, and of what.
+    Stats(Option<&'a [u8]>),
+    /// `mn`.
+    MetaNoop,
+    /// `quit`.
+    Quit,
+}
+
+/// The words of a line that are keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys<'a>(Words<'a>);
+
+impl<'a> Iterator for Keys<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.0.next()
+    }
+}
+
+/// What the bytes begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed<'a> {
+    /// Nothing whole: at least so many bytes are to be seen.
+    More(usize),
+    /// A command, of so many bytes.
+    Command(Command<'a>, usize),
+    /// Nothing that is understood, of so many bytes, and so many of a value behind them, which are to be thrown away.
+    Wrong(Wrong, usize, usize),
+    /// A line without an end: the stream cannot be followed any more.
+    Endless,
+}
+
+/// What is wrong with a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// No such command, or too few words.
+    Unknown,
+    /// A word is not what it should be.
+    Format,
+    /// A value does not end where it should.
+    Chunk,
+    /// A value is larger than the limit.
+    TooLarge,
+    /// What is to be added or subtracted is not a number of 64 bits.
+    Delta,
+    /// A time is not a number.
+    Exptime,
+    /// A delete has words it should not have.
+    DeleteUsage,
+}
+
+impl Wrong {
+    /// The answer to it, without the end of the line.
+    #[must_use]
+    pub fn answer(self) -> &'static str {
+        match self {
+            Self::Unknown => "ERROR",
+            Self::Format => "CLIENT_ERROR bad command line format",
+            Self::Chunk => "CLIENT_ERROR bad data chunk",
+            Self::TooLarge => "SERVER_ERROR object too large for cache",
+            Self::Delta => "CLIENT_ERROR invalid numeric delta argument",
+            Self::Exptime => "CLIENT_ERROR invalid exptime argument",
+            Self::DeleteUsage => "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]",
+        }
+    }
+}
+
+/// What the bytes begin with; values of at most `max_value` bytes.
+#[must_use]
+pub fn parse(bytes: &[u8], max_value: usize) -> Parsed<'_> {
+    let seen = &bytes[..bytes.len().min(MAX_LINE_BYTES)];
+    let Some(end) = seen.iter().position(|byte| *byte == b'\n') else {
+        return if bytes.len() < MAX_LINE_BYTES { Parsed::More(bytes.len() + 1) } else { Parsed::Endless };
+    };
+    let line = seen[..end].strip_suffix(b"\r").unwrap_or(&seen[..end]);
+    let used = end + 1;
+    match command(line) {
+        Ok(Line::Whole(command)) => Parsed::Command(command, used),
+        Ok(Line::Store(store)) => store.with_value(bytes, used, max_value),
+        Err(wrong) => Parsed::Wrong(wrong, used, 0),
+    }
+}
+
+/// What a line says.
+enum Line<'a> {
+    Whole(Command<'a>),
+    Store(Store<'a>),
+}
+
+/// A line that a value follows.
+struct Store<'a> {
+    verb: Verb,
+    key: &'a [u8],
+    flags: u32,
+    exptime: i64,
+    bytes: usize,
+    quiet: bool,
+}
+
+impl<'a> Store<'a> {
+    fn with_value(self, bytes: &'a [u8], line: usize, max_value: usize) -> Parsed<'a> {
+        let whole = self.bytes + 2;
+        if self.bytes > max_value {
+            return Parsed::Wrong(Wrong::TooLarge, line, whole);
+        }
+        let Some(value) = bytes.get(line..line + whole) else { return Parsed::More(line + whole) };
+        let Some(value) = value.strip_suffix(b"\r\n") else { return Parsed::Wrong(Wrong::Chunk, line + whole, 0) };
+        let Self { verb, key, flags, exptime, quiet, .. } = self;
+        Parsed::Command(Command::Store { verb, key, flags, exptime, value, quiet }, line + whole)
+    }
+}
+
+fn command(line: &[u8]) -> Result<Line<'_>, Wrong> {
+    let mut words = Words::of(line);
+    let verb = words.next().ok_or(Wrong::Unknown)?;
+    Ok(Line::Whole(match verb {
+        b"get" => get(words, false, false)?,
+        b"gets" => get(words, true, false)?,
+        b"gat" => get(words, false, true)?,
+        b"gats" => get(words, true, true)?,
+        b"set" => return store(Verb::Set, words),
+        b"add" => return store(Verb::Add, words),
+        b"replace" => return store(Verb::Replace, words),
+        b"append" => return store(Verb::Append, words),
+        b"prepend" => return store(Verb::Prepend, words),
+        b"cas" => return store(Verb::Cas(0), words),
+        b"incr" => count(words, false)?,
+        b"decr" => count(words, true)?,
+        b"delete" => delete(words)?,
+        b"touch" => {
+            let (key, exptime) = (key(words.next())?, words.next().ok_or(Wrong::Unknown)?);
+            Command::Touch { key, exptime: signed(exptime).ok_or(Wrong::Exptime)?, quiet: words.is_quiet() }
+        }
+        b"flush_all" => flush_all(words)?,
+        b"version" => Command::Version,
+        b"verbosity" => {
+            if words.clone().next().is_none() {
+                return Err(Wrong::Unknown);
+            }
+            Command::Verbosity { quiet: words.is_quiet() }
+        }
+        b"stats" => Command::Stats(words.next()),
+        b"mn" => Command::MetaNoop,
+        b"quit" => Command::Quit,
+        _ => return Err(Wrong::Unknown),
+    }))
+}
+
+fn get(mut words: Words<'_>, cas: bool, touches: bool) -> Result<Command<'_>, Wrong> {
+    let touch = if touches {
+        let time = words.next().ok_or(Wrong::Unknown)?;
+        words.clone().next().ok_or(Wrong::Unknown)?;
+        Some(signed(time).ok_or(Wrong::Exptime)?)
+    } else {
+        None
+    };
+    words.clone().next().ok_or(Wrong::Unknown)?;
+    if words.clone().any(|key| key.len() > MAX_KEY_BYTES) {
+        return Err(Wrong::Format);
+    }
+    Ok(Command::Get { keys: Keys(words), cas, touch })
+}
+
+fn store(verb: Verb, mut words: Words<'_>) -> Result<Line<'_>, Wrong> {
+    let mut next = || words.next().ok_or(Wrong::Unknown);
+    let (name, flags, exptime, bytes) = (next()?, next()?, next()?, next()?);
+    let unique = if let Verb::Cas(_) = verb { Some(next()?) } else { None };
+    let key = key(Some(name))?;
+    let flags = unsigned(flags).and_then(|flags| u32::try_from(flags).ok()).ok_or(Wrong::Format)?;
+    let exptime = signed(exptime).ok_or(Wrong::Format)?;
+    // Two bytes more are read, and a signed 32-bit number is what memcached makes of them.
+    let bytes = unsigned(bytes).filter(|bytes| *bytes <= i32::MAX as u64 - 2).ok_or(Wrong::Format)? as usize;
+    let verb = match unique {
+        Some(unique) => Verb::Cas(unsigned(unique).ok_or(Wrong::Format)?),
+        None => verb,
+    };
+    Ok(Line::Store(Store { verb, key, flags, exptime, bytes, quiet: words.is_quiet() }))
+}
+
+fn count(mut words: Words<'_>, down: bool) -> Result<Command<'_>, Wrong> {
+    let (name, by) = (words.next().ok_or(Wrong::Unknown)?, words.next().ok_or(Wrong::Unknown)?);
+    let key = key(Some(name))?;
+    Ok(Command::Count { key, by: unsigned(by).ok_or(Wrong::Delta)?, down, quiet: words.is_quiet() })
+}
+
+/// An old client may send a time of 0 with it.
+fn delete(mut words: Words<'_>) -> Result<Command<'_>, Wrong> {
+    let key = key(words.next())?;
+    let quiet = words.is_quiet();
+    let (first, second) = (words.next(), words.next());
+    let fits = match (first, second) {
+        (None, _) => true,
+        (Some(b"0"), None) => true,
+        (Some(b"0"), Some(_)) => quiet,
+        (Some(_), None) => quiet,
+        _ => false,
+    };
+    if fits { Ok(Command::Delete { key, quiet }) } else { Err(Wrong::DeleteUsage) }
+}
+
+fn flush_all(mut words: Words<'_>) -> Result<Command<'_>, Wrong> {
+    let quiet = words.is_quiet();
+    let delay = match words.next() {
+        None | Some(b"noreply") => 0,
+        Some(word) => signed(word).ok_or(Wrong::Exptime)?,
+    };
+    Ok(Command::FlushAll { delay, quiet })
+}
+
+fn key(word: Option<&[u8]>) -> Result<&[u8], Wrong> {
+    let key = word.ok_or(Wrong::Unknown)?;
+    if key.len() > MAX_KEY_BYTES { Err(Wrong::Format) } else { Ok(key) }
+}

@@ -1,0 +1,90 @@
+//! Every command, whole and cut, and what is none.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MAX: usize = 1000;
+
+fn one(bytes: &[u8]) -> Command<'_> {
+    match parse(bytes, MAX) {
+        Parsed::Command(command, used) if used == bytes.len() => command,
+        other => panic!("{}: {other:?}", bytes.escape_ascii()),
+    }
+}
+
+fn wrong(bytes: &[u8]) -> (Wrong, usize, usize) {
+    match parse(bytes, MAX) {
+        Parsed::Wrong(wrong, used, skip) => (wrong, used, skip),
+        other => panic!("{}: {other:?}", bytes.escape_ascii()),
+    }
+}
+
+#[test]
+fn commands() {
+    let Command::Get { keys, cas: false, touch: None } = one(b"get  a bb \r\n") else { panic!("a get") };
+    assert_eq!(keys.collect::<Vec<_>>(), [&b"a"[..], b"bb"]);
+    assert!(matches!(one(b"gets a\n"), Command::Get { cas: true, touch: None, .. }));
+    assert!(matches!(one(b"gat 10 a b\r\n"), Command::Get { cas: false, touch: Some(10), .. }));
+    assert!(matches!(one(b"gats -1 a\r\n"), Command::Get { cas: true, touch: Some(-1), .. }));
+    let set = |verb, quiet| Command::Store { verb, key: b"k", flags: 7, exptime: -60, value: b"a\r\nb", quiet };
+    assert_eq!(one(b"set k 7 -60 4\r\na\r\nb\r\n"), set(Verb::Set, false));
+    assert_eq!(one(b"append k 7 -60 4 noreply\r\na\r\nb\r\n"), set(Verb::Append, true));
+    assert_eq!(one(b"cas k 7 -60 4 99 noreply\r\na\r\nb\r\n"), set(Verb::Cas(99), true));
+    assert_eq!(one(b"incr n 5\r\n"), Command::Count { key: b"n", by: 5, down: false, quiet: false });
+    assert_eq!(one(b"decr n 5 noreply\r\n"), Command::Count { key: b"n", by: 5, down: true, quiet: true });
+    assert_eq!(one(b"delete k\r\n"), Command::Delete { key: b"k", quiet: false });
+    assert_eq!(one(b"delete k 0 noreply\r\n"), Command::Delete { key: b"k", quiet: true });
+    assert_eq!(one(b"touch k 3 noreply\r\n"), Command::Touch { key: b"k", exptime: 3, quiet: true });
+    assert_eq!(one(b"flush_all\r\n"), Command::FlushAll { delay: 0, quiet: false });
+    assert_eq!(one(b"flush_all 10 noreply\r\n"), Command::FlushAll { delay: 10, quiet: true });
+    assert_eq!(one(b"stats items\r\n"), Command::Stats(Some(b"items")));
+    assert_eq!(
+        [one(b"version\r\n"), one(b"mn\r\n"), one(b"quit\r\n")],
+        [Command::Version, Command::MetaNoop, Command::Quit]
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_and_the_stream_goes_on() {
+    assert_eq!(wrong(b"GET a\r\n"), (Wrong::Unknown, 7, 0));
+    assert_eq!(wrong(b"\r\n"), (Wrong::Unknown, 2, 0));
+    assert_eq!(wrong(b"get\r\n"), (Wrong::Unknown, 5, 0));
+    let long = [b"get ".to_vec(), vec![b'k'; 251], b"\r\n".to_vec()].concat();
+    assert_eq!(wrong(&long), (Wrong::Format, long.len(), 0));
+    assert_eq!(wrong(b"set k 0 0 -1\r\n"), (Wrong::Format, 14, 0));
+    assert_eq!(wrong(b"set k 4294967296 0 1\r\n"), (Wrong::Format, 22, 0));
+    assert_eq!(wrong(b"set k 0 0 1001\r\nabc"), (Wrong::TooLarge, 16, 1003));
+    assert_eq!(wrong(b"set k 0 0 1\r\nabc\r\n"), (Wrong::Chunk, 16, 0));
+    assert_eq!(wrong(b"incr k -1\r\n"), (Wrong::Delta, 11, 0));
+    assert_eq!(wrong(b"incr k 18446744073709551616\r\n"), (Wrong::Delta, 29, 0));
+    assert_eq!(wrong(b"touch k soon\r\n"), (Wrong::Exptime, 14, 0));
+    assert_eq!(wrong(b"delete k 5\r\n"), (Wrong::DeleteUsage, 12, 0));
+    assert_eq!(parse(&vec![b'x'; MAX_LINE_BYTES], MAX), Parsed::Endless);
+}
+
+#[test]
+fn a_command_cut_anywhere_waits_for_the_rest() {
+    for whole in [&b"get a bb\r\n"[..], b"set k 7 -60 4 noreply\r\na\r\nb\r\n", b"cas k 0 0 0 1\r\n\r\n"] {
+        for cut in 0..whole.len() {
+            let Parsed::More(wanted) = parse(&whole[..cut], MAX) else { panic!("cut at {cut}") };
+            assert!(wanted > cut && wanted <= whole.len(), "{wanted} at {cut}");
+        }
+        let more = [whole, b"get x"].concat();
+        assert!(matches!(parse(&more, MAX), Parsed::Command(_, used) if used == whole.len()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_something(bytes in prop::collection::vec(prop_oneof![
+        Just(b' '), Just(b'\r'), Just(b'\n'), Just(b'0'), Just(b'9'), b'a'..=b'z', any::<u8>()
+    ], 0..80), verb in prop_oneof![Just(""), Just("set "), Just("cas "), Just("get "), Just("gat "), Just("delete ")]) {
+        let bytes = [verb.as_bytes(), &bytes].concat();
+        match parse(&bytes, MAX) {
+            Parsed::More(wanted) => prop_assert!(wanted > bytes.len() && wanted <= bytes.len() + MAX + 2),
+            Parsed::Command(_, used) | Parsed::Wrong(_, used, _) => prop_assert!(used > 0 && used <= bytes.len()),
+            Parsed::Endless => prop_assert!(false, "it is short"),
+        }
+    }
+}

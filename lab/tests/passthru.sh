@@ -117,10 +117,11 @@ native() {
     done
 }
 
-# Completions that are asked for, requests that a thread of the kernel takes, and both.
+# Completions that are asked for, requests that a thread of the kernel takes, and both; on the block device, too.
 polling() {
     for how in iopoll sqpoll iopoll,sqpoll; do
         bench "$(ng 0n2),$how" --rw randrw --bs 4k --qd 16 --verify --count 300 --size 4MiB
+        bench "$(disk 0n2),$how" --rw randrw --bs 4k --qd 16 --verify --count 300 --size 4MiB
     done
 }
 

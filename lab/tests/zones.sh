@@ -1,6 +1,7 @@
 # Zones: qpair itself runs in the guest, on a zoned namespace that QEMU emulates and on a zoned block device.
 # QPAIR: the program. RING: what does its files.
-# Drives: 0n1 is zoned, 16 zones of 4 MiB, blocks of 4096 bytes, at most 6 zones active and 4 open.
+# Drives: 0n1 is zoned, 16 zones of 4 MiB, blocks of 4096 bytes, at most 6 zones active and 4 open. nullb0 is a zoned
+# block device (null_blk): 256 zones of 4 MiB that take 3 MiB each, the first two conventional, and blocks of 512 bytes.
 . "$(dirname "$0")/lib.sh"
 
 # QEMU's drives have no identifiers of their own, which the kernel remarks.
@@ -53,7 +54,6 @@ verbs() {
         same "written" IMP_OPENED "$(state 3)"
         zones close "$name" --zone $((3 * SIZE))
         same "closed by $name" CLOSED "$(state 3)"
-        agree
         zones finish "$name" --zone $((2 * SIZE)) --count 2
         same "finished by $name" "FULL FULL" "$(state 2) $(state 3)"
         agree
@@ -152,9 +152,79 @@ load() {
     refused "appends without zones" "no zones" "$QPAIR" bench --quiet null:1MiB --rw append --count 1
 }
 
+# A zoned block device that is no NVMe namespace.
+null_blk() {
+    modprobe null_blk nr_devices=1 zoned=1 zone_size=4 zone_capacity=3 zone_nr_conv=2 gb=1 memory_backed=1 \
+        zone_max_open=4 zone_max_active=6
+    zones report "$NULL" >"$TMP/report"
+    grep -q '^256 zones of 4 MiB: 2 no write pointer, 254 empty' "$TMP/report" || die "$(cat "$TMP/report")"
+    grep -q '^open at once: 4; open or closed: 6' "$TMP/report" || die "$(cat "$TMP/report")"
+    bench "$NULL" --rw write --bs 64k --qd 8 --verify --count 300 --offset 8MiB --size 12MiB
+    # In zone 2, of 8192 sectors; a larger file crosses no zone.
+    zones reset "$NULL" --all
+    head -c 1M /dev/urandom >"$TMP/bytes"
+    check "write in sequence" "$QPAIR" write "$NULL" --lba 16384 --from "$TMP/bytes"
+    refused "write anywhere" "18432 is the next" "$QPAIR" write "$NULL" --lba 16384 --from "$TMP/bytes"
+    refused "write anywhere" "18432 is the next" "$QPAIR" copy "$NULL" "$NULL" --count 8 --to-lba 20000
+    check "copy to the write pointer" "$QPAIR" copy "$NULL" "$NULL" --lba 16384 --count 2048 --to-lba 18432 --verify
+    zones report "$NULL" --from 16384 --count 1 -o json >"$TMP/report"
+    json "$TMP/report" "d['zone_list'] == [dict(slba=16384, wp=20480, cap=6144, state='IMP_OPENED', type='SEQWRITE_REQ',
+        attrs=0, attrs_info=0)]"
+    zones finish "$NULL" --zone 16384
+    refused "write to a full zone" "that is full" "$QPAIR" write "$NULL" --lba 20480 --from "$TMP/bytes"
+    refused "append" "native NVMe command" "$QPAIR" zones append "$NULL" --zone 16384 --from "$TMP/bytes"
+    zones reset "$NULL" --all
+}
+NULL=/dev/nullb0
+
+# A zone that is a file: zonefs on that device. Its tools are not here, but its super block is short.
+zonefs() {
+    python3 -c "$SUPER" >"$TMP/super"
+    check "the super block" "$QPAIR" write "$NULL" --from "$TMP/super"
+    modprobe zonefs
+    mkdir -p /run/zones
+    check mount mount -t zonefs "$NULL" /run/zones
+    seq=/run/zones/seq
+    refused "a zone in use" "is mounted at" "$QPAIR" zones reset "$NULL" --zone 16384
+    number=0
+    for path in uring threads aio sync; do
+        file=$seq/$number,path=$path number=$((number + 1))
+        same "$file is empty" 0 "$(stat -c %s "${file%,*}")"
+        check "$file: its size is the capacity" "$QPAIR" info "$file" -o json >"$TMP/info"
+        json "$TMP/info" "d['size_bytes'] == 3 << 20"
+        check "write to $file" "$QPAIR" write "$file" --from "$TMP/bytes"
+        same "$file" 1048576 "$(stat -c %s "${file%,*}")"
+        refused "write behind the end of $file" "256 is the next" "$QPAIR" write "$file" --lba 300 --from "$TMP/bytes"
+        check "write on to $file" "$QPAIR" write "$file" --lba 256 --from "$TMP/bytes"
+        for back in uring threads aio sync; do
+            check "read by $back" "$QPAIR" read "${file%,*},path=$back" --size 2MiB --to "$TMP/back"
+            cat "$TMP/bytes" "$TMP/bytes" | cmp - "$TMP/back" || die "$file by $back"
+        done
+        refused "nothing is there yet" "512 blocks are written" "$QPAIR" read "$file" --lba 600 --count 1
+        bench "$file" --rw write --bs 64k --qd 4 --verify --count 100
+        refused "random writes" "no writes but in sequence" "$QPAIR" bench --quiet "$file" --rw randwrite --count 1
+    done
+    zones finish "$seq/0" --zone 0
+    same "finished" 3145728 "$(stat -c %s "$seq/0")"
+    zones report "$seq/0" | grep -q '1 full' || die "it is full"
+    zones reset "$seq/0" --zone 0
+    same "reset" 0 "$(stat -c %s "$seq/0")"
+    refused "open" "by itself" "$QPAIR" zones open "$seq/0" --zone 0
+    bench /run/zones/cnv/0 --rw randwrite --bs 4k --qd 8 --verify --count 100
+    umount /run/zones
+}
+# struct zonefs_super (fs/zonefs/zonefs.h): its sum is that of 4096 bytes with the sum as 0, and not inverted.
+SUPER='
+import struct, sys, zlib
+super = lambda crc: struct.pack("<II64s16sQIII", 0x5a4f4653, crc, b"", b"q" * 16, 0, 0, 0, 0).ljust(4096, b"\0")
+sys.stdout.buffer.write(super(zlib.crc32(super(0)) ^ 0xffffffff))
+'
+
 step "every verb, as nvme-cli and the kernel see it" verbs
 step "all zones at once" all_zones
 step "appends, 32 at once" appends
 step "refusals" refusals
 step "load" load
+step "a zoned block device" null_blk
+step "zonefs, by every path" zonefs
 finish

@@ -76,7 +76,8 @@ pub trait Device: Send + Sync {
         None
     }
 
-    /// The open file of a block device that the kernel knows as zoned; [`crate::Zoned`] asks it. `None`: it is none.
+    /// The open file of a block device that the kernel knows as zoned, or of a zone (zonefs); [`crate::Zoned`] asks it.
+    /// `None`: it is none.
     fn zoned_disk(&self) -> Option<&File> {
         None
     }

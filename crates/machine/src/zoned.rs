@@ -1,4 +1,5 @@
-//! Zoned block devices of the kernel: their zones, and what can be done with them (`linux/blkzoned.h`).
+//! Zoned block devices of the kernel: their zones, and what can be done with them (`linux/blkzoned.h`). A file of
+//! zonefs that is written in sequence is a device of one zone.
 //!
 //! Everything here is in the kernel's sectors of 512 bytes, whatever the blocks of the device.
 

@@ -12,7 +12,7 @@ use machine::zoned;
 use super::{FileDevice, FileOptions, polling};
 use crate::admit::check_size;
 use crate::identity::{self, Origin, Subject};
-use crate::limits::{BLOCK_BYTES, DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES};
+use crate::limits::{BLOCK_BYTES, DEFAULT_BLOCK_BYTES, MAX_TRANSFER_BYTES, PREFERRED_BYTES, SECTOR_BYTES};
 use crate::live_size::LiveSize;
 use crate::size::format_size;
 use crate::{CopyLimits, Features, Info, OpenError};
@@ -29,14 +29,14 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     }
     lock(path, &base, options)?;
     let is_block = os::is_block_device(&base).map_err(|error| cannot_ask(path, error))?;
-    let block_bytes = block_size(path, &base, options, is_block)?;
-    let bytes = if is_block { device_bytes(path, &base, options) } else { file_bytes(path, &base, options) };
-    let bytes = bytes.inspect_err(|_| {
-        // Made a moment ago, and of no use. Should somebody else have been faster and put something in, it stays.
-        if create && base.metadata().is_ok_and(|found| found.len() == 0) {
-            let _ = fs::remove_file(path);
-        }
-    })?;
+    let zoned = zoned::disk(&base).map_err(|error| cannot_ask(path, error))?;
+    let block_bytes = block_size(path, &base, options, is_block || zoned.is_some())?;
+    let bytes = match zoned {
+        Some(zone) if !is_block => zone_file_bytes(path, zone.zone_sectors * SECTOR_BYTES as u64, options),
+        _ if is_block => device_bytes(path, &base, options),
+        _ => file_bytes(path, &base, options),
+    };
+    let bytes = bytes.inspect_err(|_| take_back(path, &base, create))?;
     let blocks = check_size(bytes, block_bytes).map_err(|why| bad_size(path, bytes, block_bytes, is_block, &why))?;
 
     let identified = if is_block {
@@ -44,7 +44,6 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     } else {
         Subject { path, file: &base, read_only: options.read_only, attributes: true }.identify(options.uuid)
     };
-    let zoned = zoned::disk(&base).map_err(|error| cannot_ask(path, error))?.is_some();
     let (identity, origin) = identified.map_err(|error| cannot_ask(path, error))?;
     let (io, piece_bytes, buffered) = match open_direct(path, &base, options, block_bytes) {
         Ok((direct, piece_bytes)) => (direct, piece_bytes, None),
@@ -85,7 +84,15 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
     let (size, way, polling) = (LiveSize::new(blocks), polling::way(options), options.polling);
     let passing_identity = origin == Origin::Node;
-    Ok(FileDevice { info, size, base, io, beside, buffered, passing_identity, way, polling, zoned })
+    Ok(FileDevice { info, size, base, io, beside, buffered, passing_identity, way, polling, zoned: zoned.is_some() })
+}
+
+/// Takes a file away that was made a moment ago, and is of no use. Should somebody else have been faster and put
+/// something in, it stays.
+fn take_back(path: &Path, base: &File, created: bool) {
+    if created && base.metadata().is_ok_and(|found| found.len() == 0) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Whether there is the way that is asked for.
@@ -190,6 +197,15 @@ fn device_bytes(path: &Path, file: &File, options: &FileOptions) -> Result<u64, 
     let bytes = os::block_device_bytes(file).map_err(|error| cannot_ask(path, error))?;
     match options.size {
         Some(size) if size != bytes => Err(other_size(path, bytes, size, "Leave the size out: it is a block device.")),
+        _ => Ok(bytes),
+    }
+}
+
+/// The size of a file that is a zone (zonefs): what it can hold, however long it is. Its length is never set here: that
+/// would finish the zone.
+fn zone_file_bytes(path: &Path, bytes: u64, options: &FileOptions) -> Result<u64, OpenError> {
+    match options.size {
+        Some(size) if size != bytes => Err(other_size(path, bytes, size, "Leave the size out: it is a zone.")),
         _ => Ok(bytes),
     }
 }

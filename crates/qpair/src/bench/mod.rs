@@ -44,6 +44,7 @@ use std::sync::atomic::AtomicBool;
 
 use block::path::Path;
 use block::size::parse_size;
+use block::spec::Spec;
 use block::{Device, Info, OpenError, OpenOptions};
 use machine::ring::RingKind;
 use uuid::Uuid;
@@ -283,8 +284,18 @@ fn page_error(path: &FilePath, error: &io::Error) -> io::Error {
 /// Opens the targets. An address that does not name a depth gets queues as deep as the run needs.
 fn open(args: &Args) -> Result<Vec<Arc<dyn Device>>, OpenError> {
     let depth = args.qd.iter().copied().max();
-    let options = OpenOptions { size: args.size, depth, path: args.path, ..OpenOptions::default() };
-    args.targets.iter().map(|name| block::open(name, &options)).collect()
+    let open = |name: &String| {
+        let size = args.size.filter(|_| !has_a_size(name));
+        block::open(name, &OpenOptions { size, depth, path: args.path, ..OpenOptions::default() })
+    };
+    args.targets.iter().map(open).collect()
+}
+
+/// Whether a target is there and has a size of its own, of which `--size` is a part.
+fn has_a_size(name: &str) -> bool {
+    let spec = name.parse::<Spec>();
+    let found = spec.ok().and_then(|spec| std::fs::metadata(spec.target.path()?).ok());
+    found.is_some_and(|found| !found.is_file() || found.len() > 0)
 }
 
 fn infos(devices: &[Arc<dyn Device>]) -> Vec<&Info> {

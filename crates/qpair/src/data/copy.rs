@@ -18,7 +18,7 @@ use super::progress::{Progress, summary};
 use super::span::{self, Span, Which, blocks, number};
 use super::trouble::{Trouble, conclude, help};
 use super::window::Window;
-use super::{Effort, TICK, Way, attach, close, flush, stopped};
+use super::{Effort, TICK, Way, attach, close, flush, sequence, stopped};
 
 const EXAMPLES: &str = help!(
     "\
@@ -193,9 +193,10 @@ enum Fault {
 }
 
 fn pump(args: &Args, source: &End, target: &End) -> Result<(), Trouble> {
-    let piece_bytes = args.effort.piece_bytes(&[&*source.device, &*target.device])?;
+    let effort = sequence::effort(&args.effort, &*target.device, target.span)?;
+    let piece_bytes = effort.piece_bytes(&[&*source.device, &*target.device])?;
     // A comparison has two buffers for each piece.
-    let mut channel = args.effort.channel::<Context>(piece_bytes, 2 * args.effort.depth())?;
+    let mut channel = effort.channel::<Context>(piece_bytes, 2 * effort.depth())?;
     let from = attach(&mut channel, &*source.device)?;
     let to = attach(&mut channel, &*target.device)?;
     let total = source.span.bytes;

@@ -15,6 +15,7 @@ pub(crate) mod guard;
 mod hexdump;
 mod progress;
 pub(crate) mod read;
+mod sequence;
 pub(crate) mod source;
 mod span;
 pub(crate) mod trouble;

@@ -11,7 +11,7 @@ use super::progress::{Progress, summary};
 use super::span::{Span, Which, blocks};
 use super::trouble::{Trouble, conclude, help};
 use super::window::Window;
-use super::{Effort, Hexdump, TICK, Way, attach, close, stopped};
+use super::{Effort, Hexdump, TICK, Way, attach, close, sequence, stopped};
 
 const EXAMPLES: &str = help!(
     "\
@@ -51,6 +51,7 @@ fn read(args: &Args) -> Result<(), Trouble> {
     let info = device.info();
     // A device is much for a terminal: one block, unless more is asked for.
     let span = args.which.span(info, device.blocks(), |left| left.min(u64::from(info.block_bytes)))?;
+    sequence::readable(&*device, span)?;
     crate::signals::watch(false, |_| {}).map_err(|source| Trouble::host("listen for signals", source))?;
     let target = args.to.as_deref();
     match target {

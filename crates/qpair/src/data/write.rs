@@ -12,7 +12,7 @@ use super::source::{Source, Wanted};
 use super::span::{Span, Which, blocks, number};
 use super::trouble::{Trouble, conclude, help};
 use super::window::Window;
-use super::{Effort, TICK, Way, attach, close, flush, stopped};
+use super::{Effort, TICK, Way, attach, close, flush, sequence, stopped};
 
 const EXAMPLES: &str = help!(
     "\
@@ -130,8 +130,9 @@ struct Writing<'a> {
 
 fn pump(args: &Args, device: &dyn Device, span: Span, source: Source) -> Result<(), Trouble> {
     let info = device.info();
-    let piece_bytes = args.effort.piece_bytes(&[device])?;
-    let mut channel = args.effort.channel::<(u64, usize)>(piece_bytes, args.effort.depth())?;
+    let effort = sequence::effort(&args.effort, device, span)?;
+    let piece_bytes = effort.piece_bytes(&[device])?;
+    let mut channel = effort.channel::<(u64, usize)>(piece_bytes, effort.depth())?;
     let port = attach(&mut channel, device)?;
     let mut progress = Progress::new("writing", source.bytes.unwrap_or(0), !args.effort.quiet);
     let name = source.name.clone();

@@ -1,4 +1,5 @@
-//! The zones of block devices: the kernel's structures and calls (`linux/blkzoned.h`).
+//! The zones of block devices: the kernel's structures and calls (`linux/blkzoned.h`). A file of the file system zonefs
+//! is a zone as well, a device of one zone: its length is the write pointer, and setting the length resets or finishes.
 //!
 //! ```text
 //!    0        8          12      16
@@ -9,13 +10,13 @@
 //! ```
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{major, minor};
+use rustix::fs::{fstatfs, major, minor};
 
 use crate::zoned::{Action, Disk, Zone};
 
@@ -34,15 +35,30 @@ const OPEN: u32 = request(WRITE, 134, 16);
 const CLOSE: u32 = request(WRITE, 135, 16);
 const FINISH: u32 = request(WRITE, 136, 16);
 
+/// The kernel counts in sectors of so many bytes.
+const SECTOR_BYTES: u64 = 512;
+/// `BLK_ZONE_TYPE_SEQWRITE_REQ`, and some of `BLK_ZONE_COND_*`.
+const SEQUENTIAL_WRITE_REQUIRED: u8 = 2;
+const EMPTY: u8 = 1;
+const CLOSED: u8 = 4;
+const FULL: u8 = 0xe;
 /// Words of 8 bytes in front of the zones, and in each.
 const HEADER_WORDS: usize = 2;
 const ZONE_WORDS: usize = 8;
 /// In the flags of a report: its zones have a capacity (Linux 5.9).
 const HAS_CAPACITY: u32 = 1;
 
-/// Size of the zones, their number and limits; `None` if it is no zoned block device.
+/// What `statfs` calls zonefs (`linux/magic.h`).
+const ZONEFS_MAGIC: u64 = 0x5a4f_4653;
+/// The folder of the zones that are written in sequence; the others are files like any.
+const ZONEFS_SEQUENTIAL: &str = "seq";
+
+/// Size of the zones, their number and limits; `None` if it is no zoned block device and no zone.
 pub(crate) fn zoned_disk(file: &File) -> io::Result<Option<Disk>> {
     let metadata = file.metadata()?;
+    if let Some(zone) = file_of_zonefs(file, &metadata)? {
+        return Ok(Some(Disk { zone_sectors: zone.capacity, zones: 1, max_open: None, max_active: None }));
+    }
     if !metadata.file_type().is_block_device() {
         return Ok(None);
     }
@@ -54,6 +70,26 @@ pub(crate) fn zoned_disk(file: &File) -> io::Result<Option<Disk>> {
     let (max_open, max_active) =
         (queue_limit(metadata.rdev(), "max_open_zones"), queue_limit(metadata.rdev(), "max_active_zones"));
     Ok(Some(Disk { zone_sectors: zone_sectors.into(), zones: number(file, ZONE_COUNT)?, max_open, max_active }))
+}
+
+/// The zone that a file of zonefs is; `None` if it is something else.
+fn file_of_zonefs(file: &File, metadata: &Metadata) -> io::Result<Option<Zone>> {
+    if !metadata.is_file() || fstatfs(file)?.f_type as u64 != ZONEFS_MAGIC {
+        return Ok(None);
+    }
+    let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    if path.parent().and_then(Path::file_name) != Some(OsStr::new(ZONEFS_SEQUENTIAL)) {
+        return Ok(None);
+    }
+    // The blocks of the file are those that it can have, written or not. Whether its zone is open nobody tells.
+    let (capacity, written) = (metadata.blocks(), metadata.len() / SECTOR_BYTES);
+    let state = match written {
+        0 => EMPTY,
+        _ if written >= capacity => FULL,
+        _ => CLOSED,
+    };
+    let kind = SEQUENTIAL_WRITE_REQUIRED;
+    Ok(Some(Zone { start: 0, capacity, write_pointer: written, kind, state, reset_recommended: false }))
 }
 
 /// A question whose answer is a number.
@@ -91,6 +127,9 @@ fn paths_of(disk: &Path) -> Vec<PathBuf> {
 
 /// See [`crate::zoned::report`].
 pub(crate) fn zone_report(file: &File, sector: u64, most: u32) -> io::Result<Vec<Zone>> {
+    if let Some(zone) = file_of_zonefs(file, &file.metadata()?)? {
+        return Ok(if sector < zone.capacity && most > 0 { vec![zone] } else { Vec::new() });
+    }
     let mut words = vec![0_u64; HEADER_WORDS + most as usize * ZONE_WORDS];
     (words[0], words[1]) = (sector, pair(most, 0));
     // SAFETY: the kernel writes the header and at most `most` zones of 64 bytes, for which there is room.
@@ -124,6 +163,16 @@ fn unpair(word: u64) -> (u32, u32) {
 
 /// See [`crate::zoned::act`].
 pub(crate) fn zone_action(file: &File, action: Action, sector: u64, sectors: u64) -> io::Result<()> {
+    if let Some(zone) = file_of_zonefs(file, &file.metadata()?)? {
+        return match action {
+            Action::Reset => file.set_len(0),
+            Action::Finish => file.set_len(zone.capacity * SECTOR_BYTES),
+            Action::Open | Action::Close => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "zonefs opens and closes the zone of a file by itself, with the file",
+            )),
+        };
+    }
     let request = match action {
         Action::Reset => RESET,
         Action::Open => OPEN,

@@ -117,6 +117,19 @@ native() {
     done
 }
 
+# Requests over several buffers, by commands and on the block device: of lengths that no page ends at where the path
+# takes such, and as many as there may be.
+scattered() {
+    for path in $PATHS; do
+        bench "$(ng 0n1)" --path $path --rw randrw --bs 4k --iov 3 --qd 16 --verify --count 300 --size 4MiB
+        bench "$(ng 0n2)" --path $path --rw randrw --bs 128k --iov 64 --qd 4 --verify --count 60 --size 4MiB
+    done
+    for path in uring threads aio sync; do
+        bench "$(disk 0n1)" --path $path --rw randrw --bs 4k --iov 3 --qd 16 --verify --count 200 --size 4MiB
+    done
+    bench "$(ng 0n2),iopoll" --rw randrw --bs 16k --iov 5 --qd 4 --verify --count 60 --size 4MiB
+}
+
 # Completions that are asked for, requests that a thread of the kernel takes, and both; on the block device, too.
 polling() {
     for how in iopoll sqpoll iopoll,sqpoll; do
@@ -224,6 +237,7 @@ step "every path reads what every other wrote" every_path_to_every_other
 step "qpair reads what the kernel wrote" it_reads_what_others_wrote
 step "protection information" protection
 step "every request; native commands: protection information, metadata, zone append" native
+step "requests over several buffers" scattered
 step "polling" polling
 step "registered buffers" fixed_buffers
 step "refusals" refusals

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use block::{Failure, Outcome, ZoneAction, ZoneError};
 use machine::clock::Fine;
+use machine::region::Bufs;
 
 use super::filling::Chore;
 use super::lane::Slot;
@@ -113,26 +114,27 @@ impl<'a> Book<'a> {
         Self { target, name, shape, ledger, tally: Tally::new() }
     }
 
-    /// Fills a write's buffer, and says which generation of the unit it is.
-    pub(super) fn prepare_write(&self, buf: &mut [u8], unit: u64, serial: u64) -> u32 {
+    /// Fills a write's buffers, and says which generation of the unit it is. `whole` has room for a unit: a block may
+    /// be in several pieces.
+    pub(super) fn prepare_write(&self, bufs: &mut Bufs, whole: &mut [u8], unit: u64, serial: u64) -> u32 {
         let address = self.shape.address(unit);
         let Some(ledger) = &self.ledger else {
             // Noise, different in every write.
-            buf[..8].copy_from_slice(&address.to_le_bytes());
-            buf[8..16].copy_from_slice(&serial.to_le_bytes());
+            bufs.put(0, &address.to_le_bytes());
+            bufs.put(8, &serial.to_le_bytes());
             return 0;
         };
         let generation = ledger.next_generation(unit);
-        ledger.stamper.stamp(buf, address, generation);
+        stamp(ledger, bufs, whole, address, generation);
         generation
     }
 
     /// The same of an append to the zone that starts with this unit. Where it will go is not known, so its blocks say
     /// the zone and a number that no other append of the queue has.
-    pub(super) fn prepare_append(&self, buf: &mut [u8], zone: u64, serial: u64) -> u32 {
-        let Some(ledger) = &self.ledger else { return self.prepare_write(buf, zone, serial) };
+    pub(super) fn prepare_append(&self, bufs: &mut Bufs, whole: &mut [u8], zone: u64, serial: u64) -> u32 {
+        let Some(ledger) = &self.ledger else { return self.prepare_write(bufs, whole, zone, serial) };
         let generation = Ledger::generation_of(serial);
-        ledger.stamper.stamp(buf, self.shape.address(zone), generation);
+        stamp(ledger, bufs, whole, self.shape.address(zone), generation);
         generation
     }
 
@@ -239,5 +241,15 @@ impl<'a> Book<'a> {
         if enough {
             run.close(Ending::Errors);
         }
+    }
+}
+
+/// Stamps the blocks of a write; those of a scatter list in `whole` first.
+fn stamp(ledger: &Ledger, bufs: &mut Bufs, whole: &mut [u8], address: u64, generation: u32) {
+    if let Bufs::One(buf) = bufs {
+        ledger.stamper.stamp(buf, address, generation);
+    } else {
+        ledger.stamper.stamp(whole, address, generation);
+        bufs.put(0, whole);
     }
 }

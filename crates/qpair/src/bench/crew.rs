@@ -25,7 +25,7 @@ use machine::ring::Ring;
 use super::engine::{Engine, Found, Halt, Part};
 use super::limits::MAX_PRINTED;
 use super::live::{Phase, Progress};
-use super::plan::{Goal, Plan, Stage};
+use super::plan::{Goal, Plan, Shape, Stage};
 use super::report::{Ending, Errors, Verified};
 use super::tally::Tally;
 use super::verify::{Ledger, Stamper};
@@ -234,7 +234,8 @@ impl Member<'_> {
             }
             parts.push(Part { target, name, device, shape, ledger: self.ledgers[target].as_ref(), queues });
         }
-        let pool = Pool::anonymous(plan.shapes[0].unit_bytes, buffers)?;
+        let buffer_bytes = plan.shapes.iter().map(Shape::buffer_bytes).max().expect("there is a target");
+        let pool = Pool::anonymous(buffer_bytes, buffers)?;
         ring.register_pool(&pool);
         let halt = Halt { stop, trouble: self.trouble };
         Ok(Engine::new(parts, &pool, Arc::clone(&progress[self.number]), halt))

@@ -1,7 +1,7 @@
 //! One queue, and what is in flight on it. A request's tag is the index of its slot.
 //!
-//! Bytes are *carried* - every slot has a buffer, which travels with its request and comes back - or *lent*: reads
-//! point into the device's memory and writes are taken as they lie, so that one buffer is enough.
+//! Bytes are *carried* - every slot has a buffer or a list of them, which travels with its request and comes back - or
+//! *lent*: reads point into the device's memory and writes are taken as they lie, so that one buffer is enough.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use block::{
     ZoneError, Zoned,
 };
 use machine::clock::Fine;
-use machine::region::{Buf, Bufs, Pool};
+use machine::region::{Bufs, Pool};
 use machine::ring::Ring;
 use wire::nvme::Sqe;
 
@@ -42,7 +42,9 @@ pub(super) struct Lane {
     /// Requests of this stage that may be in flight at once.
     depth: usize,
     /// Buffers without a request, by [`Lane::stack`].
-    buffers: [Vec<Buf>; 2],
+    buffers: [Vec<Bufs>; 2],
+    /// With scatter lists: a unit in one piece.
+    whole: Vec<u8>,
     /// Reads and writes have buffers of their own, so that what is written stays noise.
     split: bool,
     lend: bool,
@@ -83,16 +85,20 @@ impl Lane {
         noise: &mut Rng,
     ) -> Self {
         let depth = shape.depth;
-        let mut take = || {
+        let mut take = |len| {
             let mut buf = pool.take().expect("the pool has a buffer for every slot");
-            buf.set_len(shape.unit_bytes);
+            buf.set_len(len);
             noise.fill(&mut buf);
             buf
+        };
+        let mut take = || match shape.iov {
+            None => Bufs::One(take(shape.unit_bytes)),
+            Some(_) => Bufs::Many(shape.lengths().map(&mut take).collect()),
         };
         let mut buffers = [Vec::with_capacity(depth), Vec::with_capacity(depth)];
         let stacks = if shape.split() { 2 } else { 1 };
         for stack in buffers.iter_mut().take(stacks) {
-            stack.extend((0..shape.buffers() / stacks).map(|_| take()));
+            stack.extend((0..shape.transfers() / stacks).map(|_| take()));
         }
         let job = Job { direction: Direction::Read, unit: 0 };
         let Seat { index, queues } = seat;
@@ -108,6 +114,7 @@ impl Lane {
             free: (0..depth as u32).rev().collect(),
             depth,
             buffers,
+            whole: vec![0; shape.iov.map_or(0, |_| shape.unit_bytes)],
             split: shape.split(),
             lend: shape.lend,
             generator: Generator::new(shape.rw, shape.reads_percent, shape.units, index, queues, shape.seed),
@@ -187,13 +194,21 @@ impl Lane {
                 Returned::Carried(buf) => {
                     book.ended(run, slot, completion.outcome, std::iter::once(&*buf), now);
                     let stack = if self.split { slot.job.direction as usize } else { 0 };
-                    self.buffers[stack].push(buf);
+                    self.buffers[stack].push(buf.into());
+                }
+                Returned::Scattered(pieces) => {
+                    let bufs = Bufs::Many(pieces);
+                    if book.ledger.is_some() {
+                        bufs.get(0, &mut self.whole);
+                    }
+                    book.ended(run, slot, completion.outcome, std::iter::once(&*self.whole), now);
+                    let stack = if self.split { slot.job.direction as usize } else { 0 };
+                    self.buffers[stack].push(bufs);
                 }
                 Returned::Lent(pieces) => {
                     book.ended(run, slot, completion.outcome, lent.range(..pieces).map(|piece| &**piece), now);
                     lent.drain(..pieces);
                 }
-                Returned::Scattered(_) => unreachable!("each request has one buffer"),
                 Returned::None => book.ended(run, slot, completion.outcome, std::iter::empty(), now),
             }
             self.free.push(completion.tag as u32);
@@ -225,7 +240,7 @@ impl Lane {
                 Err(failure) => book.failed(run, slot.job, failure),
             }
             filling.ended(zone, outcome.is_ok());
-            self.buffers[usize::from(self.split)].extend(data.one());
+            self.buffers[usize::from(self.split)].push(data);
             self.free.push(tag as u32);
         }
     }
@@ -299,17 +314,18 @@ impl Lane {
         };
         if job.direction == Direction::Write {
             self.writes += 1;
-            let buf = self.buffers[stack].last_mut().expect("a write has a buffer");
-            generation = book.prepare_write(buf, job.unit, self.writes);
+            let bufs = self.buffers[stack].last_mut().expect("a write has a buffer");
+            generation = book.prepare_write(bufs, &mut self.whole, job.unit, self.writes);
         }
         let data = match (self.lend, job.direction) {
             (true, Direction::Read) => Data::Lend,
-            (true, Direction::Write) => Data::Inline(self.buffers[stack].last().expect("the one buffer")),
-            (false, _) => Data::Carried(self.buffers[stack].pop().expect("a free slot has a buffer")),
+            (true, Direction::Write) => Data::Inline(&self.buffers[stack].last().expect("the one buffer").pieces()[0]),
+            (false, _) => self.buffers[stack].pop().expect("a free slot has a buffer").into(),
         };
         if let Err(Refused(request)) = self.queue.submit(ring, Request { tag: u64::from(index), op, data }) {
-            if let Data::Carried(buf) = request.data {
-                self.buffers[stack].push(buf);
+            let bufs = request.data.into_bufs();
+            if bufs.is_some() {
+                self.buffers[stack].push(bufs);
             }
             book.give_back(job.unit);
             self.held = Some(job);
@@ -326,16 +342,16 @@ impl Lane {
         let nsid = self.filling.as_ref().and_then(Filling::nsid).expect("appends are native commands");
         let range = book.shape.range(job.unit);
         let stack = self.stack(Direction::Write);
-        let mut buf = self.buffers[stack].pop().expect("a free slot has a buffer");
+        let mut data = self.buffers[stack].pop().expect("a free slot has a buffer");
         self.writes += 1;
-        let generation = book.prepare_append(&mut buf, job.unit, self.writes);
+        let generation = book.prepare_append(&mut data, &mut self.whole, job.unit, self.writes);
         let mut sqe = Sqe::zone_append(nsid, range.lba, range.blocks as u32);
         if book.shape.fua {
             sqe = sqe.with_fua();
         }
-        let command = Command { tag: u64::from(index), sqe, data: buf.into(), metadata: None, timeout: None };
+        let command = Command { tag: u64::from(index), sqe, data, metadata: None, timeout: None };
         if let Err(Untaken { command, .. }) = self.queue.command(ring, command) {
-            self.buffers[stack].extend(command.data.one());
+            self.buffers[stack].push(command.data);
             self.held = Some(job);
             return false;
         }

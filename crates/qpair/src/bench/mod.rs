@@ -175,6 +175,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) lend: bool,
 
+    /// Cut the bytes of each request into a scatter list of so many buffers, of odd lengths where the device takes them
+    #[arg(long, value_name = "N", value_parser = plan::pieces, conflicts_with = "lend", hide_short_help = true)]
+    pub(crate) iov: Option<usize>,
+
     /// Pin the reactors to these processors
     #[arg(long, value_name = "LIST", value_delimiter = ',', alias = "cpu")]
     pub(crate) cpus: Vec<usize>,
@@ -375,5 +379,6 @@ fn workload(args: &Args, plan: &Plan) -> Workload {
         dedicated: args.dedicated,
         shared: args.shared,
         lend: args.lend,
+        iov: args.iov,
     }
 }

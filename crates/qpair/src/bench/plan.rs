@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use block::limits::MAX_PIECES;
 use block::size::format_size;
 use block::{Info, Range};
+use machine::limits::BUFFER_ALIGN;
 use machine::os;
 use machine::reactor::{Mode, ReactorConfig};
 
@@ -39,6 +41,10 @@ pub(super) struct Shape {
     pub(super) verify: bool,
     /// Bytes are lent by the device, not carried.
     pub(super) lend: bool,
+    /// Buffers of a request's scatter list, if it carries one.
+    pub(super) iov: Option<usize>,
+    /// What the length of each of those is a multiple of.
+    pub(super) piece_bytes: usize,
     /// Requests that are due in a second, on all queues of the target.
     pub(super) rate: Option<f64>,
     /// The units lie in zones, which are written.
@@ -80,13 +86,30 @@ impl Shape {
         self.rw.mixed() && !self.verify && !self.lend
     }
 
-    /// Buffers of a queue: one or two for each slot, or one for whatever write is next.
-    pub(super) fn buffers(&self) -> usize {
+    /// Transfers that a queue has buffers for: one or two for each slot, or one for whatever write is next.
+    pub(super) fn transfers(&self) -> usize {
         match (self.lend, self.split()) {
             (true, _) => 1,
             (false, true) => 2 * self.depth,
             (false, false) => self.depth,
         }
+    }
+
+    /// Buffers of a queue.
+    pub(super) fn buffers(&self) -> usize {
+        self.transfers() * self.iov.unwrap_or(1)
+    }
+
+    /// The lengths of a transfer's buffers: as equal as they can be.
+    pub(super) fn lengths(&self) -> impl Iterator<Item = usize> {
+        let Self { unit_bytes, piece_bytes, .. } = *self;
+        let (pieces, units) = (self.iov.unwrap_or(1), unit_bytes / piece_bytes);
+        (0..pieces).map(move |at| ((at + 1) * units / pieces - at * units / pieces) * piece_bytes)
+    }
+
+    /// Bytes of the largest of them.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.lengths().max().expect("there is one at least")
     }
 }
 
@@ -170,14 +193,14 @@ impl Plan {
             check_range(args, queues, &shapes[number])?;
         }
         let buffers = queues * shapes.iter().map(Shape::buffers).sum::<usize>();
-        if (buffers as u64).saturating_mul(args.bs) > MAX_BUFFER_BYTES {
+        let each = shapes.iter().map(Shape::buffer_bytes).max().expect("there is a target");
+        // They start at pages.
+        let each = if args.iov.is_some() { each.next_multiple_of(BUFFER_ALIGN) } else { each } as u64;
+        if (buffers as u64).saturating_mul(each) > MAX_BUFFER_BYTES {
+            let (each, most) = (format_size(each), format_size(MAX_BUFFER_BYTES));
             return unusable(
-                format!(
-                    "{buffers} buffers of {} are more than {}",
-                    format_size(args.bs),
-                    format_size(MAX_BUFFER_BYTES)
-                ),
-                "Use a smaller --bs, --qd or --queues.",
+                format!("{buffers} buffers of {each} are more than {most}"),
+                "Use a smaller --bs, --qd, --iov or --queues.",
             );
         }
         let (goal, default_warmup) = match (args.count, args.secs) {
@@ -327,6 +350,13 @@ fn shape(args: &Args, info: &Info, fresh: u64) -> Result<Shape, Unusable> {
             format!("Use --bs {} or less.", limit.replace(' ', "")),
         );
     }
+    let most = bs / u64::from(info.piece_bytes);
+    if let Some(pieces) = args.iov.filter(|&pieces| pieces as u64 > most) {
+        return unusable(
+            format!("--bs {bs} has no {pieces} pieces of {} bytes, as the device wants them to be", info.piece_bytes),
+            format!("Use --iov {most} or less, or a larger --bs."),
+        );
+    }
     if !args.offset.is_multiple_of(block) || args.offset >= info.bytes() {
         return unusable(
             format!("--offset {} is not the start of a block of the device", args.offset),
@@ -354,6 +384,8 @@ fn shape(args: &Args, info: &Info, fresh: u64) -> Result<Shape, Unusable> {
         fua: args.fua,
         verify: args.verify,
         lend: args.lend,
+        iov: args.iov,
+        piece_bytes: info.piece_bytes as usize,
         rate: None,
         zones: None,
     })
@@ -403,6 +435,11 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
 /// For `--reactors`.
 pub(super) fn reactor_count(text: &str) -> Result<usize, String> {
     up_to(text, "the number of reactors", MAX_REACTORS)
+}
+
+/// For `--iov`.
+pub(super) fn pieces(text: &str) -> Result<usize, String> {
+    up_to(text, "the number of pieces", MAX_PIECES)
 }
 
 /// For `--rounds`.
@@ -536,6 +573,17 @@ pub(super) mod tests {
         assert_eq!((shape.lend, shape.buffers(), shape.split()), (true, 1, false));
         assert_eq!(plan("ram:1MiB --rw randrw").expect("a plan").shapes[0].buffers(), 64);
         assert_eq!(plan("ram:1MiB --rw randrw --verify").expect("a plan").shapes[0].buffers(), 32);
+    }
+
+    #[test]
+    fn buffers_are_cut_into_pieces() {
+        let shape = plan("ram:1MiB --iov 3").expect("a plan").shapes[0];
+        assert_eq!((shape.lengths().collect::<Vec<_>>(), shape.buffers()), (vec![1365, 1365, 1366], 96));
+        let whole = plan("ram:1MiB").expect("a plan").shapes[0];
+        assert_eq!((whole.lengths().collect::<Vec<_>>(), whole.buffers()), (vec![4096], 32));
+        let sectors = Shape { piece_bytes: 512, ..shape };
+        assert_eq!((sectors.lengths().collect::<Vec<_>>(), sectors.buffer_bytes()), (vec![1024, 1536, 1536], 1536));
+        assert!(pieces("64").is_ok() && pieces("65").is_err() && pieces("0").is_err());
     }
 
     #[test]

@@ -138,6 +138,8 @@ pub(super) struct Workload {
     pub(super) shared: bool,
     /// The device lent its memory; otherwise requests carried buffers.
     pub(super) lend: bool,
+    /// Buffers of the scatter list that each request carried, if it was one.
+    pub(super) iov: Option<usize>,
 }
 
 /// Why the measured phase ended; the worst of what several reactors say is last.

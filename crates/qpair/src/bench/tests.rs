@@ -599,6 +599,18 @@ fn lent_memory_verifies_too() {
 }
 
 #[test]
+fn scatter_lists_verify_too() {
+    for iov in [1, 3, 64] {
+        let report = bench(&format!("ram:4MiB --verify --rw randrw --iov {iov} --count 1000"));
+        assert!(report.success(), "{iov}: {:?}", report.problems);
+        assert!(report.verify.is_some_and(|verify| verify.checked > 0 && verify.read_back));
+        assert_eq!(report.workload.iov, Some(iov));
+    }
+    assert!(bench("ram:4MiB --rw randrw --iov 3 --count 1000").success());
+    assert_eq!(bench("null:1MiB --iov 5 --verify --count 100").ended_by, Ending::Miscompare);
+}
+
+#[test]
 fn requests_that_come_by_the_clock_do_not_come_early() {
     let report = bench("null:1GiB --rate 2000 --count 100 --queues 2 --qd 4 --fill --size 1MiB");
     assert_eq!((report.last().total.ios, report.success()), (100, true));

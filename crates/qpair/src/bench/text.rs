@@ -111,7 +111,8 @@ pub(super) fn write_shape(out: &mut String, workload: &Workload) -> Result {
     let Workload { rw, bs_bytes, .. } = workload;
     let mix = if rw.mixed() { format!(" ({} % reads)", workload.reads_percent) } else { String::new() };
     let lent = if workload.lend { " lent" } else { "" };
-    write!(out, "{}{mix}, {}{lent}, ", rw.name(), human(*bs_bytes))?;
+    let iov = workload.iov.map(|pieces| format!(" in {pieces} pieces")).unwrap_or_default();
+    write!(out, "{}{mix}, {}{lent}{iov}, ", rw.name(), human(*bs_bytes))?;
     match workload.rate {
         Some(rate) => write!(out, "{} a second, ", grouped(rate.round() as u64)),
         None => Ok(()),
@@ -288,6 +289,7 @@ mod tests {
                 dedicated: false,
                 shared: false,
                 lend: false,
+                iov: None,
             },
             ended_by: Ending::Goal,
             steps: vec![step],

@@ -80,8 +80,14 @@ impl Report {
         let workload = &self.workload;
         let mix = if workload.rw.mixed() { format!(" ({} % reads)", workload.reads_percent) } else { String::new() };
         let lent = if workload.lend { ", lent" } else { "" };
+        let iov = workload.iov.map(|pieces| format!(", in {pieces} pieces")).unwrap_or_default();
         let rate = workload.rate.map(|rate| format!(", {} a second", grouped(rate.round() as u64))).unwrap_or_default();
-        write!(out, "<p class=\"soft\">{}{mix}, {}{lent}{rate}; ", workload.rw.name(), format_size(workload.bs_bytes))?;
+        write!(
+            out,
+            "<p class=\"soft\">{}{mix}, {}{lent}{iov}{rate}; ",
+            workload.rw.name(),
+            format_size(workload.bs_bytes)
+        )?;
         write!(out, "{} queues a target, {} reactors; ", workload.queues, workload.reactors)?;
         write!(out, "{} from offset {}; ", format_size(workload.range_bytes), workload.offset_bytes)?;
         write!(out, "seed {}; qpair {}</p><ul>", workload.seed, escape(self.version))?;

@@ -40,25 +40,31 @@ pub(crate) fn admit(info: &Info, blocks: u64, request: &Request<'_>) -> Result<(
     }
     // Without overflow from here on: the range lies on a device of at most `MAX_DEVICE_BYTES`.
     let bytes = range.blocks * u64::from(info.block_bytes);
-    let fits = match (&request.op, &request.data) {
-        (Op::Read(_), Data::Lend) => features.lends,
-        (_, Data::Carried(buf)) => buf.len() as u64 == bytes,
-        (_, Data::Scattered(pieces)) => fits_pieces(info, pieces) && total(pieces) == bytes,
-        (Op::Write { .. } | Op::Compare(_), Data::Inline(data)) => features.lends && data.len() as u64 == bytes,
-        (Op::Write { .. }, Data::Landed(landing)) => features.lends && landing.len() as u64 == bytes,
-        _ => false,
+    let fits = match &request.data {
+        Data::Carried(buf) => buf.len() as u64 == bytes,
+        other => fits_otherwise(info, request.op, other, bytes),
     };
     if fits && bytes <= u64::from(info.max_transfer_bytes) { Ok(()) } else { Err(Failure::BadTransfer) }
 }
 
-/// Whether a scatter list is one that the device takes, whatever its length.
-pub(crate) fn fits_pieces(info: &Info, pieces: &[Buf]) -> bool {
-    (1..=MAX_PIECES).contains(&pieces.len())
-        && pieces.iter().all(|piece| piece.len().is_multiple_of(info.piece_bytes as usize))
+/// Whether what is not one buffer fits a transfer of so many bytes. By itself, so that requests with one pay nothing.
+#[inline(never)]
+fn fits_otherwise(info: &Info, op: Op, data: &Data<'_>, bytes: u64) -> bool {
+    let lends = info.features.lends;
+    match (op, data) {
+        (Op::Read(_), Data::Lend) => lends,
+        (_, Data::Scattered(pieces)) => fits_pieces(info.piece_bytes, pieces, bytes),
+        (Op::Write { .. } | Op::Compare(_), Data::Inline(data)) => lends && data.len() as u64 == bytes,
+        (Op::Write { .. }, Data::Landed(landing)) => lends && landing.len() as u64 == bytes,
+        _ => false,
+    }
 }
 
-fn total(pieces: &[Buf]) -> u64 {
-    pieces.iter().map(|piece| piece.len() as u64).sum()
+/// Whether a scatter list is one of a transfer of so many bytes.
+fn fits_pieces(piece_bytes: u32, pieces: &[Buf], bytes: u64) -> bool {
+    (1..=MAX_PIECES).contains(&pieces.len())
+        && pieces.iter().all(|piece| piece.len().is_multiple_of(piece_bytes as usize))
+        && pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() == bytes
 }
 
 /// Checks that a range is not empty and lies on a device of so many blocks.

@@ -152,22 +152,25 @@ impl Data<'_> {
     #[inline]
     #[must_use]
     pub fn into_bufs(self) -> Bufs {
-        match self {
-            Self::Carried(buf) => Bufs::One(buf),
-            Self::Scattered(pieces) => Bufs::Many(pieces),
-            Self::None | Self::Inline(_) | Self::Landed(_) | Self::Lend | Self::Sources(_) => Bufs::None,
-        }
+        if let Self::Carried(buf) = self { Bufs::One(buf) } else { self.into_other_bufs() }
+    }
+
+    /// Not one buffer: by itself, so that the way of one is short.
+    #[inline(never)]
+    fn into_other_bufs(self) -> Bufs {
+        if let Self::Scattered(pieces) = self { Bufs::Many(pieces) } else { Bufs::None }
+    }
+
+    #[inline(never)]
+    fn from_other_bufs(bufs: Bufs) -> Self {
+        bufs.many().map_or(Self::None, Self::Scattered)
     }
 }
 
 impl From<Bufs> for Data<'_> {
     #[inline]
     fn from(bufs: Bufs) -> Self {
-        match bufs {
-            Bufs::None => Self::None,
-            Bufs::One(buf) => Self::Carried(buf),
-            Bufs::Many(pieces) => Self::Scattered(pieces),
-        }
+        if let Bufs::One(buf) = bufs { Self::Carried(buf) } else { Self::from_other_bufs(bufs) }
     }
 }
 
@@ -257,22 +260,25 @@ impl Returned {
     #[inline]
     #[must_use]
     pub fn into_bufs(self) -> Bufs {
-        match self {
-            Self::Carried(buf) => Bufs::One(buf),
-            Self::Scattered(pieces) => Bufs::Many(pieces),
-            Self::None | Self::Lent(_) => Bufs::None,
-        }
+        if let Self::Carried(buf) = self { Bufs::One(buf) } else { self.into_other_bufs() }
+    }
+
+    /// As [`Data::into_other_bufs`].
+    #[inline(never)]
+    fn into_other_bufs(self) -> Bufs {
+        if let Self::Scattered(pieces) = self { Bufs::Many(pieces) } else { Bufs::None }
+    }
+
+    #[inline(never)]
+    fn from_other_bufs(bufs: Bufs) -> Self {
+        bufs.many().map_or(Self::None, Self::Scattered)
     }
 }
 
 impl From<Bufs> for Returned {
     #[inline]
     fn from(bufs: Bufs) -> Self {
-        match bufs {
-            Bufs::None => Self::None,
-            Bufs::One(buf) => Self::Carried(buf),
-            Bufs::Many(pieces) => Self::Scattered(pieces),
-        }
+        if let Bufs::One(buf) = bufs { Self::Carried(buf) } else { Self::from_other_bufs(bufs) }
     }
 }
 

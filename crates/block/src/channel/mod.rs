@@ -214,7 +214,11 @@ impl<C> Channel<C> {
     /// [`Full`] gives context and buffers back: `depth` requests are in flight, or the device has no room for more.
     #[inline]
     pub fn submit(&mut self, port: Port, op: Op, data: impl Into<Bufs>, context: C) -> Result<Ticket, Full<C>> {
-        let data = data.into();
+        self.submit_bufs(port, op, data.into(), context)
+    }
+
+    /// As [`Channel::submit`], once for all kinds of buffers.
+    fn submit_bufs(&mut self, port: Port, op: Op, data: Bufs, context: C) -> Result<Ticket, Full<C>> {
         if self.slots.taken() >= self.depth {
             return Err(Full { context, data });
         }

@@ -36,6 +36,27 @@ pub(super) fn write(lba: u64) -> Op {
 }
 
 #[test]
+fn a_list_of_buffers_goes_round() {
+    let (device, at) = (device("ram:1MiB"), |lba| Range { lba, blocks: 2 });
+    let (mut channel, disk) = channel::<u64>(&*device, 4);
+    let mut list: Vec<Buf> = (0..3).filter_map(|_| channel.buffer()).collect();
+    [1, BLOCK, BLOCK - 1].into_iter().zip(&mut list).for_each(|(len, buf)| buf.set_len(len));
+    for lba in 0..20 {
+        let mut data = Bufs::from(list);
+        data.put(0, &[lba as u8 + 1; 2 * BLOCK]);
+        let written = channel.call(disk, Op::Write { range: at(lba), fua: false }, data);
+        assert!(channel.submit(disk, Op::Read(at(lba)), written.data, lba).is_ok());
+        let mut back = None;
+        channel.drain(|_, done| back = Some((done.context, done.outcome, done.data))).expect("it waits");
+        let (context, outcome, data) = back.expect("it ended");
+        assert_eq!((context, outcome), (lba, Ok(0)));
+        assert!(data.holds(&[lba as u8 + 1; 2 * BLOCK]));
+        list = data.many().expect("what was given");
+    }
+    assert_eq!((list.len(), list.capacity() >= 3), (3, true));
+}
+
+#[test]
 fn what_is_written_is_read_with_its_context() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("disk.img");

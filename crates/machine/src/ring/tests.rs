@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::limits::MAX_FILE_TASKS;
-use crate::region::Pool;
+use crate::limits::{MAX_FILE_TASKS, MAX_PIECES};
+use crate::region::{Bufs, Pool};
 
 /// Every test here is one of the ring of each kind.
 macro_rules! on_both {
@@ -78,6 +78,7 @@ macro_rules! by_every_way {
 
 by_every_way! {
     file_tasks_do_what_they_say,
+    pieces_are_one_run_of_bytes,
     #[cfg(target_os = "linux")]
     a_full_disk_is_told_by_its_number,
     no_completion_is_slept_through,
@@ -387,6 +388,46 @@ fn file_tasks_do_what_they_say(way: Way) {
     assert_eq!(pool.free(), 256);
 }
 
+/// A task over buffers of these lengths, with the bytes in them.
+fn scattered(pool: &Pool, file: &RingFile, op: FileOp, lengths: &[usize], bytes: &[u8]) -> FileTask {
+    let piece = |&len: &usize| {
+        let mut buf = pool.take().expect("enough buffers");
+        buf.set_len(len);
+        buf
+    };
+    let mut bufs = Bufs::Many(lengths.iter().map(piece).collect());
+    bufs.put(0, bytes);
+    FileTask { tag: 1, file: file.clone(), op, bufs }
+}
+
+fn pieces_are_one_run_of_bytes(way: Way) {
+    let (mut ring, owner, pool, file) = files(way);
+    let bytes: Vec<u8> = (0..9000_u32).map(|i| (i * 7 / 3) as u8).collect();
+    let mut most = [140; MAX_PIECES];
+    most[MAX_PIECES - 1] = 180;
+    for (written, read, dsync) in [
+        (&[9][..], &[1, 0, 8][..], false),
+        (&[1, 4096, 0, 807, 4096], &[4096, 4000, 904], true),
+        (&most, &[4096, 4096, 808], false),
+        (&[4096, 4096, 0, 808], &most, false),
+    ] {
+        let bytes = &bytes[..written.iter().sum()];
+        let write = scattered(&pool, &file, FileOp::Write { offset: 777, dsync }, written, bytes);
+        let done = run(&mut ring, owner, write);
+        assert!(done.result.is_ok() && done.bufs.holds(bytes), "the list comes back as it was");
+        let list = scattered(&pool, &file, FileOp::Read { offset: 777 }, read, &[]);
+        let done = run(&mut ring, owner, list);
+        assert!(done.result.is_ok() && done.bufs.holds(bytes), "{written:?} read as {read:?}");
+    }
+    // The file ends in the middle of the second one.
+    let behind = scattered(&pool, &file, FileOp::Read { offset: (64 << 10) - 150 }, &[100, 100, 100], &[9; 300]);
+    let done = run(&mut ring, owner, behind);
+    assert_eq!(done.result.expect_err("the file is shorter").kind(), io::ErrorKind::UnexpectedEof);
+    assert!(done.bufs.holds(&[&[0; 150][..], &[9; 150]].concat()), "what there is has its place");
+    drop(done.bufs);
+    assert_eq!(pool.free(), 256);
+}
+
 #[cfg(target_os = "linux")]
 fn a_full_disk_is_told_by_its_number(way: Way) {
     let (mut ring, owner, pool, _) = files(way);
@@ -638,6 +679,38 @@ fn a_look_without_a_wait_finds_what_there_is() {
     }
     drop(socket);
     ring.enter(Wait::No).expect("own descriptors");
+}
+
+/// A pipe gives what it has: the rest is asked for in the middle of a piece.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_short_read_of_io_uring_goes_on_in_the_middle_of_a_piece() {
+    let Some(mut waiting) = Waiting::new() else { return };
+    let Waiting { ring, owner, pool, pipe, _writer: writer, .. } = &mut waiting;
+    let (owner, bytes) = (*owner, (1..=40).collect::<Vec<u8>>());
+    ring.submit_at_once(true);
+    let end = |ring: &mut Ring| {
+        let (mut done, start) = (Vec::new(), Instant::now());
+        while done.is_empty() {
+            assert!(start.elapsed() < LOST, "a read hangs");
+            ring.files_done(owner, &mut done);
+            ring.enter(Wait::For(Duration::from_millis(1))).expect("own descriptors");
+        }
+        done.remove(0)
+    };
+    // The one that waits already takes its own.
+    io::Write::write_all(writer, &[0; 4096]).expect("room");
+    assert!(end(ring).result.is_ok());
+    for first in 1..bytes.len() {
+        io::Write::write_all(writer, &bytes[..first]).expect("room");
+        let read = scattered(pool, pipe, FileOp::Read { offset: 0 }, &[7, 0, 13, 1, 19], &[]);
+        assert!(ring.submit_file(owner, read).is_ok());
+        // It takes what there is, and asks for the rest.
+        ring.files_done(owner, &mut Vec::new());
+        io::Write::write_all(writer, &bytes[first..]).expect("room");
+        let done = end(ring);
+        assert!(done.result.is_ok() && done.bufs.holds(&bytes), "{first} bytes first");
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -16,11 +16,21 @@ pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::R
 
 /// Fills the pieces one after the other, over as many short reads as it takes.
 pub(crate) fn read_exact_vectored_at(file: &File, pieces: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<()> {
+    read_pieces(file, pieces, offset, |rest, at| preadv2(file, rest, at, ReadWriteFlags::empty()))
+}
+
+/// Calls `read(rest, offset)` until nothing is left of the pieces.
+fn read_pieces(
+    file: &File,
+    pieces: &mut [IoSliceMut<'_>],
+    offset: u64,
+    mut read: impl FnMut(&mut [IoSliceMut<'_>], u64) -> Result<usize, Errno>,
+) -> io::Result<()> {
     let (len, mut rest, mut filled) = (pieces.iter().map(|piece| piece.len()).sum(), pieces, 0);
     read_all(file, len, offset, |done| {
         IoSliceMut::advance_slices(&mut rest, done - filled);
         filled = done;
-        preadv2(file, rest, offset + done as u64, ReadWriteFlags::empty())
+        read(rest, offset + done as u64)
     })
 }
 
@@ -70,14 +80,25 @@ pub(crate) fn write_all_vectored_at(
     assert!(pieces.len() <= MAX_PIECES, "{} pieces", pieces.len());
     let mut slices: [IoSlice<'_>; MAX_PIECES] =
         std::array::from_fn(|at| IoSlice::new(pieces.get(at).map_or(&[], |piece| piece)));
-    let (len, mut rest, mut written) = (pieces.iter().map(|piece| piece.len()).sum(), &mut slices[..pieces.len()], 0);
-    let durable = write_all(len, dsync, |done, dsync| {
-        IoSlice::advance_slices(&mut rest, done - written);
-        written = done;
+    let durable = write_pieces(&mut slices[..pieces.len()], dsync, |rest, done, dsync| {
         let flags = if dsync { ReadWriteFlags::DSYNC } else { ReadWriteFlags::empty() };
         pwritev2(file, rest, offset + done as u64, flags)
     })?;
     if dsync && !durable { file.sync_data() } else { Ok(()) }
+}
+
+/// Calls `write(rest, done, dsync)` until nothing is left of the slices; see [`write_all`].
+fn write_pieces(
+    mut rest: &mut [IoSlice<'_>],
+    dsync: bool,
+    mut write: impl FnMut(&[IoSlice<'_>], usize, bool) -> Result<usize, Errno>,
+) -> io::Result<bool> {
+    let (len, mut written) = (rest.iter().map(|piece| piece.len()).sum(), 0);
+    write_all(len, dsync, |done, dsync| {
+        IoSlice::advance_slices(&mut rest, done - written);
+        written = done;
+        write(rest, done, dsync)
+    })
 }
 
 /// Calls `write(done, dsync)` until all is done: with `dsync` (`RWF_DSYNC`) if asked for, until it says that it knows
@@ -240,6 +261,42 @@ mod tests {
         assert_eq!(play(true, &late), (Ok(false), vec![(0, true), (4, true), (4, false)]));
         let twice = [Err(Errno::OPNOTSUPP), Err(Errno::OPNOTSUPP)];
         assert_eq!(play(true, &twice).0, Err(Some(Errno::OPNOTSUPP.raw_os_error())), "then it is an error");
+    }
+
+    #[test]
+    fn a_short_transfer_goes_on_in_the_middle_of_a_piece() {
+        const LENGTHS: [usize; 6] = [0, 3, 1, 0, 7, 2];
+        let bytes: Vec<u8> = (1..=13).collect();
+        let file = File::open("/dev/null").expect("there is one");
+        for most in 1..=13 {
+            // Each call moves so many bytes at most, and every other one is interrupted.
+            let mut calls = 0;
+            let mut moved = |left: usize| {
+                calls += 1;
+                if calls % 2 == 0 { Err(Errno::INTR) } else { Ok(left.min(most)) }
+            };
+            let mut back = [0; 13];
+            let mut rest = &mut back[..];
+            let mut pieces = LENGTHS.map(|len| IoSliceMut::new(rest.split_off_mut(..len).expect("13 in all")));
+            let read = read_pieces(&file, &mut pieces, 100, |rest, at| {
+                let left: Vec<&mut u8> = rest.iter_mut().flat_map(|piece| piece.iter_mut()).collect();
+                let count = moved(left.len())?;
+                left.into_iter().zip(&bytes[at as usize - 100..][..count]).for_each(|(to, from)| *to = *from);
+                Ok(count)
+            });
+            assert!(read.is_ok() && back[..] == bytes, "{most} at a time");
+
+            let (mut rest, mut written) = (&bytes[..], Vec::<u8>::new());
+            let mut slices = LENGTHS.map(|len| IoSlice::new(rest.split_off(..len).expect("13 in all")));
+            let wrote = write_pieces(&mut slices, true, |rest, done, dsync| {
+                assert_eq!((done, dsync), (written.len(), true));
+                let left: Vec<u8> = rest.iter().flat_map(|piece| piece.iter().copied()).collect();
+                let count = moved(left.len())?;
+                written.extend(&left[..count]);
+                Ok(count)
+            });
+            assert!(wrote.is_ok_and(|durable| durable) && written == bytes, "{most} at a time");
+        }
     }
 
     #[test]

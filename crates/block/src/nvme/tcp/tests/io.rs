@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use machine::reactor::Arm;
+use machine::region::{Buf, Bufs, Pool};
 use machine::ring::Wait;
 use wire::nvme::Status;
 use wire::nvme::identify::oncs;
 
 use super::target::{Config, Fault, Target};
-use super::{PATIENCE, Rig, carried, pattern};
+use super::{PATIENCE, Rig, carried, five, pattern};
 use crate::nvme::tcp::Uri;
 use crate::nvme::tcp::limits::MAX_COPIES;
 use crate::{CopyLimits, Data, Device, Failure, Op, Range, Request};
@@ -23,10 +24,18 @@ fn round_trips(config: Config, change: impl Fn(&mut Uri)) -> (Target, Rig) {
     let mut uri = target.uri();
     change(&mut uri);
     let mut rig = Rig::new(uri);
+    both_ways(&target, &mut rig);
+    rig.cuts = Some(five);
+    both_ways(&target, &mut rig);
+    rig.cuts = None;
+    (target, rig)
+}
+
+fn both_ways(target: &Target, rig: &mut Rig) {
     let sizes = [1u64, 7, 16, 17, 64, 200, 512];
     let (mut lba, mut placed) = (3, Vec::new());
     for (number, &blocks) in sizes.iter().enumerate() {
-        let bytes = pattern(blocks as usize * 512, number as u32 * 77);
+        let bytes = pattern(blocks as usize * 512, number as u32 * 77 + u32::from(rig.cuts.is_some()));
         assert!(rig.submit_bytes(number as u64, Op::Write { range: range(lba, blocks), fua: false }, &bytes));
         placed.push((lba, blocks, bytes));
         lba += blocks + 1;
@@ -46,13 +55,46 @@ fn round_trips(config: Config, change: impl Fn(&mut Uri)) -> (Target, Rig) {
         assert!(carried(done.data) == placed[done.tag as usize].2, "request {} is not what was written", done.tag);
     }
     assert_eq!(rig.pool.free(), 40, "every buffer is back");
-    (target, rig)
 }
 
 #[test]
 fn plain() {
     let (target, _rig) = round_trips(Config::default(), |_| {});
-    assert_eq!((target.seen().in_capsule.load(SeqCst), target.seen().r2ts.load(SeqCst)), (3, 4));
+    // In one buffer, and in several.
+    assert_eq!((target.seen().in_capsule.load(SeqCst), target.seen().r2ts.load(SeqCst)), (2 * 3, 2 * 4));
+}
+
+#[test]
+fn pieces_may_end_anywhere() {
+    let config = Config { max_h2c_bytes: 4096, r2t_bytes: 300, in_capsule_bytes: 0, piece: 90, ..Config::default() };
+    for (config, digest) in [(Config::default(), false), (config, true)] {
+        let target = Target::start(config);
+        let mut uri = target.uri();
+        uri.data_digest = digest;
+        let mut rig = Rig::new(uri);
+        for cut in 0..=512_usize {
+            let list = |ends: [usize; 2], bytes: &[u8]| {
+                let mut bufs = Bufs::Many(ends.map(|len| piece(&rig.pool, len)).into());
+                bufs.put(0, bytes);
+                Data::from(bufs)
+            };
+            let bytes = pattern(512, cut as u32);
+            let (out, back) = (list([cut, 512 - cut], &bytes), list([512 - cut, cut], &[]));
+            for (op, data) in [(Op::Write { range: range(7, 1), fua: false }, out), (Op::Read(range(7, 1)), back)] {
+                assert!(rig.queue.submit(&mut rig.ring, Request { tag: 1, op, data }).is_ok());
+                let mut done = rig.finish();
+                let done = done.pop().expect("it ends");
+                assert_eq!(done.outcome, Ok(()));
+                assert!(carried(done.data) == bytes, "{op:?} cut at {cut}");
+            }
+        }
+    }
+}
+
+fn piece(pool: &Pool, len: usize) -> Buf {
+    let mut buf = pool.take().expect("enough buffers");
+    buf.set_len(len);
+    buf
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod target;
 
 use std::time::{Duration, Instant};
 
-use machine::region::Pool;
+use machine::region::{Bufs, Pool};
 use machine::ring::{Ring, Wait};
 
 use self::target::{Config, Fault, Target};
@@ -29,6 +29,8 @@ struct Rig {
     pool: Pool,
     device: TcpDevice,
     out: Completions,
+    /// Requests carry scatter lists of these lengths.
+    cuts: Option<fn(usize) -> Vec<usize>>,
 }
 
 impl Rig {
@@ -40,7 +42,7 @@ impl Rig {
         let mut ring = Ring::new().expect("a ring");
         let queue = device.open_queue(&mut ring).expect("a queue");
         let pool = Pool::anonymous(BUFFER_BYTES, 40).expect("memory");
-        Self { ring, queue, pool, device, out: Completions::default() }
+        Self { ring, queue, pool, device, out: Completions::default(), cuts: None }
     }
 
     /// Submits; false if the queue is full.
@@ -52,10 +54,18 @@ impl Rig {
     fn submit_bytes(&mut self, tag: Tag, op: Op, bytes: &[u8]) -> bool {
         let data = match op {
             Op::Read(range) | Op::Write { range, .. } | Op::Compare(range) => {
-                let mut buf = self.pool.take().expect("enough buffers");
-                buf.set_len(range.blocks as usize * self.device.info().block_bytes as usize);
-                buf[..bytes.len()].copy_from_slice(bytes);
-                Data::Carried(buf)
+                let whole = range.blocks as usize * self.device.info().block_bytes as usize;
+                let piece = |len| {
+                    let mut buf = self.pool.take().expect("enough buffers");
+                    buf.set_len(len);
+                    buf
+                };
+                let mut bufs = match self.cuts {
+                    None => Bufs::One(piece(whole)),
+                    Some(cuts) => Bufs::Many(cuts(whole).into_iter().map(piece).collect()),
+                };
+                bufs.put(0, bytes);
+                bufs.into()
             }
             Op::Copy { range, .. } => {
                 let source = [Range { lba: range.lba + range.blocks, ..range }];
@@ -131,6 +141,11 @@ fn rig(fault: Fault, change: impl Fn(&mut Uri)) -> (Target, Rig) {
 fn carried(data: Returned) -> Vec<u8> {
     assert!(!matches!(data, Returned::Lent(_)), "this device does not lend");
     data.into_bufs().to_vec()
+}
+
+/// Five pieces, of which one is empty and none ends with a block.
+fn five(bytes: usize) -> Vec<usize> {
+    vec![1, bytes / 3, 0, bytes - bytes / 3 - 3, 2]
 }
 
 /// Bytes that differ everywhere, and with the seed.

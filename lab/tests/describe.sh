@@ -66,6 +66,10 @@ controllers() {
     agree list-ns "id list" "$node"
     agree list-ctrl "id controllers" "$node"
     agree primary-ctrl-caps "id primary" "$node"
+    agree list-secondary "id secondary" "$node"
+    agree id-uuid "id uuids" "$node"
+    agree id-domain "id domains" "$node"
+    agree list-endgrp "id endurance-groups" "$node"
     agree id-nvmset "id nvm-sets" "$node"
     agree smart-log "log smart" "$node"
     agree "id-ns -n 2" "id ns --nsid 2" "$node"
@@ -124,6 +128,14 @@ through_the_kernel() {
     disconnect
 }
 
+# The discovery log of our target, by nvme-cli and by qpair itself. nvme-cli 2.3 has no word for a port that needs no
+# secure channel and lets hosts go without flow control (treq).
+discovery() {
+    check "nvme discover" nvme discover -t tcp -a "$ADDR" -s "$PORT" -o json | sed '/"treq":/d' >"$TMP/theirs"
+    check "qpair log discovery" "$QPAIR" log discovery "nvme-tcp://$ADDR:$PORT" -o json >"$TMP/ours"
+    check "key by key" python3 -c "$AGREE" "$TMP/theirs" "$TMP/ours"
+}
+
 dmesg -C
 step "drives as nvme-cli shows them" drives
 step "a controller by its own node" controllers
@@ -132,4 +144,5 @@ step "features" features "$(ng 0n1)"
 step "a feature that is set" set_feature "$(ng 0n1)"
 step "logs" logs "$(ng 0n1)"
 step "our target through the kernel" through_the_kernel
+step "its discovery controller" discovery
 finish

@@ -1,6 +1,6 @@
-//! The lists of Identify: namespaces, their descriptors, controllers, command sets.
+//! The lists of Identify: namespaces, their descriptors, controllers, UUIDs, command sets.
 
-use wire::nvme::nsid::{CommandSets, ControllerList, RawDescriptor};
+use wire::nvme::nsid::{CommandSets, ControllerList, RawDescriptor, UuidEntry, Uuids};
 use wire::nvme::{ActiveNamespaces, IdDescriptorList};
 
 use crate::bits::{Bits, bit};
@@ -45,6 +45,25 @@ pub fn controllers(bytes: &[u8]) -> Result<Object, Short> {
         object
     };
     page.list("ctrl_list", list.iter().map(controller));
+    Ok(page)
+}
+
+/// The UUIDs that commands mean by their index (Base 2.0, CNS 17h): `nvme id-uuid`.
+///
+/// # Errors
+/// Fewer than 4,096 bytes.
+pub fn uuids(bytes: &[u8]) -> Result<Object, Short> {
+    let list: &Uuids = view(bytes)?;
+    let mut page = Object::page();
+    let entry = |entry: &UuidEntry| {
+        let mut object = Object::new();
+        let vendor = ["does not say", "of the PCI vendor", "of the subsystem's vendor", "reserved"];
+        let association = entry.header & 0b11;
+        object.number("association", association).means(vendor[usize::from(association)]);
+        object.text("uuid", &uuid(&entry.uuid));
+        object
+    };
+    page.list("UUID-list", list.iter().map(entry));
     Ok(page)
 }
 

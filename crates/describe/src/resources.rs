@@ -1,6 +1,9 @@
-//! How the resources of a subsystem are divided: NVM sets, queues and interrupts of virtual controllers.
+//! How the resources of a subsystem are divided: NVM sets, domains, endurance groups, queues and interrupts of virtual
+//! controllers.
 
-use wire::nvme::resources::{NvmSet, NvmSets, PrimaryCapabilities};
+use wire::nvme::resources::{
+    Domain, Domains, EnduranceGroups, NvmSet, NvmSets, PrimaryCapabilities, SecondaryController, SecondaryControllers,
+};
 
 use crate::bits::{Bits, bit};
 use crate::tree::Object;
@@ -55,5 +58,67 @@ pub fn primary(bytes: &[u8]) -> Result<Object, Short> {
     page.number("viprt", caps.viprt.get()).means("the primary controller's own");
     page.number("vifrsm", caps.vifrsm.get()).means("most of a secondary controller");
     page.number("vigran", caps.vigran.get()).means("at a time");
+    Ok(page)
+}
+
+/// A list of secondary controllers (Base 2.0, CNS 15h): `nvme list-secondary`.
+///
+/// # Errors
+/// Fewer than 4,096 bytes.
+pub fn secondary(bytes: &[u8]) -> Result<Object, Short> {
+    let list: &SecondaryControllers = view(bytes)?;
+    let mut page = Object::page();
+    page.number("num", list.number);
+    page.list("secondary-controllers", list.iter().map(secondary_controller));
+    Ok(page)
+}
+
+fn secondary_controller(controller: &SecondaryController) -> Object {
+    let mut object = Object::new();
+    object.number("secondary-controller-identifier", controller.scid.get());
+    object.number("primary-controller-identifier", controller.pcid.get());
+    let online = if controller.scs & 1 == 0 { "offline" } else { "online" };
+    object.number("secondary-controller-state", controller.scs).means(online);
+    object.number("virtual-function-number", controller.vfn.get());
+    object.number("num-virtual-queues", controller.nvq.get());
+    object.number("num-virtual-interrupts", controller.nvi.get());
+    object
+}
+
+/// A list of domains (Base 2.0, CNS 18h): `nvme id-domain`.
+///
+/// # Errors
+/// Fewer than 4,096 bytes.
+pub fn domains(bytes: &[u8]) -> Result<Object, Short> {
+    let list: &Domains = view(bytes)?;
+    let mut page = Object::page();
+    page.number("num_dom_entries", list.number);
+    page.list("domain_list", list.iter().map(domain));
+    Ok(page)
+}
+
+fn domain(domain: &Domain) -> Object {
+    let mut object = Object::new();
+    object.number("dom_id", domain.domid.get());
+    object.wide("dom_cap", domain.dcap).means(size(domain.dcap.get()));
+    object.wide("unalloc_dom_cap", domain.udcap).means(size(domain.udcap.get()));
+    object.wide("max_egrp_dom_cap", domain.megdcap).means(size(domain.megdcap.get()));
+    object
+}
+
+/// A list of endurance groups (Base 2.0, CNS 19h): `nvme list-endgrp`.
+///
+/// # Errors
+/// Fewer than 4,096 bytes.
+pub fn endurance_groups(bytes: &[u8]) -> Result<Object, Short> {
+    let list: &EnduranceGroups = view(bytes)?;
+    let mut page = Object::page();
+    page.number("num_endgrp_id", list.number.get());
+    let group = |endgid| {
+        let mut object = Object::new();
+        object.number("endgrp_id", endgid);
+        object
+    };
+    page.list("endgrp_list", list.iter().map(group));
     Ok(page)
 }

@@ -30,6 +30,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         }
         "descriptors" => support::descriptors()[..60].to_vec(),
         "ana" => [&[9, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0; 27], &[7]].concat(),
+        "lba-status" => [&[48, 0, 0, 0, 1][..], &[0; 11], &[7, 0, 0, 0, 1], &[0; 11], &[100]].concat(),
         _ => support::pattern(index as u64, 100),
     };
     let seed = |(index, name): (usize, &str)| {

@@ -155,3 +155,23 @@ fn errors_have_an_owner() {
     let gone = run(&["id", "ctrl"], &uri);
     assert_eq!((gone.status.code(), gone.stdout.len()), (Some(1), 0));
 }
+
+#[test]
+fn a_discovery_controller_is_asked_like_any_other() {
+    let serve = serve();
+    let uri = serve.uri(NQN, 1);
+    let bare = &uri[..uri.rfind('/').expect("an NQN behind the address")];
+    let log = json(&["log", "discovery"], bare);
+    let records = log["records"].as_array().expect("a list");
+    assert!(records.iter().any(|record| record["subnqn"] == NQN && record["subtype"] == "nvme subsystem"), "{log}");
+    assert!(records.iter().all(|record| record["trtype"] == "tcp" && record["sectype"] == "none"), "{log}");
+    assert_eq!(log["numrec"], records.len());
+    let id = json(&["id", "ctrl"], bare);
+    assert_eq!(id["subnqn"], "nqn.2014-08.org.nvmexpress.discovery");
+    let refused = run(&["log", "smart"], bare);
+    assert_eq!(refused.status.code(), Some(3), "it has no such log");
+    let usage = run(&["id", "ns"], bare);
+    assert_eq!(usage.status.code(), Some(2), "it has no namespaces");
+    let nobody = run(&["log", "discovery"], "nvme-tcp://127.0.0.1:1");
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("Nothing listens"), "{nobody:?}");
+}

@@ -3,6 +3,7 @@
 mod health;
 mod media;
 mod paths;
+mod records;
 mod supported;
 
 use wire::nvme::lid;
@@ -39,6 +40,8 @@ pub enum Length {
     Groups,
     /// A header, and the entries that it counts.
     Discovery,
+    /// As many bytes as its first dword says.
+    Stated,
 }
 
 /// All that are known by name.
@@ -98,6 +101,22 @@ pub const LOGS: &[Log] = &[
         describe: paths::ana,
     },
     log(
+        lid::PERSISTENT_EVENT,
+        "persistent",
+        "persistent-event-log",
+        "Persistent Event, its header",
+        512,
+        records::persistent,
+    ),
+    Log {
+        lid: lid::LBA_STATUS,
+        name: "lba-status",
+        nvme_cli: "lba-status-log",
+        title: "LBA Status Information",
+        length: Length::Stated,
+        describe: records::lba_status,
+    },
+    log(
         lid::FID_EFFECTS,
         "feature-effects",
         "fid-support-effects-log",
@@ -112,6 +131,14 @@ pub const LOGS: &[Log] = &[
         "NVMe-MI Commands Supported and Effects",
         4096,
         supported::management,
+    ),
+    log(
+        lid::BOOT_PARTITION,
+        "boot-partition",
+        "boot-part-log",
+        "Boot Partition, its header",
+        16,
+        records::boot_partition,
     ),
     Log {
         lid: lid::DISCOVERY,

@@ -1,7 +1,7 @@
 //! Namespaces, and the ways to them: changes, asymmetric access, reservations, discovery.
 
 use wire::nvme::ana::{self, AnaGroup, AnaHeader, AnaLog};
-use wire::nvme::discovery::{DiscoveryLogEntry, DiscoveryLogHeader};
+use wire::nvme::discovery::{DiscoveryLogEntry, DiscoveryLogHeader, TRTYPE_TCP};
 use wire::nvme::identify::text;
 use wire::nvme::reservation::NotificationPage;
 use wire::nvme::{ActiveNamespaces, NSID_ALL};
@@ -106,6 +106,10 @@ fn discovery_entry(entry: &DiscoveryLogEntry) -> Object {
         "explicit discovery connections, duplicate discovery information",
     ];
     object.text("eflags", EFLAGS[usize::from(entry.eflags.get() & 3)]);
+    if entry.trtype == TRTYPE_TCP {
+        // The first byte of TSAS: the security that the port asks for (TCP Transport 1.0).
+        object.text("sectype", &word(&["none", "tls", "tls13"], entry.tsas[0]));
+    }
     object.hex("cntlid", entry.cntlid.get());
     object.number("asqsz", entry.asqsz.get());
     object

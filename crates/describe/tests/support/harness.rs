@@ -18,7 +18,7 @@ const PAGE_BYTES: usize = 4096;
 type Describe = fn(&[u8], u8) -> Result<Object, Short>;
 
 /// Questions that are no logs.
-pub const QUESTIONS: [(&str, Describe); 16] = [
+pub const QUESTIONS: [(&str, Describe); 20] = [
     ("id-ctrl", |bytes, _| controller::controller(bytes)),
     ("nvm-id-ctrl", |bytes, _| controller::nvm_controller(bytes)),
     ("zns-id-ctrl", |bytes, _| zns::controller(bytes)),
@@ -33,6 +33,10 @@ pub const QUESTIONS: [(&str, Describe); 16] = [
     ("zones", zns::report),
     ("nvm-sets", |bytes, _| resources::nvm_sets(bytes)),
     ("primary", |bytes, _| resources::primary(bytes)),
+    ("secondary", |bytes, _| resources::secondary(bytes)),
+    ("uuids", |bytes, _| lists::uuids(bytes)),
+    ("domains", |bytes, _| resources::domains(bytes)),
+    ("endurance-groups", |bytes, _| resources::endurance_groups(bytes)),
     ("feature", |bytes, fid| {
         let (value, data) = bytes.split_first_chunk().unwrap_or((&[0; 4], &[]));
         Ok(feature::value(fid, u32::from_le_bytes(*value), data))

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use block::nvme::kernel::{Controller, is_controller};
-use block::{Device, Nvme, NvmeError, OpenOptions, Transfer, open};
+use block::nvme::tcp::{DiscoveryController, UriError};
+use block::{Device, Nvme, NvmeError, OpenError, OpenOptions, Transfer, open};
 use wire::nvme::{IDENTIFY_BYTES, LogRequest, Sqe};
 
 use super::problem::Problem;
@@ -56,6 +57,8 @@ enum What {
     Device(Arc<dyn Device>),
     /// A controller of the kernel's driver, `/dev/nvmeX`.
     Controller(Controller),
+    /// A discovery controller, `nvme-tcp://HOST:PORT`.
+    Discovery(Box<DiscoveryController>),
 }
 
 /// A device that can be asked.
@@ -71,6 +74,11 @@ impl Asked {
         if is_controller(Path::new(name)) {
             return Ok(Self { what: What::Controller(Controller::open(Path::new(name))?), nsid });
         }
+        if let Some(address) = DiscoveryController::address(name) {
+            let wrong = |UriError { why, hint }| OpenError { device: name.to_owned(), why, hint, source: None };
+            let controller = DiscoveryController::connect(&address.map_err(wrong)?)?;
+            return Ok(Self { what: What::Discovery(Box::new(controller)), nsid });
+        }
         let device = open(name, &OpenOptions { read_only: !changes, ..OpenOptions::default() })?;
         let Some(nvme) = device.nvme() else { return Err(Problem::NotNvme { device: name.to_owned() }) };
         let nsid = nsid.or(nvme.nsid());
@@ -79,14 +87,19 @@ impl Asked {
 
     /// The end of the association.
     pub(super) fn close(self) -> Result<(), Problem> {
-        let What::Device(device) = self.what else { return Ok(()) };
-        device.close().map_err(|source| Problem::Host { what: "close the device".to_owned(), source })
+        let closed = match self.what {
+            What::Device(device) => device.close(),
+            What::Controller(_) => Ok(()),
+            What::Discovery(controller) => controller.close(),
+        };
+        closed.map_err(|source| Problem::Host { what: "close the device".to_owned(), source })
     }
 
     fn nvme(&self) -> &dyn Nvme {
         match &self.what {
             What::Device(device) => device.nvme().expect("it was looked at when it was opened"),
             What::Controller(controller) => controller,
+            What::Discovery(controller) => &**controller,
         }
     }
 
@@ -105,7 +118,7 @@ impl Asked {
     pub(super) fn log(&self, what: &str, part: Part) -> Result<Vec<u8>, Problem> {
         let largest = match &self.what {
             What::Device(device) => device.info().max_transfer_bytes,
-            What::Controller(_) => PIECE_BYTES,
+            What::Controller(_) | What::Discovery(_) => PIECE_BYTES,
         };
         part.read(largest, |sqe, piece| self.admin(what, sqe, Transfer::In(piece)))
     }

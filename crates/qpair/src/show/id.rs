@@ -67,6 +67,18 @@ enum What {
     /// The queues and interrupts that a primary controller can give away
     #[value(alias = "primary-ctrl-caps")]
     Primary,
+    /// The secondary controllers, and what was given to them
+    #[value(alias = "list-secondary")]
+    Secondary,
+    /// The UUIDs that commands mean by their index
+    #[value(alias = "id-uuid")]
+    Uuids,
+    /// The domains of the subsystem
+    #[value(alias = "id-domain")]
+    Domains,
+    /// The endurance groups
+    #[value(alias = "list-endgrp")]
+    EnduranceGroups,
     /// Identify Controller: what the NVM command set adds
     #[value(alias = "nvm-id-ctrl")]
     NvmCtrl,
@@ -109,6 +121,10 @@ impl What {
             Self::Controllers => page(asked, question, lists::controllers),
             Self::NvmSets => page(asked, question, resources::nvm_sets),
             Self::Primary => page(asked, question, resources::primary),
+            Self::Secondary => page(asked, question, resources::secondary),
+            Self::Uuids => page(asked, question, lists::uuids),
+            Self::Domains => page(asked, question, resources::domains),
+            Self::EnduranceGroups => page(asked, question, resources::endurance_groups),
             Self::NvmCtrl => page(asked, question, controller::nvm_controller),
             Self::IndNs => page(asked, question, namespace::independent_namespace),
             Self::ZnsCtrl => page(asked, question, zns::controller),
@@ -142,6 +158,10 @@ impl What {
             },
             Self::NvmSets => ("Identify NVM Sets", cns::NVM_SETS, 0, 0),
             Self::Primary => ("Identify Primary Controller Capabilities", cns::PRIMARY_CAPABILITIES, 0, 0),
+            Self::Secondary => ("Identify Secondary Controllers", cns::SECONDARY_CONTROLLERS, 0, 0),
+            Self::Uuids => ("Identify UUIDs", cns::UUIDS, 0, 0),
+            Self::Domains => ("Identify Domains", cns::DOMAINS, 0, 0),
+            Self::EnduranceGroups => ("Identify Endurance Groups", cns::ENDURANCE_GROUPS, 0, 0),
             Self::NvmCtrl => ("Identify Controller (NVM command set)", cns::COMMAND_SET_CONTROLLER, 0, csi::NVM),
             Self::NvmNs => {
                 ("Identify Namespace (NVM command set)", cns::COMMAND_SET_NAMESPACE, asked.namespace()?, csi::NVM)

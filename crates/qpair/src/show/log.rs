@@ -21,6 +21,8 @@ use super::{Answer, Common};
 const MOST_BYTES: u64 = 64 << 20;
 /// Logs of unknown length are read in pieces of so many bytes.
 const PIECE_BYTES: u64 = 4096;
+/// Bytes of the header of a log that states its length.
+const STATED_BYTES: u64 = 16;
 /// Bytes of a log whose length nobody says.
 const UNKNOWN_BYTES: u64 = 512;
 
@@ -29,13 +31,15 @@ const HELP: &str = help!(
 Examples:
   qpair log smart 'nvme-tcp://127.0.0.1:4420/NQN?ns=1'
   qpair log error 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' -o json | jq '.errors[0]'
+  qpair log discovery nvme-tcp://127.0.0.1:4420           the subsystems of a target, as its discovery controller says
   qpair log telemetry-host --len 64KiB --raw /dev/nvme0 > telemetry.bin
   qpair log 0xc0 --len 4096 --raw 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' > vendor.bin
 
 Names: supported-logs, error, smart, firmware, changed-ns, effects, self-test, telemetry-host, telemetry-controller,
-endurance, latency, ana, feature-effects, mi-effects, discovery, reservation, sanitize, changed-zones; those of nvme-cli
-are taken too (smart-log). Which of them the device has, supported-logs tells. Keys and values of JSON and YAML are
-those of `nvme smart-log -o json` and its like."
+endurance, latency, ana, persistent, lba-status, feature-effects, mi-effects, boot-partition, discovery, reservation,
+sanitize, changed-zones; those of nvme-cli are taken too (smart-log). Of persistent events (--lsp 1 makes a log of
+them, 2 ends it) and boot partitions the header is shown; --len and --raw have the rest. Which of them the device has,
+supported-logs tells. Keys and values of JSON and YAML are those of `nvme smart-log -o json` and its like."
 );
 
 /// Show a log page of an NVMe device
@@ -157,6 +161,11 @@ fn length(log: &Log, asked: &Asked, read: impl Fn(u64, u64) -> Result<Vec<u8>, P
         Length::Bytes(bytes) => bytes.into(),
         Length::ErrorEntries(bytes) => u64::from(bytes) * (u64::from(id(&controller()?).elpe) + 1),
         Length::Groups => groups(read)?,
+        Length::Stated => {
+            let front = read(0, STATED_BYTES)?;
+            let stated = u32::from_le_bytes(*front.first_chunk().expect("so many bytes were read"));
+            u64::from(stated).next_multiple_of(4).clamp(STATED_BYTES, MOST_BYTES)
+        }
         Length::Discovery => {
             let header = read(0, size_of::<DiscoveryLogHeader>() as u64)?;
             let (header, _) = DiscoveryLogHeader::ref_from_prefix(&header).expect("so many bytes were read");

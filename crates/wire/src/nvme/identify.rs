@@ -47,6 +47,14 @@ pub mod cns {
     pub const CONTROLLERS: u8 = 0x13;
     /// Primary Controller Capabilities.
     pub const PRIMARY_CAPABILITIES: u8 = 0x14;
+    /// Secondary Controller list.
+    pub const SECONDARY_CONTROLLERS: u8 = 0x15;
+    /// UUID list.
+    pub const UUIDS: u8 = 0x17;
+    /// Domain list.
+    pub const DOMAINS: u8 = 0x18;
+    /// Endurance Group list.
+    pub const ENDURANCE_GROUPS: u8 = 0x19;
     /// Identify I/O command set.
     pub const COMMAND_SETS: u8 = 0x1c;
 }

@@ -41,10 +41,16 @@ pub mod lid {
     pub const PREDICTABLE_LATENCY: u8 = 0x0a;
     /// Asymmetric Namespace Access.
     pub const ANA: u8 = 0x0c;
+    /// Persistent Event.
+    pub const PERSISTENT_EVENT: u8 = 0x0d;
+    /// LBA Status Information.
+    pub const LBA_STATUS: u8 = 0x0e;
     /// Feature Identifiers Supported and Effects.
     pub const FID_EFFECTS: u8 = 0x12;
     /// NVMe-MI Commands Supported and Effects.
     pub const MI_EFFECTS: u8 = 0x13;
+    /// Boot Partition.
+    pub const BOOT_PARTITION: u8 = 0x15;
     /// Discovery.
     pub const DISCOVERY: u8 = 0x70;
     /// Reservation Notification.

@@ -47,6 +47,7 @@ pub mod nsid;
 pub mod opcode;
 pub mod property;
 pub mod protection;
+pub mod records;
 pub mod reservation;
 pub mod resources;
 pub mod sgl;

@@ -8,6 +8,8 @@
 //!
 //!   controllers (CNS 12h, 13h)        | number | cntlid | cntlid | ...       16 bits each, at most 2,047
 //!
+//!   UUIDs (CNS 17h)                   | 32 x 0 | header | uuid | header | uuid | ...     16 bytes each, at most 127
+//!
 //!   combinations of command sets      | bits of combination 0 | of 1 | ...   64 bits each, bit n is CSI n
 //!   (CNS 1Ch)
 //! ```
@@ -68,6 +70,39 @@ impl ControllerList {
     /// The identifiers: no more than the page has room for.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
         self.cntlid.iter().take(usize::from(self.number.get())).map(|cntlid| cntlid.get())
+    }
+}
+
+/// An entry of [`Uuids`] (Base 2.0, UUID List Entry), 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct UuidEntry {
+    /// Bits 1:0: the vendor that it belongs to, 1 that of PCI, 2 that of the subsystem; 0 does not say.
+    pub header: u8,
+    /// Reserved.
+    pub reserved1: [u8; 15],
+    /// The UUID.
+    pub uuid: [u8; 16],
+}
+
+const _: () = assert!(size_of::<UuidEntry>() == 32);
+
+/// The UUIDs that commands can mean by an index, from 1 on (Base 2.0, CNS 17h), 4,096 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Uuids {
+    /// Reserved.
+    pub reserved0: [u8; 32],
+    /// In the order of their indexes; the first one of zeros ends the list.
+    pub entries: [UuidEntry; 127],
+}
+
+const _: () = assert!(size_of::<Uuids>() == IDENTIFY_BYTES);
+
+impl Uuids {
+    /// The entries up to the end of the list.
+    pub fn iter(&self) -> impl Iterator<Item = &UuidEntry> {
+        self.entries.iter().take_while(|entry| entry.uuid != [0; 16])
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use wire::nvme::{InvalidParameter, Status};
 
 use super::uri::Uri;
-use crate::OpenError;
+use crate::{NvmeError, OpenError};
 
 /// Why an admin command, or a step of a connect, failed.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,14 @@ impl AdminError {
             Self::Status { status, result, .. } => status_hint(*status, *result, uri),
             Self::Protocol { .. } => format!("This host cannot work with the target that serves {nqn}."),
             Self::Broken => "Connect again.".to_owned(),
+        }
+    }
+
+    /// As whoever has asked for an admin command sees it.
+    pub(super) fn answered(self) -> NvmeError {
+        match self {
+            Self::Status { status, result, .. } => NvmeError::Status { status, result },
+            other => NvmeError::Host(other.into_io()),
         }
     }
 

@@ -59,7 +59,7 @@ use crate::size::format_size;
 use crate::{Device, Info, Nvme, NvmeError, OpenError, Queue, Transfer};
 
 pub use association::{PathState, PathStats};
-pub use discovery::{DiscoveryEntry, EntryKind, discover};
+pub use discovery::{DiscoveryController, DiscoveryEntry, EntryKind, discover};
 pub use error::AdminError;
 pub use fate::Retry;
 pub use uri::{SCHEME, Uri, UriError};
@@ -304,10 +304,6 @@ impl Nvme for TcpDevice {
     }
 
     fn admin(&self, sqe: Sqe, data: Transfer<'_>) -> Result<u64, NvmeError> {
-        match self.admin(sqe, data) {
-            Ok(cqe) => Ok(cqe.result()),
-            Err(AdminError::Status { status, result, .. }) => Err(NvmeError::Status { status, result }),
-            Err(other) => Err(NvmeError::Host(other.into_io())),
-        }
+        self.admin(sqe, data).map(|cqe| cqe.result()).map_err(AdminError::answered)
     }
 }

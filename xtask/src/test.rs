@@ -138,6 +138,9 @@ fn campaigns(report: &mut Report, selection: &Selection) {
     if selection.wants("campaign: bitflips") {
         report.counted("campaign: bitflips", || counted(&mut campaign("qpair-nvmf", "host", "bitflips")));
     }
+    if selection.wants("campaign: memcached") {
+        report.counted("campaign: memcached", || counted(&mut campaign("qpair-cache", "differential", "memcached")));
+    }
 }
 
 /// One module of a test program at its full size, alone, from a release build.

@@ -4,7 +4,7 @@ use std::io;
 
 use block::pump::{Pump, Received, Scratch, Sent};
 use machine::clock::Coarse;
-use wire::memcache::{Parsed, parse};
+use wire::memcache::{Parsed, Refused, parse};
 
 use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
 use crate::session::{House, Next};
@@ -72,9 +72,11 @@ impl Connection {
                     self.closing = house.execute(command, out) == Next::Close;
                     at += used;
                 }
-                Parsed::Wrong(wrong, used, skip) => {
-                    out.extend_from_slice(wrong.answer().as_bytes());
-                    out.extend_from_slice(b"\r\n");
+                Parsed::Wrong(Refused { wrong, used, skip, quiet }) => {
+                    if !quiet {
+                        out.extend_from_slice(wrong.answer().as_bytes());
+                        out.extend_from_slice(b"\r\n");
+                    }
                     at += used;
                     self.skip = skip;
                 }

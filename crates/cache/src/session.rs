@@ -67,22 +67,16 @@ impl House {
         for key in keys {
             let hash = self.store.hash(key);
             self.counters.cmd_get += 1;
-            if let Some(exptime) = touch {
-                self.counters.cmd_touch += 1;
-                let expiry = expiry(exptime, self.now);
-                // Without room for it at its new place it stays as it was, and is given out all the same.
-                let touched = self.store.touch(hash, key, expiry, self.now).unwrap_or(false);
-                let counter = if touched { &mut self.counters.touch_hits } else { &mut self.counters.touch_misses };
-                *counter += 1;
-            }
             let item =
                 if cas { self.store.get_with_cas(hash, key, self.now) } else { self.store.get(hash, key, self.now) };
-            match item {
-                Some(item) => {
-                    self.counters.get_hits += 1;
-                    give(&item, cas, out);
-                }
-                None => self.counters.get_misses += 1,
+            let hit = item.is_some();
+            item.inspect(|item| give(item, cas, out));
+            *if hit { &mut self.counters.get_hits } else { &mut self.counters.get_misses } += 1;
+            if let Some(exptime) = touch {
+                self.counters.cmd_touch += 1;
+                *if hit { &mut self.counters.touch_hits } else { &mut self.counters.touch_misses } += 1;
+                // It was given out as it is. Without room for it at its new place it stays as it was.
+                let _ = self.store.touch(hash, key, expiry(exptime, self.now), self.now);
             }
         }
         line(out, b"END");
@@ -250,8 +244,12 @@ fn expiry(exptime: i64, now: Time) -> Expiry {
     }
 }
 
-/// The number that a value begins with, if nothing but spaces follow it.
+/// The number that a value begins with, behind spaces and a plus; white space or a NUL may follow, and anything behind.
 fn number(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?.trim_end_matches(' ');
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) { None } else { text.parse().ok() }
+    let value = value.trim_ascii_start();
+    let value = value.strip_prefix(b"+").unwrap_or(value);
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let ends = matches!(value.get(digits), None | Some(0 | b'\t'..=b'\r' | b' '));
+    let text = std::str::from_utf8(&value[..digits]).ok().filter(|_| ends)?;
+    text.parse().ok()
 }

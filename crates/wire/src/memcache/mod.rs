@@ -39,7 +39,7 @@ pub enum Verb {
 pub enum Command<'a> {
     /// `get`, `gets`, `gat`, `gats`.
     Get {
-        /// At least one.
+        /// Which.
         keys: Keys<'a>,
         /// With the CAS of each.
         cas: bool,
@@ -129,10 +129,23 @@ pub enum Parsed<'a> {
     More(usize),
     /// A command, of so many bytes.
     Command(Command<'a>, usize),
-    /// Nothing that is understood, of so many bytes, and so many of a value behind them, which are to be thrown away.
-    Wrong(Wrong, usize, usize),
+    /// Nothing that is understood.
+    Wrong(Refused),
     /// A line without an end: the stream cannot be followed any more.
     Endless,
+}
+
+/// A command that is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub wrong: Wrong,
+    /// Its bytes.
+    pub used: usize,
+    /// Bytes of a value behind them, which are to be thrown away.
+    pub skip: usize,
+    /// No answer is wanted.
+    pub quiet: bool,
 }
 
 /// What is wrong with a command.
@@ -182,7 +195,11 @@ pub fn parse(bytes: &[u8], max_value: usize) -> Parsed<'_> {
     match command(line) {
         Ok(Line::Whole(command)) => Parsed::Command(command, used),
         Ok(Line::Store(store)) => store.with_value(bytes, used, max_value),
-        Err(wrong) => Parsed::Wrong(wrong, used, 0),
+        Err(wrong) => {
+            // A line with too few words is answered in any case.
+            let quiet = wrong != Wrong::Unknown && Words::of(line).is_quiet();
+            Parsed::Wrong(Refused { wrong, used, skip: 0, quiet })
+        }
     }
 }
 
@@ -206,10 +223,13 @@ impl<'a> Store<'a> {
     fn with_value(self, bytes: &'a [u8], line: usize, max_value: usize) -> Parsed<'a> {
         let whole = self.bytes + 2;
         if self.bytes > max_value {
-            return Parsed::Wrong(Wrong::TooLarge, line, whole);
+            return Parsed::Wrong(Refused { wrong: Wrong::TooLarge, used: line, skip: whole, quiet: self.quiet });
         }
         let Some(value) = bytes.get(line..line + whole) else { return Parsed::More(line + whole) };
-        let Some(value) = value.strip_suffix(b"\r\n") else { return Parsed::Wrong(Wrong::Chunk, line + whole, 0) };
+        let Some(value) = value.strip_suffix(b"\r\n") else {
+            let used = line + whole;
+            return Parsed::Wrong(Refused { wrong: Wrong::Chunk, used, skip: 0, quiet: self.quiet });
+        };
         let Self { verb, key, flags, exptime, quiet, .. } = self;
         Parsed::Command(Command::Store { verb, key, flags, exptime, value, quiet }, line + whole)
     }
@@ -232,10 +252,7 @@ fn command(line: &[u8]) -> Result<Line<'_>, Wrong> {
         b"incr" => count(words, false)?,
         b"decr" => count(words, true)?,
         b"delete" => delete(words)?,
-        b"touch" => {
-            let (key, exptime) = (key(words.next())?, words.next().ok_or(Wrong::Unknown)?);
-            Command::Touch { key, exptime: signed(exptime).ok_or(Wrong::Exptime)?, quiet: words.is_quiet() }
-        }
+        b"touch" => touch(words)?,
         b"flush_all" => flush_all(words)?,
         b"version" => Command::Version,
         b"verbosity" => {
@@ -253,13 +270,12 @@ fn command(line: &[u8]) -> Result<Line<'_>, Wrong> {
 
 fn get(mut words: Words<'_>, cas: bool, touches: bool) -> Result<Command<'_>, Wrong> {
     let touch = if touches {
-        let time = words.next().ok_or(Wrong::Unknown)?;
-        words.clone().next().ok_or(Wrong::Unknown)?;
-        Some(signed(time).ok_or(Wrong::Exptime)?)
+        // No key is no mistake then.
+        Some(signed(words.next().ok_or(Wrong::Unknown)?).ok_or(Wrong::Exptime)?)
     } else {
+        words.clone().next().ok_or(Wrong::Unknown)?;
         None
     };
-    words.clone().next().ok_or(Wrong::Unknown)?;
     if words.clone().any(|key| key.len() > MAX_KEY_BYTES) {
         return Err(Wrong::Format);
     }
@@ -271,7 +287,8 @@ fn store(verb: Verb, mut words: Words<'_>) -> Result<Line<'_>, Wrong> {
     let (name, flags, exptime, bytes) = (next()?, next()?, next()?, next()?);
     let unique = if let Verb::Cas(_) = verb { Some(next()?) } else { None };
     let key = key(Some(name))?;
-    let flags = unsigned(flags).and_then(|flags| u32::try_from(flags).ok()).ok_or(Wrong::Format)?;
+    // The upper half of a larger number is lost, without a word.
+    let flags = unsigned(flags).ok_or(Wrong::Format)? as u32;
     let exptime = signed(exptime).ok_or(Wrong::Format)?;
     // Two bytes more are read, and a signed 32-bit number is what memcached makes of them.
     let bytes = unsigned(bytes).filter(|bytes| *bytes <= i32::MAX as u64 - 2).ok_or(Wrong::Format)? as usize;
@@ -286,6 +303,12 @@ fn count(mut words: Words<'_>, down: bool) -> Result<Command<'_>, Wrong> {
     let (name, by) = (words.next().ok_or(Wrong::Unknown)?, words.next().ok_or(Wrong::Unknown)?);
     let key = key(Some(name))?;
     Ok(Command::Count { key, by: unsigned(by).ok_or(Wrong::Delta)?, down, quiet: words.is_quiet() })
+}
+
+fn touch(mut words: Words<'_>) -> Result<Command<'_>, Wrong> {
+    let (name, exptime) = (words.next().ok_or(Wrong::Unknown)?, words.next().ok_or(Wrong::Unknown)?);
+    let key = key(Some(name))?;
+    Ok(Command::Touch { key, exptime: signed(exptime).ok_or(Wrong::Exptime)?, quiet: words.is_quiet() })
 }
 
 /// An old client may send a time of 0 with it.

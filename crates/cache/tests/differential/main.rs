@@ -1,0 +1,3 @@
+//! The same commands to this server and to one that we did not write: what the protocol fixes is the same.
+
+mod memcached;

@@ -1,0 +1,300 @@
+//! memcached: every byte of the answers is compared, but for the numbers that each server chooses (CAS). Skipped, by
+//! name, where there is no memcached.
+//!
+//! `QPAIR_CAMPAIGN=full` sends a million commands.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cache::{Options, Server};
+use machine::reactor::Mode;
+use qpair_cache as cache;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const COMMANDS: usize = 20_000;
+const CAMPAIGN: usize = 1_000_000;
+
+/// A memcached that is killed when this is dropped.
+struct Memcached {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Memcached {
+    /// `None`: there is none here.
+    fn start() -> Option<Self> {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        let mut command = Command::new("memcached");
+        command.args(["-l", "127.0.0.1", "-m", "64", "-t", "1", "-p", &address.port().to_string()]);
+        // It will not run as root unless it is told whose rights to have; it ignores this otherwise.
+        command.args(["-u", "root"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().ok()?;
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < deadline, "memcached does not listen");
+            std::thread::yield_now();
+        }
+        Some(Self { child, address })
+    }
+}
+
+impl Drop for Memcached {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One side: a connection, and the CAS that it told for each key.
+struct Side {
+    stream: TcpStream,
+    told: HashMap<Vec<u8>, u64>,
+}
+
+impl Side {
+    fn new(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_nodelay(true).expect("a socket");
+        Self { stream, told: HashMap::new() }
+    }
+
+    /// Sends commands, and last one whose answer ends theirs; all answers, with the numbers taken out.
+    fn ask(&mut self, commands: &[Asked]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = commands.iter().flat_map(|asked| asked.bytes(&self.told)).collect();
+        // Whatever became of the keys.
+        bytes.extend_from_slice(b"get a b c d e f g h i j \xff\x01\t ");
+        bytes.extend_from_slice(&[b'k'; 250]);
+        bytes.extend_from_slice(b"\r\nmn\r\n");
+        self.stream.write_all(&bytes).expect("it listens");
+        let (mut answers, mut part) = (Vec::new(), [0; 64 << 10]);
+        while !answers.ends_with(b"MN\r\n") {
+            match self.stream.read(&mut part) {
+                Ok(n) if n > 0 => answers.extend_from_slice(&part[..n]),
+                end => panic!("{end:?} after {}, asked {}", answers.escape_ascii(), bytes.escape_ascii()),
+            }
+        }
+        self.without_cas(&answers)
+    }
+
+    /// `VALUE key flags bytes cas` without the last word, which is remembered.
+    fn without_cas(&mut self, answers: &[u8]) -> Vec<u8> {
+        let (mut out, mut rest) = (Vec::new(), answers);
+        while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+            let (line, after) = rest.split_at(end + 2);
+            let words: Vec<&[u8]> = line[..end].split(|byte| *byte == b' ').collect();
+            let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<u64>().ok();
+            rest = after;
+            let [b"VALUE", key, _, bytes, cas @ ..] = &words[..] else {
+                out.extend_from_slice(line);
+                continue;
+            };
+            let shown = line.len() - cas.first().map_or(0, |cas| cas.len() + 1);
+            out.extend_from_slice(&line[..shown - 2]);
+            if let Some(cas) = cas.first().and_then(|cas| number(cas)) {
+                self.told.insert(key.to_vec(), cas);
+            }
+            let (value, after) = rest.split_at(number(bytes).expect("a length") as usize + 2);
+            out.extend_from_slice(value);
+            rest = after;
+        }
+        out
+    }
+}
+
+/// A command, which may name a CAS that only its server knows.
+#[derive(Debug)]
+enum Asked {
+    Plain(Vec<u8>),
+    Cas { key: Vec<u8>, rest: String, value: Vec<u8> },
+}
+
+impl Asked {
+    fn bytes(&self, told: &HashMap<Vec<u8>, u64>) -> Vec<u8> {
+        match self {
+            Self::Plain(bytes) => bytes.clone(),
+            Self::Cas { key, rest, value } => {
+                let cas = told.get(key).copied().unwrap_or(1 << 60).to_string();
+                let line = rest.replace("CAS", &cas);
+                [b"cas ", &key[..], b" ", line.as_bytes(), b"\r\n", value, b"\r\n"].concat()
+            }
+        }
+    }
+}
+
+fn shown(commands: &[Asked], side: &Side) -> String {
+    let lines = commands.iter().map(|asked| asked.bytes(&side.told).escape_ascii().to_string());
+    lines.collect::<Vec<_>>().join("\n  ")
+}
+
+/// Commands by chance.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % most
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        match self.below(40) {
+            0 => vec![b'k'; 250],
+            1 => vec![b'k'; 251],
+            2 => vec![0xff, 0x01, b'\t'],
+            _ => vec![b'a' + self.below(10) as u8],
+        }
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        // None from 2^63 on: memcached 1.6.18 looks for a minus in such a number, and beyond its end.
+        let numbers = ["0", "9", "10", "99", "007", "9223372036854775807", "18446744073709551616", "x1", "5 ", " 5"];
+        match self.below(5) {
+            0 => (0..self.below(3000)).map(|at| (at * 7) as u8).collect(),
+            1 => b"x\r\nEND\r\nVALUE".to_vec(),
+            2 => Vec::new(),
+            _ => self.one_of(&numbers).as_bytes().to_vec(),
+        }
+    }
+
+    fn exptime(&mut self) -> &'static str {
+        // Seconds from now; a date long gone; one far ahead, but in 31 bits. None of them comes while this runs.
+        self.one_of(&["0", "0", "0", "0", "1000", "2592000", "2592001", "2000000000", "-1", "soon", ""])
+    }
+
+    fn command(&mut self) -> Asked {
+        let noreply = self.one_of(&["", "", "", " noreply"]);
+        let (key, value, exptime) = (self.key(), self.value(), self.exptime());
+        let flags = self.one_of(&["0", "0", "7", "4294967295", "4294967296", "-1", "x"]);
+        let named = String::from_utf8_lossy(&key).into_owned();
+        let by = self.one_of(&["1", "5", "0", "18446744073709551615", "18446744073709551616", "-1", "x", ""]);
+        Asked::Plain(match self.below(20) {
+            0..=4 => {
+                let verb = self.one_of(&["set", "set", "add", "replace", "append", "prepend"]);
+                let line = format!(" {flags} {exptime} {}{noreply}\r\n", value.len());
+                [verb.as_bytes(), b" ", &key, line.as_bytes(), &value, b"\r\n"].concat()
+            }
+            5 => {
+                let unique = self.one_of(&["CAS", "CAS", "CAS", "0", "x"]);
+                let rest = format!("{flags} {exptime} {} {unique}{noreply}", value.len());
+                return Asked::Cas { key, rest, value };
+            }
+            6..=8 => [b"get ", &key[..], b" ", &self.key(), b"\r\n"].concat(),
+            9 | 10 => [b"gets ", &key[..], b"\r\n"].concat(),
+            11 => [b"gat ", exptime.as_bytes(), b" ", &key, b"\r\n"].concat(),
+            // The second is no key that is too long: memcached has touched the first one by then.
+            12 => [b"gats ", exptime.as_bytes(), b" ", &key, b" c\r\n"].concat(),
+            13 | 14 => {
+                let verb = self.one_of(&["incr", "decr"]);
+                [verb.as_bytes(), b" ", &key, b" ", by.as_bytes(), noreply.as_bytes(), b"\r\n"].concat()
+            }
+            15 => [b"delete ", &key[..], noreply.as_bytes(), b"\r\n"].concat(),
+            16 => [b"touch ", &key[..], b" ", exptime.as_bytes(), noreply.as_bytes(), b"\r\n"].concat(),
+            17 if self.below(20) == 0 => format!("flush_all{noreply}\r\n").into_bytes(),
+            _ => self.odd(&named),
+        })
+    }
+
+    /// Some commands to be sent together. Two kinds are sent alone: behind a key that is too long memcached 1.6.18
+    /// forgets the answers in front; and whether a number that became shorter is filled up with spaces depends on what
+    /// its threads do at the moment, so that it is deleted at once.
+    fn commands(&mut self) -> Vec<Asked> {
+        let mut commands: Vec<Asked> = (0..1 + self.below(8)).map(|_| self.command()).collect();
+        let is = |asked: &Asked, kind: fn(&[u8]) -> bool| matches!(asked, Asked::Plain(bytes) if kind(bytes));
+        let counts = |asked: &Asked| is(asked, |bytes| bytes.starts_with(b"incr ") || bytes.starts_with(b"decr "));
+        let long = |asked: &Asked| is(asked, |bytes| bytes.windows(251).any(|key| key == [b'k'; 251]));
+        if let Some(at) = commands.iter().position(|asked| counts(asked) || long(asked)) {
+            commands = vec![commands.swap_remove(at)];
+        }
+        if let (true, Asked::Plain(count)) = (counts(&commands[0]), &commands[0]) {
+            let key = count.split(|byte| b" \r".contains(byte)).nth(1).unwrap_or_default();
+            let delete = [b"delete ", key, b" noreply\r\n"].concat();
+            commands.push(Asked::Plain(delete));
+        }
+        commands
+    }
+
+    /// What is hardly a command. No delayed `flush_all`: memcached 1.6.18 forgets the one before it, and what was
+    /// flushed comes back.
+    fn odd(&mut self, key: &str) -> Vec<u8> {
+        let all = [
+            "\r\n",
+            "get\r\n",
+            "GET a\r\n",
+            "gets\r\n",
+            "gat 0\r\n",
+            "set a\r\n",
+            "set a 0 0\r\n",
+            "cas a 0 0 1\r\n",
+            "set a 0 0 -1\r\n",
+            "set a 0 0 x\r\n",
+            "set a 0 0 1\r\nab\r\n",
+            "delete a 0\r\n",
+            "delete a 5\r\n",
+            "delete\r\n",
+            "delete a 0 noreply\r\n",
+            "incr a\r\n",
+            "touch a\r\n",
+            "verbosity 1\r\n",
+            "verbosity\r\n",
+            "verbosity 1 noreply\r\n",
+            "get a\n",
+            "  get   a  \r\n",
+            "bogus a b c\r\n",
+            "flush_all x\r\n",
+            "set a 0 0 1 bogus\r\nx\r\n",
+            "incr a 1 bogus\r\n",
+        ];
+        match self.below(4) {
+            0 => format!("get {key} a b c d e f g h i j\r\n").into_bytes(),
+            _ => self.one_of(&all).as_bytes().to_vec(),
+        }
+    }
+}
+
+#[test]
+fn it_answers_as_memcached_does() {
+    let Some(memcached) = Memcached::start() else {
+        println!("SKIPPED: there is no memcached here (apt-get install memcached)");
+        return;
+    };
+    let options = Options {
+        memcache: vec!["127.0.0.1:0".parse().expect("an address")],
+        memory: 64 << 20,
+        evicts: true,
+        seed: 3,
+        mode: Mode::Shared,
+        cpu: None,
+    };
+    let server = Server::start(&options).expect("it starts");
+    let (mut theirs, mut ours) = (Side::new(memcached.address), Side::new(server.addresses()[0]));
+    let count = if std::env::var_os("QPAIR_CAMPAIGN").is_some() { CAMPAIGN } else { COMMANDS };
+    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+    let mut done = 0;
+    let mut before = Vec::new();
+    while done < count {
+        let commands = chance.commands();
+        done += commands.len();
+        let (expected, answered) = (theirs.ask(&commands), ours.ask(&commands));
+        let differs = expected.iter().zip(&answered).position(|(one, two)| one != two);
+        let at = differs.unwrap_or(expected.len().min(answered.len())).saturating_sub(60);
+        assert!(
+            expected == answered,
+            "before: {}\ncommand {done}: {}\nmemcached: {}\nqpair:     {}",
+            before.escape_ascii(),
+            shown(&commands, &ours),
+            expected[at..].escape_ascii(),
+            answered[at..].escape_ascii()
+        );
+        before = expected;
+    }
+    server.stop().expect("it stops");
+}

@@ -33,6 +33,8 @@ mod text;
 mod verify;
 mod workload;
 mod zoned;
+#[cfg(test)]
+mod zoned_tests;
 
 use std::error::Error;
 use std::fs::File;

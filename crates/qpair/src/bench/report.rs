@@ -351,7 +351,8 @@ impl Share {
 impl Report {
     /// Whether the program should exit with 0.
     pub(super) fn success(&self) -> bool {
-        self.errors.total() == 0 && self.verify.is_none_or(|verify| verify.miscompares == 0)
+        let well = self.ended_by != Ending::Errors && self.errors.total() == 0;
+        well && self.verify.is_none_or(|verify| verify.miscompares == 0)
     }
 
     /// The last step, which is the only one if there is no curve.

@@ -137,11 +137,10 @@ fn cut(args: &Args, name: &str, shape: Shape, map: &ZoneMap, queues: usize) -> R
         let why = format!("--offset {} is not the start of a zone of {name}", args.offset);
         return unusable(why, format!("Use a multiple of {}.", bytes(stride).replace(' ', "")));
     }
-    let blocks = shape.units * shape.unit_blocks;
     let first = shape.first_lba / stride;
-    // A range to the end of the device, whose last zone may be shorter.
-    let behind = map.zones.len() as u64;
-    let count = if args.size.is_none() { behind - first } else { (blocks / stride).min(behind - first) };
+    // Without a size to the end of the device, whose last zone may be shorter.
+    let left = map.zones.len() as u64 - first;
+    let count = args.size.map_or(left, |size| (size / u64::from(shape.block_bytes) / stride).min(left));
     if count < queues as u64 {
         let why = format!("the range of {name} has {count} whole zones of {}, for {queues} queues", bytes(stride));
         return unusable(why, "Use a larger --size, or fewer --queues.");

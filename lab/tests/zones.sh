@@ -148,6 +148,9 @@ load() {
             refused "$rw" "no writes but in sequence" "$QPAIR" bench --quiet "$name" --rw $rw --count 1
         done
     done
+    for name in "$NG" "$DISK"; do
+        refused "serve" "in sequence only" "$QPAIR" serve "$name" --listen 127.0.0.1:4420
+    done
     refused "appends to a block device" "no zone appends" "$QPAIR" bench --quiet "$DISK" --rw append --count 1
     refused "appends without zones" "no zones" "$QPAIR" bench --quiet null:1MiB --rw append --count 1
 }

@@ -15,7 +15,7 @@ use std::fs;
 use std::sync::Arc;
 
 use block::spec::{Defaults, Spec};
-use block::{Device, OpenError};
+use block::{Device, OpenError, Zoned};
 use wire::nvme::Nqn;
 
 use crate::config::{Config, Namespace, Problem, Source};
@@ -89,6 +89,9 @@ impl Devices {
         if let Some(why) = device.waits() {
             return Err(("device", would_wait(&spec, &why)));
         }
+        if is_zoned(&*device) {
+            return Err(("device", in_sequence_only(&spec)));
+        }
         if want.is_some() {
             device.refresh(want).map_err(|error| ("size", error))?;
         }
@@ -143,6 +146,21 @@ fn would_wait(spec: &Spec, why: &str) -> OpenError {
         device: spec.name.clone(),
         why: format!("{why}, and all hosts of a reactor would wait with it"),
         hint: "Leave path= out, or choose one that does not wait.".to_owned(),
+        source: None,
+    }
+}
+
+/// Whether the device has zones. One that does not answer the question is served like any other.
+fn is_zoned(device: &dyn Device) -> bool {
+    Zoned::open(device).is_ok_and(|zones| zones.is_some())
+}
+
+/// Hosts of a target without zones write where they like.
+fn in_sequence_only(spec: &Spec) -> OpenError {
+    OpenError {
+        device: spec.name.clone(),
+        why: "it has zones, which are written in sequence only, and hosts would not know".to_owned(),
+        hint: "Zones are for qpair zones, write, copy and bench on this machine.".to_owned(),
         source: None,
     }
 }

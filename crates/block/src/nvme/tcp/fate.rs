@@ -46,7 +46,7 @@ use super::connection::completion;
 use super::limits::MAX_SENDS;
 use crate::{Completion, Failure, Op, Outcome, Tag};
 
-/// What is sent again when a connection broke: see [the module](self).
+/// What is sent again when a connection broke; `nvme/tcp/fate.rs` tells what each choice promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Retry {
     /// Nothing.

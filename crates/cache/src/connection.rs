@@ -14,8 +14,6 @@ use crate::session::{House, Next};
 pub(crate) enum End {
     #[error("the client has left")]
     Left,
-    #[error("a line without an end")]
-    Endless,
     #[error("its answers were not read for {} s", UNREAD.as_secs())]
     Unread,
     #[error(transparent)]
@@ -27,6 +25,8 @@ pub(crate) struct Connection {
     pump: Pump,
     /// Bytes of a value that is thrown away.
     skip: usize,
+    /// Keys of the get at the front that are answered.
+    answered: usize,
     /// The last word was said.
     closing: bool,
     /// Since when the client does not read.
@@ -40,7 +40,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(pump: Pump) -> Self {
-        Self { pump, skip: 0, closing: false, blocked: None, hot: false, dirty: false, quiet: 0 }
+        Self { pump, skip: 0, answered: 0, closing: false, blocked: None, hot: false, dirty: false, quiet: 0 }
     }
 
     pub(crate) fn pump(&self) -> &Pump {
@@ -68,10 +68,17 @@ impl Connection {
             let out = self.pump.out.bytes();
             match parse(&bytes[at..], MAX_VALUE_BYTES) {
                 Parsed::More(_) => break,
-                Parsed::Command(command, used) => {
-                    self.closing = house.execute(command, out) == Next::Close;
-                    at += used;
-                }
+                Parsed::Command(command, used) => match house.execute(command, self.answered, out) {
+                    Next::Again(key) => {
+                        self.answered = key;
+                        break;
+                    }
+                    next => {
+                        self.answered = 0;
+                        self.closing = next == Next::Close;
+                        at += used;
+                    }
+                },
                 Parsed::Wrong(Refused { wrong, used, skip, quiet }) => {
                     if !quiet {
                         out.extend_from_slice(wrong.answer().as_bytes());
@@ -80,8 +87,15 @@ impl Connection {
                     at += used;
                     self.skip = skip;
                 }
-                Parsed::Endless => return Err(End::Endless),
+                Parsed::Endless => {
+                    out.extend_from_slice(b"CLIENT_ERROR line too long\r\n");
+                    self.closing = true;
+                }
             }
+        }
+        if self.closing {
+            // Nothing that comes behind the last word is looked at.
+            at = bytes.len();
         }
         house.counters.bytes_read += at as u64;
         let left = &bytes[at..];
@@ -93,9 +107,10 @@ impl Connection {
         Ok(at.max(1))
     }
 
-    /// Whether so many answers wait that no more commands are taken.
+    /// Whether no more commands are taken: the socket has taken no more answers, or they are many. Then all are sent
+    /// first, as only an empty outbox gives back the bytes of those that were sent.
     fn is_full(&self) -> bool {
-        self.pump.out.queued() >= MAX_UNSENT_BYTES
+        self.is_blocked() || self.pump.out.queued() >= MAX_UNSENT_BYTES
     }
 
     /// Whether receiving again is likely to bring something at once.

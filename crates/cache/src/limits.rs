@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use block::limits::TAIL_BYTES;
-use wire::memcache::limits::MAX_LINE_BYTES;
+use wire::memcache::limits::{MAX_GET_LINE_BYTES, MAX_LINE_BYTES};
 
 /// Largest value: a command is parsed when all of it is there, and so much is kept for a connection.
 pub const MAX_VALUE_BYTES: usize = 64 << 10;
-/// Longest line that a value follows.
-const STORE_LINE_BYTES: usize = 1 << 10;
 
-const _: () = assert!(MAX_VALUE_BYTES + STORE_LINE_BYTES <= TAIL_BYTES && MAX_LINE_BYTES <= TAIL_BYTES);
+const _: () = assert!(MAX_LINE_BYTES + MAX_VALUE_BYTES + 2 <= TAIL_BYTES && MAX_GET_LINE_BYTES <= TAIL_BYTES);
 
 /// Clients at once.
 pub const MAX_CONNECTIONS: usize = 16_000;

@@ -8,12 +8,15 @@ use wire::memcache::limits::MAX_RELATIVE_SECONDS;
 use wire::memcache::{Command, Keys, Verb};
 
 use crate::counters::Counters;
+use crate::limits::MAX_UNSENT_BYTES;
 
 /// What a connection does after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The next one.
     Go,
+    /// The same one, from this key on, when its answers so far are sent.
+    Again(usize),
     /// It is over.
     Close,
 }
@@ -37,13 +40,10 @@ impl House {
         Self { store, counters, now, started: now, flush_at: None, work: Vec::new() }
     }
 
-    /// Carries a command out; the answer goes to `out`.
-    pub(crate) fn execute(&mut self, command: Command<'_>, out: &mut Vec<u8>) -> Next {
+    /// Carries a command out; the answer goes to `out`. Of the keys of a get, those in front of `from` are answered.
+    pub(crate) fn execute(&mut self, command: Command<'_>, from: usize, out: &mut Vec<u8>) -> Next {
         let (answer, quiet) = match command {
-            Command::Get { keys, cas, touch } => {
-                self.get(keys, cas, touch, out);
-                return Next::Go;
-            }
+            Command::Get { keys, cas, touch } => return self.get(keys, from, cas, touch, out),
             Command::Store { verb, key, flags, exptime, value, quiet } => {
                 (self.put(verb, key, flags, exptime, value), quiet)
             }
@@ -63,8 +63,12 @@ impl House {
         Next::Go
     }
 
-    fn get(&mut self, keys: Keys<'_>, cas: bool, touch: Option<i64>, out: &mut Vec<u8>) {
-        for key in keys {
+    fn get(&mut self, keys: Keys<'_>, from: usize, cas: bool, touch: Option<i64>, out: &mut Vec<u8>) -> Next {
+        let before = out.len();
+        for (number, key) in keys.enumerate().skip(from) {
+            if out.len() - before >= MAX_UNSENT_BYTES {
+                return Next::Again(number);
+            }
             let hash = self.store.hash(key);
             self.counters.cmd_get += 1;
             let item =
@@ -80,6 +84,7 @@ impl House {
             }
         }
         line(out, b"END");
+        Next::Go
     }
 
     fn put(&mut self, verb: Verb, key: &[u8], flags: u32, exptime: i64, value: &[u8]) -> &'static str {

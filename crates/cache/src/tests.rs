@@ -148,3 +148,46 @@ fn who_does_not_read_is_not_listened_to_and_disturbs_nobody() {
     silent.0.read_exact(&mut all).expect("the answers");
     server.stop().expect("it stops");
 }
+
+#[test]
+fn bytes_behind_the_last_word_and_lines_without_an_end_cost_their_client_only() {
+    let server = server();
+    let mut other = Client::of(&server);
+    let end = |first: &[u8], expected: &[u8]| {
+        let mut client = Client::of(&server);
+        // More than is kept of a connection. It may be closed before all of it is sent.
+        let _ = client.0.write_all(&[first, &vec![b'x'; 1 << 20]].concat());
+        let mut answer = Vec::new();
+        let _ = client.0.read_to_end(&mut answer);
+        assert!(expected.starts_with(&answer), "{}", answer.escape_ascii());
+    };
+    end(b"quit\r\n", b"");
+    end(b"mn\r\nquit\r\n", b"MN\r\n");
+    end(b"", b"CLIENT_ERROR line too long\r\n");
+    end(b"get ", b"CLIENT_ERROR line too long\r\n");
+    end(b"set k 0 0 5", b"CLIENT_ERROR line too long\r\n");
+    let spaces = [b"set k 0 0 65536".to_vec(), vec![b' '; 60_000], b"\r\n".to_vec()].concat();
+    end(&spaces, b"CLIENT_ERROR line too long\r\n");
+    other.says(b"mn\r\n", b"MN\r\n");
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn a_get_of_many_large_values_is_answered_bit_by_bit() {
+    let server = server();
+    let mut client = Client::of(&server);
+    let set = [b"set k 0 0 30000\r\n".to_vec(), vec![b'x'; 30_000], b"\r\n".to_vec()].concat();
+    client.says(&set, b"STORED\r\n");
+    // 300 MB of answers to 20 kB.
+    let keys = 10_000;
+    let gets = [b"get".to_vec(), b" k".repeat(keys), b"\r\nmn\r\n".to_vec()].concat();
+    client.0.write_all(&gets).expect("it listens");
+    let one = [b"VALUE k 0 30000\r\n".to_vec(), vec![b'x'; 30_000], b"\r\n".to_vec()].concat();
+    let mut answer = vec![0; one.len()];
+    for number in 0..keys {
+        client.0.read_exact(&mut answer).expect("an answer");
+        assert!(answer == one, "answer {number}");
+    }
+    client.says(b"", b"END\r\nMN\r\n");
+    server.stop().expect("it stops");
+}

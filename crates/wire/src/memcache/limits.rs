@@ -2,7 +2,9 @@
 
 /// Longest key.
 pub const MAX_KEY_BYTES: usize = 250;
-/// Longest line: a get of many keys.
-pub const MAX_LINE_BYTES: usize = 64 << 10;
+/// Longest line of a get, which may name many keys.
+pub const MAX_GET_LINE_BYTES: usize = 64 << 10;
+/// Longest line of all others.
+pub const MAX_LINE_BYTES: usize = 2 << 10;
 /// An expiry up to this many seconds counts from now; a larger one from 1970.
 pub const MAX_RELATIVE_SECONDS: i64 = 60 * 60 * 24 * 30;

@@ -14,7 +14,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-use limits::{MAX_KEY_BYTES, MAX_LINE_BYTES};
+use limits::{MAX_GET_LINE_BYTES, MAX_KEY_BYTES, MAX_LINE_BYTES};
 use line::{Words, signed, unsigned};
 
 /// How a value is to be stored.
@@ -131,7 +131,7 @@ pub enum Parsed<'a> {
     Command(Command<'a>, usize),
     /// Nothing that is understood.
     Wrong(Refused),
-    /// A line without an end: the stream cannot be followed any more.
+    /// A line that is too long, or has no end: the stream is not followed any more.
     Endless,
 }
 
@@ -186,9 +186,11 @@ impl Wrong {
 /// What the bytes begin with; values of at most `max_value` bytes.
 #[must_use]
 pub fn parse(bytes: &[u8], max_value: usize) -> Parsed<'_> {
-    let seen = &bytes[..bytes.len().min(MAX_LINE_BYTES)];
+    let gets = bytes.starts_with(b"get") || bytes.starts_with(b"gat");
+    let longest = if gets { MAX_GET_LINE_BYTES } else { MAX_LINE_BYTES };
+    let seen = &bytes[..bytes.len().min(longest)];
     let Some(end) = seen.iter().position(|byte| *byte == b'\n') else {
-        return if bytes.len() < MAX_LINE_BYTES { Parsed::More(bytes.len() + 1) } else { Parsed::Endless };
+        return if bytes.len() < longest { Parsed::More(bytes.len() + 1) } else { Parsed::Endless };
     };
     let line = seen[..end].strip_suffix(b"\r").unwrap_or(&seen[..end]);
     let used = end + 1;

@@ -61,6 +61,12 @@ fn what_is_wrong_is_said_and_the_stream_goes_on() {
     assert_eq!(wrong(b"touch k soon\r\n"), (Wrong::Exptime, 14, 0));
     assert_eq!(wrong(b"delete k 5\r\n"), (Wrong::DeleteUsage, 12, 0));
     assert_eq!(parse(&vec![b'x'; MAX_LINE_BYTES], MAX), Parsed::Endless);
+    // Or a value behind it would be more than is kept of a command.
+    let spaces = [b"set k 0 0 5".to_vec(), vec![b' '; MAX_LINE_BYTES], b"\r\n".to_vec()].concat();
+    assert_eq!(parse(&spaces, MAX), Parsed::Endless);
+    let gets = [b"get".to_vec(), b" k".repeat(MAX_LINE_BYTES), b"\r\n".to_vec()].concat();
+    assert!(matches!(parse(&gets, MAX), Parsed::Command(..)));
+    assert_eq!(parse(&[b"get".to_vec(), vec![b' '; MAX_GET_LINE_BYTES]].concat(), MAX), Parsed::Endless);
 }
 
 #[test]

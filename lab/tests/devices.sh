@@ -70,7 +70,8 @@ d = json.load(open(sys.argv[1]))
 subsystems = [one for host in d["Devices"] for one in host["Subsystems"]]
 controllers = {one["Controller"]: one for subsystem in subsystems for one in subsystem["Controllers"]}
 namespaces = {one.get("NameSpace", one["Generic"]): one for subsystem in subsystems for one in subsystem["Namespaces"]}
-works = lambda name: [way["Path"] for way in namespaces[name]["AccessPaths"] if way["Works"]]
+# But for those that poll, which blocks.sh and passthru.sh try.
+works = lambda name: [way["Path"] for way in namespaces[name]["AccessPaths"] if way["Works"] and "," not in way["Path"]]
 why = lambda name: {way["Path"]: way["Why"] for way in namespaces[name]["AccessPaths"]}
 for wanted in sys.argv[2:]:
     if not eval(wanted): sys.exit(json.dumps(subsystems)[:4000] + "\nnot true: " + wanted)' "$TMP/list" "$@"

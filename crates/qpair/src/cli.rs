@@ -48,11 +48,14 @@ pub(crate) enum Command {
     Man(generated::Manual),
 }
 
-/// Sends log lines to standard error, from warnings up unless more is wanted.
-pub(crate) fn start_log(verbose: u8) {
-    let level = match verbose {
-        0 => Level::WARN,
-        1 => Level::INFO,
+/// Sends log lines to standard error, from warnings up unless more is wanted. What `list` is warned of when it tries
+/// devices stands in its table, which its first `-v` makes longer.
+pub(crate) fn start_log(cli: &Cli) {
+    let lists = matches!(cli.command, Command::List(_));
+    let level = match (cli.verbose, lists) {
+        (0 | 1, true) => Level::ERROR,
+        (0, false) => Level::WARN,
+        (1, false) | (2, true) => Level::INFO,
         _ => Level::DEBUG,
     };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();

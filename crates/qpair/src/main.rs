@@ -23,9 +23,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    // `qpair list -v` shows more of its list.
-    let lists = matches!(cli.command, cli::Command::List(_));
-    cli::start_log(if lists { cli.verbose.saturating_sub(1) } else { cli.verbose });
+    cli::start_log(&cli);
     let result = match cli.command {
         cli::Command::Serve(args) => serve::run(&args),
         cli::Command::Cache(args) => cache::run(&args),

@@ -79,7 +79,8 @@ impl Connection {
                         at += used;
                     }
                 },
-                Parsed::Wrong(Refused { wrong, used, skip, quiet }) => {
+                Parsed::Wrong(Refused { wrong, used, skip, quiet, stale }) => {
+                    stale.into_iter().for_each(|key| house.forget(key));
                     if !quiet {
                         out.extend_from_slice(wrong.answer().as_bytes());
                         out.extend_from_slice(b"\r\n");

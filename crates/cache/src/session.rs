@@ -117,17 +117,19 @@ impl House {
         self.counters.total_items += 1;
         match self.store.put(hash, key, Value { parts: &parts, flags, expiry }, now) {
             Ok(_) => "STORED",
-            Err(error) => self.not_stored(hash, key, error),
+            Err(error) => {
+                if verb == Verb::Set {
+                    self.forget(key);
+                }
+                not_stored(error)
+            }
         }
     }
 
-    /// What a client is told whose item was not stored. It must not find the old one then.
-    fn not_stored(&mut self, hash: u64, key: &[u8], error: NoRoom) -> &'static str {
+    /// A `set` of this key failed: the old value is not what anybody should find.
+    pub(crate) fn forget(&mut self, key: &[u8]) {
+        let hash = self.store.hash(key);
         self.store.remove(hash, key, self.now);
-        match error {
-            NoRoom::TooLarge(_) => "SERVER_ERROR object too large for cache",
-            NoRoom::Full => "SERVER_ERROR out of memory storing object",
-        }
     }
 
     /// Adds to a number or subtracts from it. A number that becomes shorter is filled up with spaces, as memcached
@@ -150,7 +152,7 @@ impl House {
         *if down { &mut self.counters.decr_hits } else { &mut self.counters.incr_hits } += 1;
         let value = Value { parts: &[&self.work], flags, expiry };
         if let Err(error) = self.store.put(hash, key, value, now) {
-            return self.not_stored(hash, key, error);
+            return not_stored(error);
         }
         if !quiet {
             line(out, &self.work[..digits]);
@@ -174,7 +176,7 @@ impl House {
         match touched {
             Ok(true) => "TOUCHED",
             Ok(false) => "NOT_FOUND",
-            Err(_) => "SERVER_ERROR out of memory storing object",
+            Err(error) => not_stored(error),
         }
     }
 
@@ -218,6 +220,13 @@ impl House {
             self.store.clear();
         }
         self.store.expire(self.now);
+    }
+}
+
+fn not_stored(error: NoRoom) -> &'static str {
+    match error {
+        NoRoom::TooLarge(_) => "SERVER_ERROR object too large for cache",
+        NoRoom::Full => "SERVER_ERROR out of memory storing object",
     }
 }
 

@@ -223,8 +223,8 @@ impl Poller for Shard {
         let listeners = self.listeners.iter().map(|listener| cx.ring.arm_listener(listener));
         let arm = listeners.fold(start, Arm::and);
         let paused = if self.paused.is_some() { Arm::PollEvery(ACCEPT_PAUSE) } else { Arm::Armed };
-        let connections = self.connections.iter().flatten().filter(|connection| !connection.is_blocked());
-        connections.map(|connection| connection.pump().arm(cx.ring)).fold(arm.and(paused), Arm::and)
+        // A connection that is on no list has an empty socket, or waits for its client to read.
+        arm.and(paused)
     }
 
     fn drained(&self) -> bool {

@@ -11,10 +11,14 @@ use crate::{Options, Server};
 const MEMORY: usize = 64 << 20;
 
 fn server() -> Server {
+    with(MEMORY, true)
+}
+
+fn with(memory: usize, evicts: bool) -> Server {
     let options = Options {
         memcache: vec!["127.0.0.1:0".parse().expect("an address")],
-        memory: MEMORY,
-        evicts: true,
+        memory,
+        evicts,
         seed: 1,
         mode: Mode::Shared,
         cpu: None,
@@ -189,5 +193,30 @@ fn a_get_of_many_large_values_is_answered_bit_by_bit() {
         assert!(answer == one, "answer {number}");
     }
     client.says(b"", b"END\r\nMN\r\n");
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn only_a_set_that_fails_takes_the_old_value_away() {
+    let server = with(256 << 10, false);
+    let mut client = Client::of(&server);
+    client.says(b"set n 0 0 1\r\n5\r\nset old 0 0 1\r\nx\r\n", b"STORED\r\nSTORED\r\n");
+    let set = |bytes| [format!("set old 0 0 {bytes}\r\n").into_bytes(), vec![b'y'; bytes], b"\r\n".to_vec()].concat();
+    // Larger than the protocol's limit, and larger than a segment.
+    for bytes in [70_000, 20_000] {
+        client.says(b"set old 0 0 1\r\nx\r\n", b"STORED\r\n");
+        client.says(&set(bytes), b"SERVER_ERROR object too large for cache\r\n");
+        client.says(b"get old\r\n", b"END\r\n");
+    }
+    // Large ones until there is no room, then small ones.
+    for bytes in [1000, 1] {
+        let value = "f".repeat(bytes);
+        let set = |number| format!("set f{bytes}-{number} 0 0 {bytes} noreply\r\n{value}\r\n");
+        client.0.write_all((0..2000).map(set).collect::<String>().as_bytes()).expect("it listens");
+    }
+    client.says(b"incr n 1\r\n", b"SERVER_ERROR out of memory storing object\r\n");
+    client.says(b"append n 0 0 1\r\n5\r\n", b"SERVER_ERROR out of memory storing object\r\n");
+    client.says(b"get n\r\n", b"VALUE n 0 1\r\n5\r\nEND\r\n");
+    client.says(b"set n 0 0 1\r\n6\r\nget n\r\n", b"SERVER_ERROR out of memory storing object\r\nEND\r\n");
     server.stop().expect("it stops");
 }

@@ -208,7 +208,8 @@ impl Store {
     /// Gives an item another expiry, which is no change of it: its CAS stays. Whether it was there.
     ///
     /// # Errors
-    /// [`NoRoom::Full`]: what expires at another time lies elsewhere, and there is no room. It is as it was then.
+    /// [`NoRoom`]: what expires at another time lies elsewhere, and there is no room, or none for an item that large
+    /// with its expiry and CAS. It is as it was then.
     pub fn touch(&mut self, hash: u64, key: &[u8], expiry: Expiry, now: Time) -> Result<bool, NoRoom> {
         let Some((_, _, old)) = self.live(hash, key, now) else { return Ok(false) };
         // A client that was told the CAS may have 8 bytes more from now on.

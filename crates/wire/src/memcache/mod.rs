@@ -130,14 +130,14 @@ pub enum Parsed<'a> {
     /// A command, of so many bytes.
     Command(Command<'a>, usize),
     /// Nothing that is understood.
-    Wrong(Refused),
+    Wrong(Refused<'a>),
     /// A line that is too long, or has no end: the stream is not followed any more.
     Endless,
 }
 
 /// A command that is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct Refused<'a> {
     /// Why.
     pub wrong: Wrong,
     /// Its bytes.
@@ -146,6 +146,8 @@ pub struct Refused {
     pub skip: usize,
     /// No answer is wanted.
     pub quiet: bool,
+    /// Of a `set`, its key: whoever asks for it next must not find what it was to replace.
+    pub stale: Option<&'a [u8]>,
 }
 
 /// What is wrong with a command.
@@ -200,7 +202,7 @@ pub fn parse(bytes: &[u8], max_value: usize) -> Parsed<'_> {
         Err(wrong) => {
             // A line with too few words is answered in any case.
             let quiet = wrong != Wrong::Unknown && Words::of(line).is_quiet();
-            Parsed::Wrong(Refused { wrong, used, skip: 0, quiet })
+            Parsed::Wrong(Refused { wrong, used, skip: 0, quiet, stale: None })
         }
     }
 }
@@ -225,12 +227,14 @@ impl<'a> Store<'a> {
     fn with_value(self, bytes: &'a [u8], line: usize, max_value: usize) -> Parsed<'a> {
         let whole = self.bytes + 2;
         if self.bytes > max_value {
-            return Parsed::Wrong(Refused { wrong: Wrong::TooLarge, used: line, skip: whole, quiet: self.quiet });
+            let stale = (self.verb == Verb::Set).then_some(self.key);
+            let (wrong, quiet) = (Wrong::TooLarge, self.quiet);
+            return Parsed::Wrong(Refused { wrong, used: line, skip: whole, quiet, stale });
         }
         let Some(value) = bytes.get(line..line + whole) else { return Parsed::More(line + whole) };
         let Some(value) = value.strip_suffix(b"\r\n") else {
             let used = line + whole;
-            return Parsed::Wrong(Refused { wrong: Wrong::Chunk, used, skip: 0, quiet: self.quiet });
+            return Parsed::Wrong(Refused { wrong: Wrong::Chunk, used, skip: 0, quiet: self.quiet, stale: None });
         };
         let Self { verb, key, flags, exptime, quiet, .. } = self;
         Parsed::Command(Command::Store { verb, key, flags, exptime, value, quiet }, line + whole)

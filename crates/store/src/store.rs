@@ -78,6 +78,15 @@ pub struct Figures {
     pub expired: u64,
 }
 
+/// Which items of segments stay when they are merged.
+#[derive(Clone, Copy)]
+enum Keep {
+    /// Those that were asked for most, as many as fit.
+    Best,
+    /// All.
+    All,
+}
+
 /// See the [crate].
 pub struct Store {
     heap: Heap,
@@ -338,16 +347,33 @@ impl Store {
 
     /// Makes sure of a free segment beside those that are reserved.
     fn spare_segment(&mut self, now: Time) -> Option<()> {
-        if self.heap.free_segments() <= RESERVED_SEGMENTS && self.expire(now) == 0 && !self.options.evicts {
-            return None;
+        if self.heap.free_segments() <= RESERVED_SEGMENTS {
+            self.expire(now);
         }
         while self.heap.free_segments() <= RESERVED_SEGMENTS {
-            if !self.options.evicts {
-                return None;
+            if self.options.evicts {
+                self.evict(now)?;
+            } else {
+                self.compact(now)?;
             }
-            self.evict(now)?;
         }
         Some(())
+    }
+
+    /// Makes one segment of two neighbours, of which overwrites and deletes have left so little that all of it fits;
+    /// `None` if there are none.
+    fn compact(&mut self, now: Time) -> Option<()> {
+        let live = |segment: u32| self.heap.segment(segment).live as usize;
+        let pair = |segment: u32, tail: u32| {
+            let next = self.heap.segment(segment).next;
+            let both = segment != tail && next != tail && live(segment) + live(next) <= self.largest_item();
+            both.then_some([segment, next])
+        };
+        let found = self
+            .heap
+            .chains()
+            .find_map(|(_, chain)| self.chain(chain.head).find_map(|segment| pair(segment, chain.tail)));
+        self.merge(&found?, now, Keep::All)
     }
 
     /// Merges the segments whose turn it is; `None` if there are no segments of items.
@@ -358,21 +384,29 @@ impl Store {
         if segments.len() == 1 {
             self.evicted += self.forget(first);
         } else {
-            self.merge(&segments, now);
+            self.merge(&segments, now, Keep::Best).expect("the best of them fit");
         }
         self.merging = segments;
         Some(())
     }
 
-    /// Makes one segment of several neighbours.
-    fn merge(&mut self, segments: &[u32], now: Time) {
+    /// Makes one segment of several neighbours; `None` if all are to be kept and do not fit.
+    fn merge(&mut self, segments: &[u32], now: Time, keep: Keep) -> Option<()> {
         let mut kept = std::mem::take(&mut self.candidates);
         kept.clear();
         for &segment in segments {
             self.candidates_of(segment, now, &mut kept);
         }
         let before = kept.len();
-        merge::choose(&self.heap, &mut kept);
+        match keep {
+            Keep::Best => merge::choose(&self.heap, &mut kept),
+            // Those whose CAS was told are larger where they come to.
+            Keep::All if kept.iter().map(|one| one.bytes as usize).sum::<usize>() > self.largest_item() => {
+                self.candidates = kept;
+                return None;
+            }
+            Keep::All => {}
+        }
         self.evicted += (before - kept.len()) as u64;
         let (first, last) = (segments[0], segments[segments.len() - 1]);
         let chain = usize::from(self.heap.segment(first).chain);
@@ -393,6 +427,7 @@ impl Store {
             self.forget(segment);
         }
         self.heap.set_turn(chain, turn);
+        Some(())
     }
 
     /// Lists the items of a segment that are there.

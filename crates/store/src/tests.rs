@@ -262,3 +262,22 @@ fn what_never_fits_is_refused() {
     let region = Region::anonymous(SMALL - 1).expect("memory");
     assert!(Store::new(region, StoreOptions { seed: 0, evicts: true }).is_err());
 }
+
+/// Nothing is evicted, and what was overwritten or deleted is room again.
+#[test]
+fn a_store_that_does_not_evict_is_not_filled_by_changes() {
+    let mut store = store(SMALL, false);
+    let now = Time::from_millis(0);
+    for round in 0..20_000u32 {
+        let key = (round * 7919 % 300).to_le_bytes();
+        if round % 5 == 0 {
+            remove(&mut store, &key, now);
+        } else {
+            let stored = put(&mut store, &key, &[round as u8; 300], Expiry::Never, now);
+            assert!(stored.is_ok(), "round {round}: {stored:?}, {store:?}");
+            let hash = store.hash(&key);
+            store.get_with_cas(hash, &key, now).expect("it was stored");
+        }
+    }
+    assert_eq!(store.figures().evicted, 0);
+}

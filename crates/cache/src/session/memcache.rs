@@ -1,45 +1,16 @@
-//! What the commands of a memcached client mean: a command, a store, an answer.
+//! memcached's verbs.
 
 use std::io::Write;
 use std::time::Duration;
 
-use store::{Expiry, Item, NoRoom, Store, Time, Value};
+use store::{Expiry, Item, NoRoom, Time, Value};
 use wire::memcache::limits::MAX_RELATIVE_SECONDS;
 use wire::memcache::{Command, Keys, Verb};
 
-use crate::counters::Counters;
+use super::{House, Next};
 use crate::limits::MAX_UNSENT_BYTES;
 
-/// What a connection does after a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// The next one.
-    Go,
-    /// The same one, from this key on, when its answers so far are sent.
-    Again(usize),
-    /// It is over.
-    Close,
-}
-
-/// What all sessions of a reactor share.
-pub(crate) struct House {
-    pub(crate) store: Store,
-    pub(crate) counters: Counters,
-    /// The time at the start of this pass, and at that of the program.
-    pub(crate) now: Time,
-    pub(crate) started: Time,
-    /// When everything goes: `flush_all` with a delay.
-    pub(crate) flush_at: Option<Time>,
-    /// For values that are made of others.
-    pub(crate) work: Vec<u8>,
-}
-
 impl House {
-    pub(crate) fn new(store: Store, now: Time) -> Self {
-        let counters = Counters::default();
-        Self { store, counters, now, started: now, flush_at: None, work: Vec::new() }
-    }
-
     /// Carries a command out; the answer goes to `out`. Of the keys of a get, those in front of `from` are answered.
     pub(crate) fn execute(&mut self, command: Command<'_>, from: usize, out: &mut Vec<u8>) -> Next {
         let (answer, quiet) = match command {
@@ -211,15 +182,6 @@ impl House {
         stat("evictions", figures.evicted);
         stat("reclaimed", figures.expired);
         "END"
-    }
-
-    /// What is due by the clock: `flush_all` with a delay, and what has expired.
-    pub(crate) fn tick(&mut self) {
-        if self.flush_at.is_some_and(|time| time <= self.now) {
-            self.flush_at = None;
-            self.store.clear();
-        }
-        self.store.expire(self.now);
     }
 }
 

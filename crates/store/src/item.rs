@@ -12,6 +12,7 @@
 //! An item's CAS is the place it was first written to, as segments have numbers that do not come again. An item whose
 //! CAS a client has been told keeps it when it is moved; then it is written down.
 
+use crate::marks::Marks;
 use crate::time::{Expiry, Time};
 
 const HAS_FLAGS: u8 = 1;
@@ -36,6 +37,8 @@ pub struct Item<'a> {
     pub expiry: Expiry,
     /// Differs after each change of the item.
     pub cas: u64,
+    /// What clients were told of it.
+    pub marks: Marks,
 }
 
 /// What is in front of a key.

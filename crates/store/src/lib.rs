@@ -23,6 +23,7 @@ mod chains;
 mod heap;
 mod item;
 pub mod limits;
+mod marks;
 mod merge;
 mod random;
 mod slot;
@@ -33,5 +34,6 @@ mod tests;
 mod time;
 
 pub use item::Item;
+pub use marks::Marks;
 pub use store::{Figures, NoRoom, Store, StoreOptions, TooLarge, Value};
 pub use time::{Expiry, Time};

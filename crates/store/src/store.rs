@@ -12,6 +12,7 @@ use crate::limits::{
     MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, MAX_VALUE_BYTES, MIN_SEGMENT_BYTES, MIN_SEGMENTS,
     RESERVED_SEGMENTS, SEGMENT_HEADER_BYTES, SEGMENTS_WANTED,
 };
+use crate::marks::Marks;
 use crate::merge::{self, Candidate};
 use crate::random::Random;
 use crate::slot::Place;
@@ -161,9 +162,21 @@ impl Store {
     pub fn get_with_cas(&mut self, hash: u64, key: &[u8], now: Time) -> Option<Item<'_>> {
         let (at, place, header) = self.live(hash, key, now)?;
         self.count_request(at);
+        Some(self.told_item(place, &header))
+    }
+
+    /// As [`Store::peek`], for a client who will know the item's CAS.
+    pub fn peek_with_cas(&mut self, hash: u64, key: &[u8], now: Time) -> Option<Item<'_>> {
+        let (_, place, header) = self.live(hash, key, now)?;
+        Some(self.told_item(place, &header))
+    }
+
+    /// Puts marks on an item, in place of those it has. That is no change of it. Whether it was there.
+    pub fn mark(&mut self, hash: u64, key: &[u8], marks: Marks, now: Time) -> bool {
+        let Some((_, place, _)) = self.live(hash, key, now) else { return false };
         let offset = place.offset as usize;
-        Header::tell_cas(&mut self.heap.bytes_mut(place.segment)[offset..]);
-        Some(self.item(place, &header))
+        marks.write(&mut self.heap.bytes_mut(place.segment)[offset..]);
+        true
     }
 
     /// Stores an item, in the place of one of this key if there is one. Its new CAS.
@@ -302,7 +315,14 @@ impl Store {
     fn item(&self, place: Place, header: &Header) -> Item<'_> {
         let (key, value) = parts(header, self.heap.at(place));
         let cas = header.cas.unwrap_or_else(|| self.heap.name_of(place));
-        Item { key, value, flags: header.flags, expiry: header.expiry, cas }
+        Item { key, value, flags: header.flags, expiry: header.expiry, cas, marks: Marks::of(self.heap.at(place)) }
+    }
+
+    /// The item, whose CAS is told from now on.
+    fn told_item(&mut self, place: Place, header: &Header) -> Item<'_> {
+        let offset = place.offset as usize;
+        Header::tell_cas(&mut self.heap.bytes_mut(place.segment)[offset..]);
+        self.item(place, header)
     }
 
     /// Exact for the first 16 requests; then each counts with a chance that falls as they become more.
@@ -461,7 +481,10 @@ impl Store {
         header.expiry = expiry.unwrap_or(header.expiry);
         let to = self.heap.append(segment, header.item_bytes(), header.expiry).expect("there is room");
         let offset = to.offset as usize;
-        header.write(&mut self.heap.bytes_mut(segment)[offset..]);
+        let marks = Marks::of(self.heap.at(from));
+        let item = &mut self.heap.bytes_mut(segment)[offset..];
+        header.write(item);
+        marks.write(item);
         let body = |place: Place, bytes: usize| Place { offset: place.offset + bytes as u32, ..place };
         self.heap.copy(body(from, old.0), body(to, header.bytes()), old.1 - old.0);
         self.live_bytes += header.item_bytes() as u64;

@@ -36,6 +36,7 @@ enum Op {
     Get { key: u8, cas: bool },
     Remove { key: u8 },
     Touch { key: u8, seconds: u16 },
+    Mark { key: u8, marks: Marks },
     Later { millis: u32 },
     Expire,
     Clear,
@@ -49,6 +50,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         6 => (0u8..60, any::<bool>()).prop_map(|(key, cas)| Op::Get { key, cas }),
         2 => (0u8..60).prop_map(|key| Op::Remove { key }),
         2 => (0u8..60, 1u16..4000).prop_map(|(key, seconds)| Op::Touch { key, seconds }),
+        1 => (0u8..60, any::<bool>(), any::<bool>())
+            .prop_map(|(key, stale, won)| Op::Mark { key, marks: Marks { stale, won } }),
         2 => (0u32..9000).prop_map(|millis| Op::Later { millis }),
         1 => Just(Op::Expire),
         1 => Just(Op::Clear),
@@ -64,6 +67,21 @@ struct Known {
     cas: u64,
     /// A client knows it.
     told: bool,
+    marks: Marks,
+}
+
+impl Known {
+    /// It is what a client gets, perhaps with its CAS, which stays from then on, wherever the item is moved to.
+    fn is_given(&mut self, item: &Item<'_>, cas: bool) -> Result<(), TestCaseError> {
+        prop_assert_eq!(item.value, &self.value);
+        prop_assert_eq!((item.expiry, item.marks), (self.expiry, self.marks));
+        prop_assert_eq!(item.flags, self.value.len() as u32 % 3);
+        prop_assert!(!self.told || self.cas == item.cas, "it was not changed");
+        if cas {
+            (self.cas, self.told) = (item.cas, true);
+        }
+        Ok(())
+    }
 }
 
 /// Runs operations on a store and on a map. An evicting store may have forgotten an item, and has never an old one.
@@ -78,7 +96,7 @@ fn behaves(mut store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseE
                 let expiry = seconds.map_or(Expiry::Never, lives);
                 match put(&mut store, &[key; 3], &value, expiry, now) {
                     Ok(cas) => {
-                        let old = known.insert(key, Known { value, expiry, cas, told: false });
+                        let old = known.insert(key, Known { value, expiry, cas, told: false, marks: Marks::default() });
                         prop_assert!(old.is_none_or(|old| old.cas != cas), "a change has a CAS of its own");
                     }
                     Err(NoRoom::Full) => prop_assert!(!evicts),
@@ -90,21 +108,16 @@ fn behaves(mut store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseE
                 let hash = store.hash(&[key; 3]);
                 let item = if cas { store.get_with_cas(hash, &[key; 3], now) } else { store.get(hash, &[key; 3], now) };
                 match (item, expected) {
-                    (Some(item), Some(expected)) => {
-                        prop_assert_eq!(item.value, &expected.value);
-                        prop_assert_eq!((item.key, item.expiry), (&[key; 3][..], expected.expiry));
-                        prop_assert_eq!(item.flags, expected.value.len() as u32 % 3);
-                        let told = item.cas;
-                        let known = known.get_mut(&key).expect("it was there");
-                        prop_assert!(!known.told || known.cas == told, "it was not changed");
-                        if cas {
-                            // From now on it stays, wherever the item is moved to.
-                            (known.cas, known.told) = (told, true);
-                        }
-                    }
+                    (Some(item), Some(_)) => known.get_mut(&key).expect("it was there").is_given(&item, cas)?,
                     (Some(_), None) => prop_assert!(false, "{} came back", key),
                     (None, Some(_)) => prop_assert!(evicts, "{} is lost", key),
                     (None, None) => {}
+                }
+            }
+            Op::Mark { key, marks } => {
+                let hash = store.hash(&[key; 3]);
+                if store.mark(hash, &[key; 3], marks, now) {
+                    known.get_mut(&key).expect("it was there").marks = marks;
                 }
             }
             Op::Remove { key } => {

@@ -1,9 +1,18 @@
 //! The arena in equal pieces, what each of them is for, and the chains they are in.
+//!
+//! ```text
+//!   | items | items | table | head   . run of 3 .        | free | items | ...
+//!                             one item of its own
+//! ```
+//!
+//! An item larger than a segment lies in a *run*: neighbouring segments that begin with a head. Only the head is in a
+//! chain, where it stands for all of them. Nothing is appended to a run.
 
 use std::ops::Range;
 
 use machine::region::Arena;
 
+use crate::free::Free;
 use crate::limits::{CHAINS, SEGMENT_HEADER_BYTES};
 use crate::slot::Place;
 use crate::time::{Expiry, Time};
@@ -11,9 +20,24 @@ use crate::time::{Expiry, Time};
 /// No segment.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// What a segment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Free,
+    /// It was taken for the table.
+    Table,
+    /// Items; or the head of a run.
+    Items,
+    /// The rest of the run that begins with this segment.
+    Follower(u32),
+}
+
 /// What is known of a segment beside its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Segment {
+    pub(crate) is: Use,
+    /// Segments of the run that it is the head of; 1 if it stands for itself.
+    pub(crate) run: u32,
     /// Counts up over all segments that were ever opened: with an offset, the name of an item's change.
     pub(crate) number: u64,
     /// Bytes that are written, those of the header included. Items lie from there on without gaps.
@@ -22,13 +46,15 @@ pub(crate) struct Segment {
     pub(crate) live: u32,
     /// From then on none of its items is there.
     pub(crate) expires: Expiry,
-    /// Its chain, and its neighbours there; of a free one only `next`.
+    /// Its chain, and its neighbours there.
     pub(crate) chain: u16,
     pub(crate) previous: u32,
     pub(crate) next: u32,
 }
 
 const FRESH: Segment = Segment {
+    is: Use::Free,
+    run: 1,
     number: 0,
     used: 0,
     live: 0,
@@ -54,8 +80,7 @@ pub(crate) struct Heap {
     segment_bytes: usize,
     segments: Box<[Segment]>,
     chains: Box<[Chain]>,
-    free: u32,
-    free_segments: usize,
+    free: Free,
     opened: u64,
 }
 
@@ -63,12 +88,9 @@ impl Heap {
     /// As many free segments as fit.
     pub(crate) fn new(arena: Arena, segment_bytes: usize) -> Self {
         let count = arena.len() / segment_bytes;
-        let mut segments = vec![FRESH; count].into_boxed_slice();
-        for (segment, next) in segments.iter_mut().zip(1..) {
-            segment.next = if next as usize == count { NONE } else { next };
-        }
+        let segments = vec![FRESH; count].into_boxed_slice();
         let chains = vec![Chain { head: NONE, tail: NONE, segments: 0, turn: NONE }; CHAINS].into_boxed_slice();
-        Self { arena, segment_bytes, segments, chains, free: 0, free_segments: count, opened: 0 }
+        Self { arena, segment_bytes, segments, chains, free: Free::all(count), opened: 0 }
     }
 
     pub(crate) fn segment_bytes(&self) -> usize {
@@ -80,7 +102,22 @@ impl Heap {
     }
 
     pub(crate) fn free_segments(&self) -> usize {
-        self.free_segments
+        self.free.count()
+    }
+
+    /// Bytes of the largest item that one segment holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.segment_bytes - SEGMENT_HEADER_BYTES
+    }
+
+    /// Segments that an item of so many bytes takes.
+    pub(crate) fn segments_for(&self, bytes: usize) -> usize {
+        (SEGMENT_HEADER_BYTES + bytes).div_ceil(self.segment_bytes)
+    }
+
+    /// The first of so many free neighbours.
+    pub(crate) fn room_for(&self, segments: usize) -> Option<u32> {
+        if segments == 1 { self.free.first() } else { self.free.last_run(segments) }
     }
 
     pub(crate) fn segment(&self, segment: u32) -> &Segment {
@@ -111,11 +148,16 @@ impl Heap {
         &mut self.arena[span]
     }
 
-    /// What begins at a place, to the end of its segment.
+    /// What begins at a place: an item, and whatever lies behind it.
     #[inline]
     pub(crate) fn at(&self, place: Place) -> &[u8] {
-        let start = place.segment as usize * self.segment_bytes;
-        &self.arena[start + place.offset as usize..start + self.segment_bytes]
+        &self.arena[self.position(place)..]
+    }
+
+    /// So many bytes from a place on.
+    pub(crate) fn at_mut(&mut self, place: Place, bytes: usize) -> &mut [u8] {
+        let start = self.position(place);
+        &mut self.arena[start..start + bytes]
     }
 
     /// The item's change: see `item.rs`.
@@ -125,46 +167,110 @@ impl Heap {
 
     /// Takes a free segment for something else than items.
     pub(crate) fn take(&mut self) -> Option<u32> {
-        let segment = self.free;
-        if segment == NONE {
-            return None;
-        }
-        self.free = self.segments[segment as usize].next;
-        self.free_segments -= 1;
-        self.segments[segment as usize] = FRESH;
+        let segment = self.free.take_first()?;
+        self.segments[segment as usize] = Segment { is: Use::Table, ..FRESH };
         Some(segment)
     }
 
     /// Gives back a segment that was taken.
     pub(crate) fn give_back(&mut self, segment: u32) {
-        self.segments[segment as usize] = Segment { next: self.free, ..FRESH };
-        self.free = segment;
-        self.free_segments += 1;
+        self.segments[segment as usize] = FRESH;
+        self.free.give_back(segment);
     }
 
     /// Takes a free segment and puts it into a chain, behind `after` or as the first.
     pub(crate) fn open(&mut self, chain: usize, after: u32) -> Option<u32> {
-        let segment = self.take()?;
+        let segment = self.free.take_first()?;
         self.opened += 1;
-        let head = self.chains[chain].head;
-        let next = if after == NONE { head } else { self.segments[after as usize].next };
-        let opened = Segment {
-            number: self.opened,
-            used: SEGMENT_HEADER_BYTES as u32,
-            chain: chain as u16,
-            previous: after,
-            next,
-            ..FRESH
-        };
-        self.segments[segment as usize] = opened;
-        *self.link_before(chain, next) = segment;
-        *self.link_behind(chain, after) = segment;
-        self.chains[chain].segments += 1;
+        self.segments[segment as usize] =
+            Segment { is: Use::Items, number: self.opened, used: SEGMENT_HEADER_BYTES as u32, ..FRESH };
+        self.link(segment, chain, after);
         Some(segment)
     }
 
-    /// Takes a segment out of its chain and frees it. What the table has of it is gone before.
+    /// Takes free neighbours as a run and puts it into a chain: in front of its open segment, which stays open.
+    pub(crate) fn open_run(&mut self, head: u32, segments: usize, chain: usize) {
+        self.opened += 1;
+        let used = SEGMENT_HEADER_BYTES as u32;
+        self.mark_run(head, Segment { is: Use::Items, run: segments as u32, number: self.opened, used, ..FRESH });
+        let tail = self.chains[chain].tail;
+        let after = if tail == NONE || self.is_run(tail) { tail } else { self.segment(tail).previous };
+        self.link(head, chain, after);
+    }
+
+    /// Takes a segment, or a run, out of its chain and frees it. What the table has of it is gone before.
     pub(crate) fn close(&mut self, segment: u32) {
+        self.unlink(segment);
+        self.free_run_of(segment);
+    }
+
+    /// Moves a segment of items, or a run, with all that is known of it, to free neighbours; where the table knows its
+    /// items is the caller's.
+    pub(crate) fn move_items(&mut self, from: u32, to: u32) {
+        let meta = self.segments[from as usize];
+        self.copy(Place { segment: from, offset: 0 }, Place { segment: to, offset: 0 }, meta.used as usize);
+        self.mark_run(to, meta);
+        let chain = usize::from(meta.chain);
+        *self.link_before(chain, meta.next) = to;
+        *self.link_behind(chain, meta.previous) = to;
+        if self.chains[chain].turn == from {
+            self.chains[chain].turn = to;
+        }
+        self.free_run_of(from);
+    }
+
+    /// Moves a segment that was taken for something else than items to the first free one, and tells which that is.
+    pub(crate) fn move_taken(&mut self, from: u32) -> Option<u32> {
+        let to = self.take()?;
+        let span = self.span(from);
+        let start = self.span(to).start;
+        self.arena.copy_within(span, start);
+        self.give_back(from);
+        Some(to)
+    }
+
+    /// While a window is made free nothing is put there; an empty one ends that.
+    pub(crate) fn set_fence(&mut self, window: Range<u32>) {
+        self.free.set_fence(window);
+    }
+
+    /// Puts a segment or a run of a chain behind another one there, or to its front.
+    pub(crate) fn move_behind(&mut self, segment: u32, after: u32) {
+        let chain = usize::from(self.segments[segment as usize].chain);
+        self.unlink(segment);
+        self.link(segment, chain, after);
+    }
+
+    /// Whether a segment is the head of a run.
+    pub(crate) fn is_run(&self, segment: u32) -> bool {
+        self.segment(segment).run > 1
+    }
+
+    /// Takes the segments of a run and writes down what is known of it.
+    fn mark_run(&mut self, head: u32, meta: Segment) {
+        for segment in head..head + meta.run {
+            self.free.take(segment);
+            self.segments[segment as usize] = Segment { is: Use::Follower(head), ..FRESH };
+        }
+        self.segments[head as usize] = meta;
+    }
+
+    fn free_run_of(&mut self, head: u32) {
+        for segment in head..head + self.segments[head as usize].run {
+            self.give_back(segment);
+        }
+    }
+
+    fn link(&mut self, segment: u32, chain: usize, after: u32) {
+        let next = if after == NONE { self.chains[chain].head } else { self.segments[after as usize].next };
+        let meta = &mut self.segments[segment as usize];
+        (meta.chain, meta.previous, meta.next) = (chain as u16, after, next);
+        *self.link_before(chain, next) = segment;
+        *self.link_behind(chain, after) = segment;
+        self.chains[chain].segments += 1;
+    }
+
+    fn unlink(&mut self, segment: u32) {
         let Segment { chain, previous, next, .. } = self.segments[segment as usize];
         let chain = usize::from(chain);
         *self.link_before(chain, next) = previous;
@@ -174,12 +280,13 @@ impl Heap {
         if ends.turn == segment {
             ends.turn = next;
         }
-        self.give_back(segment);
     }
 
-    /// Whether so many bytes fit at the end of an open segment.
+    /// Whether so many bytes fit at the end of an open segment, or into a run, which takes one item.
     pub(crate) fn has_room(&self, segment: u32, bytes: usize) -> bool {
-        self.segment(segment).used as usize + bytes <= self.segment_bytes
+        let meta = self.segment(segment);
+        let takes = meta.run == 1 || meta.used as usize == SEGMENT_HEADER_BYTES;
+        takes && meta.used as usize + bytes <= self.segment_bytes * meta.run as usize
     }
 
     /// Room for so many bytes at the end of an open segment, which are live from now on; `None` if it is full.
@@ -205,9 +312,13 @@ impl Heap {
 
     /// Copies bytes from one place to another.
     pub(crate) fn copy(&mut self, from: Place, to: Place, bytes: usize) {
-        let at = |place: Place| place.segment as usize * self.segment_bytes + place.offset as usize;
-        let (from, to) = (at(from), at(to));
+        let (from, to) = (self.position(from), self.position(to));
         self.arena.copy_within(from..from + bytes, to);
+    }
+
+    #[inline]
+    fn position(&self, place: Place) -> usize {
+        place.segment as usize * self.segment_bytes + place.offset as usize
     }
 
     fn span(&self, segment: u32) -> Range<usize> {

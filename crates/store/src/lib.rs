@@ -13,6 +13,8 @@
 //! in order, and is given back as a whole: when the last of its items has expired, or when room is needed. Then some
 //! segments of one chain are merged into one, of the items that were asked for most.
 //!
+//! An item larger than a segment lies in a run of neighbouring segments, alone, so that its bytes are one slice.
+//!
 //! The table is made of the same pieces of memory. It grows bucket by bucket (linear hashing) with the items there are,
 //! so that neither many small ones nor few large ones waste what is not theirs, and nothing ever stops to rehash.
 //!
@@ -20,12 +22,16 @@
 #![forbid(unsafe_code)]
 
 mod chains;
+#[cfg(test)]
+mod check;
+mod free;
 mod heap;
 mod item;
 pub mod limits;
 mod marks;
 mod merge;
 mod random;
+mod run;
 mod slot;
 mod store;
 mod table;

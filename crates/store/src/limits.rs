@@ -4,6 +4,11 @@
 pub const MAX_KEY_BYTES: usize = 65_535;
 /// Longest value.
 pub const MAX_VALUE_BYTES: usize = 8 << 20;
+/// Largest item: with key and header.
+pub const MAX_ITEM_BYTES: usize = MAX_VALUE_BYTES + MAX_KEY_BYTES + 64;
+/// An item takes at most this part of a store. The table, which does not shrink, takes a little more than half of a
+/// store of the smallest items; a run of a quarter can be made of the rest, whatever lies there.
+pub const ITEM_SHARE: usize = 4;
 
 /// Bytes of a segment: enough of them for all chains in a small store ...
 pub const MIN_SEGMENT_BYTES: usize = 16 << 10;
@@ -32,6 +37,10 @@ pub const MAX_DOUBLINGS: u32 = 8;
 
 /// Segments that are merged into one.
 pub const MERGED: usize = 4;
+/// Segments of a chain that are looked at for one turn, where runs and others lie between each other.
+pub const TURN_SEGMENTS: usize = 16;
+/// Turns of eviction, beyond what makes enough room, in which a window without runs is hoped for.
+pub const WINDOW_TURNS: usize = 8;
 /// Segments that are kept free, to merge into.
 pub const RESERVED_SEGMENTS: usize = 1;
 
@@ -41,5 +50,6 @@ pub const CHAINS: usize = 8 * 32 + 1;
 
 const _: () = assert!(MAX_SEGMENT_BYTES <= 1 << 20 && MIN_SEGMENT_BYTES < MAX_SEGMENT_BYTES);
 const _: () = assert!(BUCKET_BYTES == BUCKET_SLOTS * 8 && SEGMENT_HEADER_BYTES >= 2);
-const _: () = assert!(RESERVED_SEGMENTS + MERGED < MIN_SEGMENTS);
+const _: () = assert!(RESERVED_SEGMENTS + MERGED < MIN_SEGMENTS && MERGED <= TURN_SEGMENTS);
+const _: () = assert!(MAX_ITEM_BYTES < 1 << 24, "the size of a value has 24 bits");
 const _: () = assert!(MAX_DOUBLINGS < 12, "a tag has 12 bits");

@@ -9,9 +9,13 @@
 //! is not asked for any more does not stay for ever. The oldest segment of all chains has its turn, with those behind
 //! it; what came of a merge is as young as if it were new. The open segment at the end of a chain is not merged, and
 //! given up only when there is nothing else.
+//!
+//! Runs have their turn among themselves: of [`MERGED`] of them those go that nobody has asked for. The others stay
+//! with half of their frequency, as young as if they were new; so one that was asked for `f` times stays for `log2 f`
+//! turns more. Segments between runs wait for the next turn, as runs do that lie between segments.
 
 use crate::heap::{Chain, Heap, NONE};
-use crate::limits::{MERGED, SEGMENT_HEADER_BYTES};
+use crate::limits::{MERGED, TURN_SEGMENTS};
 use crate::slot::Place;
 use crate::table::At;
 
@@ -22,7 +26,7 @@ pub(crate) struct Candidate {
     pub(crate) at: At,
     /// As it would lie in the merged segment.
     pub(crate) bytes: u32,
-    class: u16,
+    pub(crate) class: u16,
 }
 
 impl Candidate {
@@ -31,21 +35,30 @@ impl Candidate {
     }
 }
 
-/// The segments of the chain that has its turn, oldest first: fewer than two are given up.
-pub(crate) fn turn(heap: &Heap, out: &mut Vec<u32>) {
+/// The segments of the chain that has its turn, or runs of it, oldest first: one alone is given up. Whose turn is next
+/// there.
+pub(crate) fn turn(heap: &Heap, out: &mut Vec<u32>) -> u32 {
     out.clear();
     // Behind the last one that is not open it is the first one's turn again.
     let first = |chain: &Chain| if chain.turn == NONE || chain.turn == chain.tail { chain.head } else { chain.turn };
     let oldest = heap.chains().min_by_key(|(_, chain)| heap.segment(first(chain)).number);
-    let Some((_, chain)) = oldest else { return };
-    let mut next = first(&chain);
-    while next != chain.tail && out.len() < MERGED {
-        out.push(next);
+    let Some((_, chain)) = oldest else { return NONE };
+    let first = first(&chain);
+    let (mut next, mut skipped, mut looked) = (first, NONE, 0);
+    while next != chain.tail && out.len() < MERGED && looked < TURN_SEGMENTS {
+        if heap.is_run(next) == heap.is_run(first) {
+            out.push(next);
+        } else if skipped == NONE {
+            skipped = next;
+        }
         next = heap.segment(next).next;
+        looked += 1;
     }
     if out.is_empty() {
-        out.push(next);
+        out.push(first);
+        return NONE;
     }
+    if skipped == NONE { next } else { skipped }
 }
 
 /// Classes of worth: eight for each doubling of requests for a byte.
@@ -68,7 +81,7 @@ pub(crate) fn choose(heap: &Heap, candidates: &mut Vec<Candidate>) {
         sizes[usize::from(candidate.class)] += u64::from(candidate.bytes);
     }
     // Those nobody has asked for are left out in any case.
-    let mut room = (heap.segment_bytes() - SEGMENT_HEADER_BYTES) as u64;
+    let mut room = heap.capacity() as u64;
     let mut lowest = sizes.len();
     while lowest > 1 && sizes[lowest - 1] <= room {
         lowest -= 1;

@@ -9,8 +9,8 @@ use crate::chains;
 use crate::heap::{Heap, NONE};
 use crate::item::{Header, Item, parts};
 use crate::limits::{
-    MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, MAX_VALUE_BYTES, MIN_SEGMENT_BYTES, MIN_SEGMENTS,
-    RESERVED_SEGMENTS, SEGMENT_HEADER_BYTES, SEGMENTS_WANTED,
+    ITEM_SHARE, MAX_ITEM_BYTES, MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, MAX_VALUE_BYTES, MIN_SEGMENT_BYTES,
+    MIN_SEGMENTS, RESERVED_SEGMENTS, SEGMENT_HEADER_BYTES, SEGMENTS_WANTED,
 };
 use crate::marks::Marks;
 use crate::merge::{self, Candidate};
@@ -79,6 +79,15 @@ pub struct Figures {
     pub expired: u64,
 }
 
+/// Where an item is put.
+#[derive(Clone, Copy)]
+enum Room {
+    /// At the end of the open segment of its chain.
+    Tail(u32),
+    /// Into free neighbours, from this one on, as a run of that chain.
+    Run { chain: usize, head: u32, segments: usize },
+}
+
 /// Which items of segments stay when they are merged.
 #[derive(Clone, Copy)]
 enum Keep {
@@ -90,16 +99,16 @@ enum Keep {
 
 /// See the [crate].
 pub struct Store {
-    heap: Heap,
-    table: Table,
+    pub(crate) heap: Heap,
+    pub(crate) table: Table,
     random: Random,
-    options: StoreOptions,
-    evicted: u64,
-    expired: u64,
+    pub(crate) options: StoreOptions,
+    pub(crate) evicted: u64,
+    pub(crate) expired: u64,
     live_bytes: u64,
     /// Kept for their room.
     merging: Vec<u32>,
-    candidates: Vec<Candidate>,
+    pub(crate) candidates: Vec<Candidate>,
 }
 
 impl Store {
@@ -140,7 +149,8 @@ impl Store {
     /// Bytes of the largest item, header and key included.
     #[must_use]
     pub fn largest_item(&self) -> usize {
-        self.heap.segment_bytes() - SEGMENT_HEADER_BYTES
+        let bytes = self.heap.count() / ITEM_SHARE * self.heap.segment_bytes() - SEGMENT_HEADER_BYTES;
+        bytes.min(MAX_ITEM_BYTES)
     }
 
     /// Looks an item up for a client who asked for it, which counts.
@@ -196,9 +206,10 @@ impl Store {
         if bytes > most || value_bytes > MAX_VALUE_BYTES {
             return Err(TooLarge { bytes, most }.into());
         }
-        let place = self.room(chains::of(expiry, now), bytes, expiry, now)?;
-        let offset = place.offset as usize;
-        let to = &mut self.heap.bytes_mut(place.segment)[offset..offset + bytes];
+        let room = self.room(chains::of(expiry, now), bytes, now)?;
+        let segment = self.open(room);
+        let place = self.heap.append(segment, bytes, expiry).expect("there is room");
+        let to = self.heap.at_mut(place, bytes);
         let mut at = header.write(to);
         for part in std::iter::once(&key).chain(value.parts) {
             to[at..at + part.len()].copy_from_slice(part);
@@ -209,7 +220,7 @@ impl Store {
         match self.find(hash, key) {
             Some(at) => {
                 let slot = at.read(&self.heap);
-                self.bury(slot.place());
+                self.let_go(slot.place());
                 at.write(&mut self.heap, slot.with_place(place));
             }
             None => self.table.insert(&mut self.heap, hash, 0, place),
@@ -223,7 +234,7 @@ impl Store {
         let place = at.read(&self.heap).place();
         let was_there = !Header::read(self.heap.at(place)).expiry.has_come(now);
         self.table.remove(&mut self.heap, hash, at);
-        self.bury(place);
+        self.let_go(place);
         was_there
     }
 
@@ -241,10 +252,10 @@ impl Store {
             return Err(TooLarge { bytes, most }.into());
         }
         // Making room may move the item, or evict it.
-        self.reserve(chains::of(expiry, now), bytes, now)?;
+        let room = self.room(chains::of(expiry, now), bytes, now)?;
         let Some((at, place, _)) = self.live(hash, key, now) else { return Ok(false) };
-        let tail = self.heap.chain(chains::of(expiry, now)).tail;
-        self.relocate(place, at, tail, Some(expiry));
+        let segment = self.open(room);
+        self.relocate(place, at, segment, Some(expiry));
         Ok(true)
     }
 
@@ -336,17 +347,10 @@ impl Store {
         }
     }
 
-    /// Room for an item at the end of a chain, and for its entry in the table.
-    fn room(&mut self, chain: usize, bytes: usize, expiry: Expiry, now: Time) -> Result<Place, NoRoom> {
-        self.reserve(chain, bytes, now)?;
-        let tail = self.heap.chain(chain).tail;
-        Ok(self.heap.append(tail, bytes, expiry).expect("there is room"))
-    }
-
-    /// Makes sure that an item fits at the end of a chain, and its entry into the table.
-    fn reserve(&mut self, chain: usize, bytes: usize, now: Time) -> Result<(), NoRoom> {
+    /// Makes sure that there is room for an item in a chain, and for its entry in the table.
+    fn room(&mut self, chain: usize, bytes: usize, now: Time) -> Result<Room, NoRoom> {
         while let Some(wanted) = self.table.wants() {
-            match (self.spare_segment(now), wanted) {
+            match (self.spare_segments(1, now), wanted) {
                 (Some(()), _) => {
                     let page = self.heap.take().expect("there is a spare one");
                     self.table.give(&mut self.heap, wanted, page);
@@ -355,22 +359,39 @@ impl Store {
                 (None, Wanted::Buckets) => break,
             }
         }
+        let segments = self.heap.segments_for(bytes);
+        if segments > 1 {
+            let head = self.room_for_run(segments, now).ok_or(NoRoom::Full)?;
+            return Ok(Room::Run { chain, head, segments });
+        }
         let tail = self.heap.chain(chain).tail;
         if tail == NONE || !self.heap.has_room(tail, bytes) {
-            self.spare_segment(now).ok_or(NoRoom::Full)?;
+            self.spare_segments(1, now).ok_or(NoRoom::Full)?;
             // It may have been the chain's turn, with its tail.
             let tail = self.heap.chain(chain).tail;
-            self.heap.open(chain, tail).expect("there is a spare one");
+            return Ok(Room::Tail(self.heap.open(chain, tail).expect("there is a spare one")));
         }
-        Ok(())
+        Ok(Room::Tail(tail))
     }
 
-    /// Makes sure of a free segment beside those that are reserved.
-    fn spare_segment(&mut self, now: Time) -> Option<()> {
-        if self.heap.free_segments() <= RESERVED_SEGMENTS {
+    /// The segment, or the head of the run, that has the room.
+    fn open(&mut self, room: Room) -> u32 {
+        match room {
+            Room::Tail(segment) => segment,
+            Room::Run { chain, head, segments } => {
+                self.heap.open_run(head, segments, chain);
+                head
+            }
+        }
+    }
+
+    /// Makes sure of so many free segments beside those that are reserved.
+    pub(crate) fn spare_segments(&mut self, segments: usize, now: Time) -> Option<()> {
+        let wanted = segments + RESERVED_SEGMENTS;
+        if self.heap.free_segments() < wanted {
             self.expire(now);
         }
-        while self.heap.free_segments() <= RESERVED_SEGMENTS {
+        while self.heap.free_segments() < wanted {
             if self.options.evicts {
                 self.evict(now)?;
             } else {
@@ -384,30 +405,34 @@ impl Store {
     /// `None` if there are none.
     fn compact(&mut self, now: Time) -> Option<()> {
         let live = |segment: u32| self.heap.segment(segment).live as usize;
-        let pair = |segment: u32, tail: u32| {
-            let next = self.heap.segment(segment).next;
-            let both = segment != tail && next != tail && live(segment) + live(next) <= self.largest_item();
-            both.then_some([segment, next])
-        };
-        let found = self
-            .heap
-            .chains()
-            .find_map(|(_, chain)| self.chain(chain.head).find_map(|segment| pair(segment, chain.tail)));
+        let found = self.heap.chains().find_map(|(_, chain)| {
+            let mut closed = self.chain(chain.head).filter(|one| *one != chain.tail && !self.heap.is_run(*one));
+            let mut first = closed.next()?;
+            closed.find_map(|second| {
+                let first = std::mem::replace(&mut first, second);
+                (live(first) + live(second) <= self.heap.capacity()).then_some([first, second])
+            })
+        });
         self.merge(&found?, now, Keep::All)
     }
 
-    /// Merges the segments whose turn it is; `None` if there are no segments of items.
-    fn evict(&mut self, now: Time) -> Option<()> {
+    /// Merges the segments whose turn it is, or thins the runs; `None` if there are no segments of items.
+    pub(crate) fn evict(&mut self, now: Time) -> Option<()> {
         let mut segments = std::mem::take(&mut self.merging);
-        merge::turn(&self.heap, &mut segments);
-        let first = *segments.first()?;
-        if segments.len() == 1 {
-            self.evicted += self.forget(first);
-        } else {
-            self.merge(&segments, now, Keep::Best).expect("the best of them fit");
-        }
+        let turn = merge::turn(&self.heap, &mut segments);
+        let done = segments.first().map(|&first| {
+            let chain = usize::from(self.heap.segment(first).chain);
+            if segments.len() == 1 {
+                self.evicted += self.forget(first);
+            } else if self.heap.is_run(first) {
+                self.thin(&segments, now);
+            } else {
+                self.merge(&segments, now, Keep::Best).expect("the best of them fit");
+            }
+            self.heap.set_turn(chain, turn);
+        });
         self.merging = segments;
-        Some(())
+        done
     }
 
     /// Makes one segment of several neighbours; `None` if all are to be kept and do not fit.
@@ -421,16 +446,15 @@ impl Store {
         match keep {
             Keep::Best => merge::choose(&self.heap, &mut kept),
             // Those whose CAS was told are larger where they come to.
-            Keep::All if kept.iter().map(|one| one.bytes as usize).sum::<usize>() > self.largest_item() => {
+            Keep::All if kept.iter().map(|one| one.bytes as usize).sum::<usize>() > self.heap.capacity() => {
                 self.candidates = kept;
                 return None;
             }
             Keep::All => {}
         }
         self.evicted += (before - kept.len()) as u64;
-        let (first, last) = (segments[0], segments[segments.len() - 1]);
+        let first = segments[0];
         let chain = usize::from(self.heap.segment(first).chain);
-        let turn = self.heap.segment(last).next;
         let merged = (!kept.is_empty()).then(|| {
             let previous = self.heap.segment(first).previous;
             self.heap.open(chain, previous).expect("one is reserved")
@@ -446,12 +470,11 @@ impl Store {
             // What was not moved.
             self.forget(segment);
         }
-        self.heap.set_turn(chain, turn);
         Some(())
     }
 
     /// Lists the items of a segment that are there.
-    fn candidates_of(&mut self, segment: u32, now: Time, out: &mut Vec<Candidate>) {
+    pub(crate) fn candidates_of(&mut self, segment: u32, now: Time, out: &mut Vec<Candidate>) {
         let mut offset = SEGMENT_HEADER_BYTES as u32;
         while offset < self.heap.segment(segment).used {
             let place = Place { segment, offset };
@@ -480,21 +503,20 @@ impl Store {
         }
         header.expiry = expiry.unwrap_or(header.expiry);
         let to = self.heap.append(segment, header.item_bytes(), header.expiry).expect("there is room");
-        let offset = to.offset as usize;
         let marks = Marks::of(self.heap.at(from));
-        let item = &mut self.heap.bytes_mut(segment)[offset..];
+        let item = self.heap.at_mut(to, header.bytes());
         header.write(item);
         marks.write(item);
         let body = |place: Place, bytes: usize| Place { offset: place.offset + bytes as u32, ..place };
         self.heap.copy(body(from, old.0), body(to, header.bytes()), old.1 - old.0);
         self.live_bytes += header.item_bytes() as u64;
-        self.bury(from);
+        self.let_go(from);
         let slot = at.read(&self.heap);
         at.write(&mut self.heap, slot.with_place(to));
     }
 
     /// Takes all items of a segment out and frees it; how many they were.
-    fn forget(&mut self, segment: u32) -> u64 {
+    pub(crate) fn forget(&mut self, segment: u32) -> u64 {
         let mut count = 0;
         let mut offset = SEGMENT_HEADER_BYTES as u32;
         while offset < self.heap.segment(segment).used && self.heap.segment(segment).live > 0 {
@@ -511,6 +533,14 @@ impl Store {
         }
         self.heap.close(segment);
         count
+    }
+
+    /// The table does not know the item at this place any more; a run, which has nothing else, goes.
+    fn let_go(&mut self, place: Place) {
+        self.bury(place);
+        if self.heap.is_run(place.segment) {
+            self.heap.close(place.segment);
+        }
     }
 
     /// The table does not know the item at this place any more.

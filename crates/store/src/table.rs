@@ -102,6 +102,12 @@ impl Table {
         (self.free_extra, self.fresh_extra) = (NONE, 0);
     }
 
+    /// One of its segments is another one now.
+    pub(crate) fn page_moved(&mut self, from: u32, to: u32) {
+        let page = self.pages.iter_mut().chain(&mut self.extra_pages).find(|page| **page == from);
+        *page.expect("it is the table's") = to;
+    }
+
     /// Items that it knows.
     pub(crate) fn items(&self) -> usize {
         self.items

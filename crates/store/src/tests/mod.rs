@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod runs;
+
 const SMALL: usize = 16 * limits::MIN_SEGMENT_BYTES;
 
 fn store(bytes: usize, evicts: bool) -> Store {
@@ -42,9 +44,21 @@ enum Op {
     Clear,
 }
 
+/// With values of less than a segment, about one, and a few.
 fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let bytes = prop_oneof![4 => 0usize..300, 3 => 4000usize..16_400, 2 => 16_400usize..70_000];
+    ops_of(bytes.boxed())
+}
+
+/// With values of up to 8 MiB, for segments of 32 KiB.
+fn large_ops() -> impl Strategy<Value = Vec<Op>> {
+    let most = limits::MAX_VALUE_BYTES;
+    let bytes = prop_oneof![3 => 0usize..40_000, 3 => 40_000usize..1 << 20, 2 => 1 << 20..most, 1 => Just(most)];
+    ops_of(bytes.boxed())
+}
+
+fn ops_of(bytes: BoxedStrategy<usize>) -> impl Strategy<Value = Vec<Op>> {
     let seconds = prop_oneof![Just(None), (0u16..40).prop_map(Some), Just(Some(3000))];
-    let bytes = prop_oneof![0usize..300, 4000usize..16_000];
     let op = prop_oneof![
         8 => (0u8..60, bytes, seconds).prop_map(|(key, bytes, seconds)| Op::Put { key, bytes, seconds }),
         6 => (0u8..60, any::<bool>()).prop_map(|(key, cas)| Op::Get { key, cas }),
@@ -146,7 +160,11 @@ fn behaves(mut store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseE
                 prop_assert_eq!((store.figures().items, store.figures().live_bytes), (0, 0));
             }
         }
+        if number % 8 == 0 {
+            store.check();
+        }
     }
+    store.check();
     Ok(())
 }
 
@@ -164,6 +182,19 @@ proptest! {
     #[test]
     fn a_small_store_that_does_not_evict_says_that_it_is_full(ops in ops()) {
         behaves(store(SMALL, false), false, ops)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn values_of_8_mib_have_room_in_64_mib(ops in large_ops()) {
+        behaves(store(64 << 20, true), true, ops)?;
+    }
+
+    #[test]
+    fn values_of_8_mib_are_never_lost_without_eviction(ops in large_ops()) {
+        behaves(store(64 << 20, false), false, ops)?;
     }
 }
 

@@ -57,6 +57,14 @@ pub fn thread_usage() -> Usage {
     Usage::default()
 }
 
+/// The CPU time of a process.
+///
+/// # Errors
+/// Not supported yet.
+pub fn process_cpu(_pid: u32) -> io::Result<std::time::Duration> {
+    unsupported("the CPU time of a process")
+}
+
 /// The resident set of the process.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `qpair bench`: measures a block device, local or at the other end of an NVMe/TCP connection.
+//! `qpair bench`: measures a block device, local or at the other end of an NVMe/TCP connection, or a cache.
 //!
 //! | file | idea |
 //! |---|---|
@@ -11,8 +11,10 @@
 //! | [`latency`], [`tally`], [`report`], [`live`], [`series`] | what it found out |
 //! | [`text`], [`html`] | the same for people |
 //! | [`compare`] | the same on several paths of a device, beside each other |
+//! | [`cache`] | caches, which are asked by keys |
 
 mod book;
+mod cache;
 mod compare;
 mod crew;
 mod engine;
@@ -83,6 +85,9 @@ Examples:
   Latencies at 50,000 requests a second, whatever the device does
   qpair bench disk.img --rate 50k --qd 256
 
+  A cache: 100,000 items, nine gets for a set, 50 connections that send 16 requests together
+  qpair bench memcache://127.0.0.1:11211 --prefill --zipf 0.99 --pipeline 16 --server-pid $(pidof qpair)
+
 Without --rate, a queue asks again when it has an answer: while a device stalls nothing is asked, and the stall shows up
 in as many latencies as the queue is deep (coordinated omission). With --rate, requests are due at fixed times, and a
 latency starts when its request was due.
@@ -94,13 +99,19 @@ Zones are written in sequence: --rw append and --rw write on a zoned target RESE
 several of them in turn, and reset those that are filled again. Appends are native commands, at any depth; writes are
 one at a time in each zone. What is not in sequence is refused.
 
+A cache is driven by one thread, and the report says when that was the limit; --rate, --secs, --warmup, --seed, --cpus,
+--dedicated, --verify, --json are as for devices. --verify knows what belongs to a key, but not an older value from a
+newer one: both are the same.
+
 The exit code is 1 if a request failed, did not complete, or gave back other data than was written.";
 
 /// Measure devices: IOPS, throughput, latencies
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// nvme-tcp://HOST:PORT/NQN?ns=N, a path, ram:SIZE or null:SIZE; several share the load
+    /// nvme-tcp://HOST:PORT/NQN?ns=N, a path, ram:SIZE, null:SIZE, memcache://HOST:PORT
+    ///
+    /// Several share the load; a cache is measured by itself.
     #[arg(required = true, value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
 
@@ -217,9 +228,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 
-    /// No live line (there is none either if standard error is not a terminal)
+    /// No live line, as if standard error were no terminal
     #[arg(long, short)]
     pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) cache: cache::CacheArgs,
 }
 
 /// Runs the command; SIGINT and SIGTERM (see [`crate::signals`]) end it early, with the report so far. With `--verify`
@@ -228,6 +242,12 @@ pub(crate) struct Args {
 /// # Errors
 /// What keeps the run from starting; a run that has started ends with a report.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    if args.targets.iter().any(|target| cache::is_cache(target)) {
+        return cache::run(&args);
+    }
+    if let Some(option) = args.cache.given() {
+        return Err(format!("{option} is for caches: memcache://HOST:PORT").into());
+    }
     if !args.compare.is_empty() {
         crate::signals::watch(false, |_| {})?;
         let Some(found) = compare::compare(&args)? else { return Ok(ExitCode::FAILURE) };

@@ -120,7 +120,7 @@ pub(super) fn write_shape(out: &mut String, workload: &Workload) -> Result {
 }
 
 /// Less than this share of the rate that was asked for is worth a note.
-const KEPT_UP: f64 = 0.98;
+pub(super) const KEPT_UP: f64 = 0.98;
 
 const CURVE_HEAD: &str = " depth         IOPS      MiB/s   mean us    p50 us    p99 us  p99.9 us     max us";
 
@@ -198,7 +198,7 @@ fn write_share(out: &mut String, name: &str, share: &Share) -> Result {
 }
 
 /// The picture: the longest bar is the bucket with the most requests; a bucket with any has at least a dot.
-fn write_bars(out: &mut String, bars: &[Bar]) -> Result {
+pub(super) fn write_bars(out: &mut String, bars: &[Bar]) -> Result {
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0);
     let all: u64 = bars.iter().map(|bar| bar.count).sum();
     for bar in bars {

@@ -8,3 +8,5 @@ pub const MAX_GET_LINE_BYTES: usize = 64 << 10;
 pub const MAX_LINE_BYTES: usize = 2 << 10;
 /// An expiry up to this many seconds counts from now; a larger one from 1970.
 pub const MAX_RELATIVE_SECONDS: i64 = 60 * 60 * 24 * 30;
+/// Longest line of an answer: a key and numbers, or what a server says of itself.
+pub const MAX_REPLY_LINE_BYTES: usize = 4 << 10;

@@ -9,6 +9,7 @@
 //! and value from there, or says how much it wants to see. Source of all rules: memcached 1.6's `doc/protocol.txt`, and
 //! where that is silent, what memcached 1.6.18 answers.
 
+pub mod client;
 pub mod limits;
 mod line;
 #[cfg(test)]

@@ -23,8 +23,8 @@ pub use runtime::runtime_dir;
 pub use signal::{ask_to_reload, on_signal};
 pub use socket::connected_sockets;
 pub use thread::{
-    allowed_cpus, available_memory, files, pin_to, raise_file_limit, rss_bytes, started, thread_usage, total_memory,
-    usage,
+    allowed_cpus, available_memory, files, pin_to, process_cpu, raise_file_limit, rss_bytes, started, thread_usage,
+    total_memory, usage,
 };
 pub(crate) use thread::{largest_socket_buffers, unpin};
 pub use ward::{Guard, Ward, end_with_guard, is_ward, ward_ready};

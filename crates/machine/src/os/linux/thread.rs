@@ -112,16 +112,38 @@ pub fn raise_file_limit() -> Option<u64> {
 /// # Errors
 /// `/proc` is not there, or has another form.
 pub fn started() -> io::Result<Duration> {
-    /// `starttime` of proc(5) counts in these on every Linux that runs today: USER_HZ is part of its interface.
-    const TICKS_PER_SECOND: u64 = 100;
-    let strange = || io::Error::new(io::ErrorKind::InvalidData, "/proc has another form");
-    // The name is in parentheses and may hold anything: count from behind it.
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let ticks = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)?.parse::<u64>().ok());
+    let [ticks] = stat_ticks("/proc/self/stat", [22])?;
     let boot = fs::read_to_string("/proc/stat")?;
     let boot = boot.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok());
-    let ticks = Duration::from_millis(ticks.ok_or_else(strange)? * (1000 / TICKS_PER_SECOND));
     Ok(Duration::from_secs(boot.ok_or_else(strange)?) + ticks)
+}
+
+/// The CPU time that a process has used, all threads, in user mode and in the kernel; to 10 ms.
+///
+/// # Errors
+/// There is no such process, or no `/proc`.
+pub fn process_cpu(pid: u32) -> io::Result<Duration> {
+    let [user, system] = stat_ticks(&format!("/proc/{pid}/stat"), [14, 15])?;
+    Ok(user + system)
+}
+
+/// Times from a `stat` file, by their numbers in proc(5).
+fn stat_ticks<const N: usize>(file: &str, fields: [usize; N]) -> io::Result<[Duration; N]> {
+    /// Times of proc(5) count in these on every Linux that runs today: USER_HZ is part of its interface.
+    const TICKS_PER_SECOND: u64 = 100;
+    let stat = fs::read_to_string(file)?;
+    // The name, which is the second field, is in parentheses and may hold anything: count from behind it.
+    let rest: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let mut times = [Duration::ZERO; N];
+    for (time, field) in times.iter_mut().zip(fields) {
+        let ticks = rest.get(field - 3).and_then(|ticks| ticks.parse::<u64>().ok()).ok_or_else(strange)?;
+        *time = Duration::from_millis(ticks * (1000 / TICKS_PER_SECOND));
+    }
+    Ok(times)
+}
+
+fn strange() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "/proc has another form")
 }
 
 /// The machine's memory, in bytes. `None`: `/proc` is not there.

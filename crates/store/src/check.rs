@@ -14,6 +14,9 @@ impl Store {
         let free = all().filter(|segment| heap.segment(*segment).is == Use::Free).count();
         let pages = all().filter(|segment| heap.segment(*segment).is == Use::Table).count();
         assert_eq!((free, pages), (heap.free_segments(), self.table.segments()));
+        let detached = all().filter(|segment| heap.segment(*segment).is == Use::Detached);
+        let detached: u32 =
+            detached.inspect(|one| assert!(heap.is_pinned(*one))).map(|one| heap.segment(one).run).sum();
         let (mut chained, mut items, mut live_bytes) = (0, 0, 0);
         for (_, chain) in heap.chains() {
             let (mut previous, mut next, mut length) = (NONE, chain.head, 0);
@@ -31,7 +34,7 @@ impl Store {
             }
             assert_eq!((previous, length), (chain.tail, chain.segments));
         }
-        assert_eq!(free + pages + chained, heap.count());
+        assert_eq!(free + pages + chained + detached as usize, heap.count());
         let figures = self.figures();
         assert_eq!((items, live_bytes), (figures.items, figures.live_bytes));
     }

@@ -30,6 +30,8 @@ pub(crate) enum Use {
     Items,
     /// The rest of the run that begins with this segment.
     Follower(u32),
+    /// Bytes that are pinned, and items that the table does not know: in no chain, and free when the last pin is gone.
+    Detached,
 }
 
 /// What is known of a segment beside its bytes.
@@ -44,6 +46,8 @@ pub(crate) struct Segment {
     pub(crate) used: u32,
     /// Bytes of the items that the table knows.
     pub(crate) live: u32,
+    /// Who needs bytes of it as they are.
+    pub(crate) pins: u32,
     /// From then on none of its items is there.
     pub(crate) expires: Expiry,
     /// Its chain, and its neighbours there.
@@ -58,6 +62,7 @@ const FRESH: Segment = Segment {
     number: 0,
     used: 0,
     live: 0,
+    pins: 0,
     expires: Expiry::At(Time::from_millis(0)),
     chain: 0,
     previous: NONE,
@@ -81,6 +86,7 @@ pub(crate) struct Heap {
     segments: Box<[Segment]>,
     chains: Box<[Chain]>,
     free: Free,
+    pinned: usize,
     opened: u64,
 }
 
@@ -90,7 +96,7 @@ impl Heap {
         let count = arena.len() / segment_bytes;
         let segments = vec![FRESH; count].into_boxed_slice();
         let chains = vec![Chain { head: NONE, tail: NONE, segments: 0, turn: NONE }; CHAINS].into_boxed_slice();
-        Self { arena, segment_bytes, segments, chains, free: Free::all(count), opened: 0 }
+        Self { arena, segment_bytes, segments, chains, free: Free::all(count), pinned: 0, opened: 0 }
     }
 
     pub(crate) fn segment_bytes(&self) -> usize {
@@ -188,20 +194,67 @@ impl Heap {
         Some(segment)
     }
 
-    /// Takes free neighbours as a run and puts it into a chain: in front of its open segment, which stays open.
-    pub(crate) fn open_run(&mut self, head: u32, segments: usize, chain: usize) {
-        self.opened += 1;
+    /// Takes free neighbours as a run, which is in no chain and has a pin.
+    pub(crate) fn open_detached(&mut self, head: u32, segments: usize) {
         let used = SEGMENT_HEADER_BYTES as u32;
-        self.mark_run(head, Segment { is: Use::Items, run: segments as u32, number: self.opened, used, ..FRESH });
+        self.mark_run(head, Segment { is: Use::Detached, run: segments as u32, used, ..FRESH });
+        self.pin(head);
+    }
+
+    /// Takes free neighbours as a run and puts it into a chain.
+    pub(crate) fn open_run(&mut self, head: u32, segments: usize, chain: usize) {
+        self.mark_run(head, Segment { run: segments as u32, used: SEGMENT_HEADER_BYTES as u32, ..FRESH });
+        self.attach(head, chain);
+    }
+
+    /// Puts a run into a chain: in front of its open segment, which stays open.
+    pub(crate) fn attach(&mut self, head: u32, chain: usize) {
+        self.opened += 1;
+        let meta = &mut self.segments[head as usize];
+        (meta.is, meta.number) = (Use::Items, self.opened);
         let tail = self.chains[chain].tail;
         let after = if tail == NONE || self.is_run(tail) { tail } else { self.segment(tail).previous };
         self.link(head, chain, after);
     }
 
-    /// Takes a segment, or a run, out of its chain and frees it. What the table has of it is gone before.
+    /// Takes a segment, or a run, out of its chain and frees it, if it is not pinned. What the table has of it is gone
+    /// before.
     pub(crate) fn close(&mut self, segment: u32) {
         self.unlink(segment);
-        self.free_run_of(segment);
+        if self.is_pinned(segment) {
+            self.segments[segment as usize].is = Use::Detached;
+        } else {
+            self.free_run_of(segment);
+        }
+    }
+
+    /// Whether bytes of a segment are needed as they are.
+    pub(crate) fn is_pinned(&self, segment: u32) -> bool {
+        self.segment(segment).pins > 0
+    }
+
+    /// Segments that have pins, those of runs counted.
+    pub(crate) fn pinned_segments(&self) -> usize {
+        self.pinned
+    }
+
+    /// Bytes of a segment are needed as they are, whatever becomes of its items.
+    pub(crate) fn pin(&mut self, segment: u32) {
+        let meta = &mut self.segments[segment as usize];
+        meta.pins += 1;
+        self.pinned += if meta.pins == 1 { meta.run as usize } else { 0 };
+    }
+
+    /// They are not any more.
+    pub(crate) fn unpin(&mut self, segment: u32) {
+        let meta = &mut self.segments[segment as usize];
+        meta.pins -= 1;
+        if meta.pins == 0 {
+            self.pinned -= meta.run as usize;
+            if meta.is == Use::Detached {
+                self.free_run_of(segment);
+            }
+        }
     }
 
     /// Moves a segment of items, or a run, with all that is known of it, to free neighbours; where the table knows its
@@ -210,13 +263,16 @@ impl Heap {
         let meta = self.segments[from as usize];
         self.copy(Place { segment: from, offset: 0 }, Place { segment: to, offset: 0 }, meta.used as usize);
         self.mark_run(to, meta);
+        self.free_run_of(from);
+        if meta.is == Use::Detached {
+            return;
+        }
         let chain = usize::from(meta.chain);
         *self.link_before(chain, meta.next) = to;
         *self.link_behind(chain, meta.previous) = to;
         if self.chains[chain].turn == from {
             self.chains[chain].turn = to;
         }
-        self.free_run_of(from);
     }
 
     /// Moves a segment that was taken for something else than items to the first free one, and tells which that is.
@@ -303,6 +359,11 @@ impl Heap {
             _ => Expiry::Never,
         };
         Some(place)
+    }
+
+    /// The table knows an item of so many bytes from now on.
+    pub(crate) fn revived(&mut self, segment: u32, bytes: usize) {
+        self.segments[segment as usize].live += bytes as u32;
     }
 
     /// The table does not know an item of so many bytes any more.

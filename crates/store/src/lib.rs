@@ -30,7 +30,9 @@ mod item;
 pub mod limits;
 mod marks;
 mod merge;
+mod pins;
 mod random;
+mod reserve;
 mod run;
 mod slot;
 mod store;
@@ -41,5 +43,7 @@ mod time;
 
 pub use item::Item;
 pub use marks::Marks;
+pub use pins::Loan;
+pub use reserve::Reserved;
 pub use store::{Figures, NoRoom, Store, StoreOptions, TooLarge, Value};
 pub use time::{Expiry, Time};

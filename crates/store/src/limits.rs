@@ -39,6 +39,8 @@ pub const MAX_DOUBLINGS: u32 = 8;
 pub const MERGED: usize = 4;
 /// Segments of a chain that are looked at for one turn, where runs and others lie between each other.
 pub const TURN_SEGMENTS: usize = 16;
+/// At most this part of a store is reserved for values that are still coming: half of it.
+pub const RESERVED_SHARE: usize = 2;
 /// Turns of eviction, beyond what makes enough room, in which a window without runs is hoped for.
 pub const WINDOW_TURNS: usize = 8;
 /// Segments that are kept free, to merge into.
@@ -51,5 +53,6 @@ pub const CHAINS: usize = 8 * 32 + 1;
 const _: () = assert!(MAX_SEGMENT_BYTES <= 1 << 20 && MIN_SEGMENT_BYTES < MAX_SEGMENT_BYTES);
 const _: () = assert!(BUCKET_BYTES == BUCKET_SLOTS * 8 && SEGMENT_HEADER_BYTES >= 2);
 const _: () = assert!(RESERVED_SEGMENTS + MERGED < MIN_SEGMENTS && MERGED <= TURN_SEGMENTS);
+const _: () = assert!(RESERVED_SHARE <= ITEM_SHARE, "the largest item can be reserved");
 const _: () = assert!(MAX_ITEM_BYTES < 1 << 24, "the size of a value has 24 bits");
 const _: () = assert!(MAX_DOUBLINGS < 12, "a tag has 12 bits");

@@ -36,20 +36,17 @@ impl Candidate {
 }
 
 /// The segments of the chain that has its turn, or runs of it, oldest first: one alone is given up. Whose turn is next
-/// there.
+/// there. What is pinned has no turn: it would not be free.
 pub(crate) fn turn(heap: &Heap, out: &mut Vec<u32>) -> u32 {
     out.clear();
-    // Behind the last one that is not open it is the first one's turn again.
-    let first = |chain: &Chain| if chain.turn == NONE || chain.turn == chain.tail { chain.head } else { chain.turn };
-    let oldest = heap.chains().min_by_key(|(_, chain)| heap.segment(first(chain)).number);
-    let Some((_, chain)) = oldest else { return NONE };
-    let first = first(&chain);
+    let firsts = heap.chains().filter_map(|(_, chain)| Some((first(heap, &chain)?, chain)));
+    let Some((first, chain)) = firsts.min_by_key(|(first, _)| heap.segment(*first).number) else { return NONE };
     let (mut next, mut skipped, mut looked) = (first, NONE, 0);
     while next != chain.tail && out.len() < MERGED && looked < TURN_SEGMENTS {
-        if heap.is_run(next) == heap.is_run(first) {
+        if heap.is_run(next) != heap.is_run(first) {
+            skipped = if skipped == NONE { next } else { skipped };
+        } else if !heap.is_pinned(next) {
             out.push(next);
-        } else if skipped == NONE {
-            skipped = next;
         }
         next = heap.segment(next).next;
         looked += 1;
@@ -59,6 +56,18 @@ pub(crate) fn turn(heap: &Heap, out: &mut Vec<u32>) -> u32 {
         return NONE;
     }
     if skipped == NONE { next } else { skipped }
+}
+
+/// Who of a chain has its turn: behind the last one that is not open it is the first one's again, and the open one's
+/// only if there is no other.
+fn first(heap: &Heap, chain: &Chain) -> Option<u32> {
+    let from = |start: u32| {
+        let some = |segment: u32| (segment != NONE).then_some(segment);
+        let mut segments = std::iter::successors(some(start), move |segment| some(heap.segment(*segment).next));
+        segments.find(|segment| !heap.is_pinned(*segment))
+    };
+    let open = |found: &u32| *found != chain.tail;
+    from(chain.turn).filter(open).or_else(|| from(chain.head))
 }
 
 /// Classes of worth: eight for each doubling of requests for a byte.

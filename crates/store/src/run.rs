@@ -11,8 +11,8 @@
 //! of runs, and of those the one with fewest bytes to move. If there are none, more is evicted, whose turn it is; when
 //! that has not helped a few times, the run in the window is.
 //!
-//! So fragmentation alone never refuses an item to a store that evicts. One that does not may have the room only in
-//! pieces between runs, and says that it is full.
+//! So fragmentation alone never refuses an item to a store that evicts, unless much of it is pinned. One that does not
+//! evict may have the room only in pieces between runs, and says that it is full.
 
 use std::ops::Range;
 
@@ -23,9 +23,10 @@ use crate::slot::Place;
 use crate::store::Store;
 use crate::time::Time;
 
-/// What it costs to empty a window, in bytes: those of runs first.
+/// What it costs to empty a window, in bytes: those of runs first that can only be moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {
+    pinned_runs: usize,
     runs: usize,
     moved: usize,
 }
@@ -34,7 +35,7 @@ impl Store {
     /// Makes sure of free neighbours, beside those segments that are reserved: the first of them.
     pub(crate) fn room_for_run(&mut self, segments: usize, now: Time) -> Option<u32> {
         self.spare_segments(segments, now)?;
-        for turns in 0.. {
+        for turns in 0..=WINDOW_TURNS {
             if let Some(first) = self.heap.room_for(segments) {
                 return Some(first);
             }
@@ -57,7 +58,9 @@ impl Store {
         let mut cheapest: Option<(Cost, u32)> = None;
         for last in 0..self.heap.count() as u32 {
             if let Some(more) = self.cost(last) {
-                cost = Cost { runs: cost.runs + more.runs, moved: cost.moved + more.moved };
+                cost.pinned_runs += more.pinned_runs;
+                cost.runs += more.runs;
+                cost.moved += more.moved;
             }
             let Some(first) = (last + 1).checked_sub(segments) else { continue };
             if cheapest.is_none_or(|(least, _)| cost <= least) {
@@ -67,7 +70,9 @@ impl Store {
             let head = if let Use::Follower(head) = self.heap.segment(first).is { head } else { first };
             if head + self.heap.segment(head).run == first + 1 {
                 let less = self.cost(head).expect("it is no follower");
-                cost = Cost { runs: cost.runs - less.runs, moved: cost.moved - less.moved };
+                cost.pinned_runs -= less.pinned_runs;
+                cost.runs -= less.runs;
+                cost.moved -= less.moved;
             }
         }
         cheapest.map(|(_, first)| first)
@@ -76,11 +81,15 @@ impl Store {
     /// What moving a segment, or a run, costs; `None` of one that goes with its head.
     fn cost(&self, segment: u32) -> Option<Cost> {
         let meta = self.heap.segment(segment);
+        let nothing = Cost::default();
         match meta.is {
-            Use::Free => Some(Cost::default()),
-            Use::Table => Some(Cost { runs: 0, moved: self.heap.segment_bytes() }),
-            Use::Items if meta.run > 1 => Some(Cost { runs: meta.used as usize, moved: 0 }),
-            Use::Items => Some(Cost { runs: 0, moved: meta.used as usize }),
+            Use::Free => Some(nothing),
+            Use::Table => Some(Cost { moved: self.heap.segment_bytes(), ..nothing }),
+            Use::Items | Use::Detached => Some(match (meta.run > 1, meta.pins > 0) {
+                (true, true) => Cost { pinned_runs: meta.used as usize, ..nothing },
+                (true, false) => Cost { runs: meta.used as usize, ..nothing },
+                (false, _) => Cost { moved: meta.used as usize, ..nothing },
+            }),
             Use::Follower(_) => None,
         }
     }
@@ -114,12 +123,12 @@ impl Store {
                 self.table.page_moved(segment, to);
                 true
             }
-            Use::Items => match self.heap.room_for(meta.run as usize) {
+            Use::Items | Use::Detached => match self.heap.room_for(meta.run as usize) {
                 Some(to) => {
                     self.move_segment(segment, to);
                     true
                 }
-                None if runs_go == Some(true) => {
+                None if runs_go == Some(true) && meta.pins == 0 => {
                     self.evicted += self.forget(segment);
                     true
                 }
@@ -131,6 +140,9 @@ impl Store {
     /// Moves a segment of items, or a run, to free neighbours.
     fn move_segment(&mut self, from: u32, to: u32) {
         self.heap.move_items(from, to);
+        if self.heap.is_pinned(to) {
+            self.pins.moved(from, to);
+        }
         let mut offset = SEGMENT_HEADER_BYTES as u32;
         while offset < self.heap.segment(to).used {
             let place = Place { segment: to, offset };

@@ -14,6 +14,7 @@ use crate::limits::{
 };
 use crate::marks::Marks;
 use crate::merge::{self, Candidate};
+use crate::pins::Pins;
 use crate::random::Random;
 use crate::slot::Place;
 use crate::table::{At, Table, Wanted};
@@ -55,7 +56,7 @@ pub enum NoRoom {
     /// It never fits.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
-    /// The store is full and does not evict.
+    /// The store is full and does not evict, or too much of it is reserved or lent.
     #[error("the store is full")]
     Full,
 }
@@ -81,7 +82,7 @@ pub struct Figures {
 
 /// Where an item is put.
 #[derive(Clone, Copy)]
-enum Room {
+pub(crate) enum Room {
     /// At the end of the open segment of its chain.
     Tail(u32),
     /// Into free neighbours, from this one on, as a run of that chain.
@@ -105,7 +106,9 @@ pub struct Store {
     pub(crate) options: StoreOptions,
     pub(crate) evicted: u64,
     pub(crate) expired: u64,
-    live_bytes: u64,
+    pub(crate) live_bytes: u64,
+    pub(crate) pins: Pins,
+    pub(crate) reserved_bytes: usize,
     /// Kept for their room.
     merging: Vec<u32>,
     pub(crate) candidates: Vec<Candidate>,
@@ -134,6 +137,8 @@ impl Store {
             evicted: 0,
             expired: 0,
             live_bytes: 0,
+            pins: Pins::default(),
+            reserved_bytes: 0,
             merging: Vec::new(),
             candidates: Vec::new(),
         })
@@ -217,14 +222,7 @@ impl Store {
         }
         self.live_bytes += bytes as u64;
         // After the room was made: making it may have evicted the old one.
-        match self.find(hash, key) {
-            Some(at) => {
-                let slot = at.read(&self.heap);
-                self.let_go(slot.place());
-                at.write(&mut self.heap, slot.with_place(place));
-            }
-            None => self.table.insert(&mut self.heap, hash, 0, place),
-        }
+        self.show(hash, place);
         Ok(self.heap.name_of(place))
     }
 
@@ -306,7 +304,7 @@ impl Store {
 impl Store {
     /// The slot of a key.
     #[inline]
-    fn find(&self, hash: u64, key: &[u8]) -> Option<At> {
+    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<At> {
         self.table.find(&self.heap, hash, |place| {
             let item = self.heap.at(place);
             let header = Header::read(item);
@@ -314,9 +312,22 @@ impl Store {
         })
     }
 
+    /// Makes the item at a place the one of its key.
+    pub(crate) fn show(&mut self, hash: u64, place: Place) {
+        let item = self.heap.at(place);
+        match self.find(hash, parts(&Header::read(item), item).0) {
+            Some(at) => {
+                let slot = at.read(&self.heap);
+                self.let_go(slot.place());
+                at.write(&mut self.heap, slot.with_place(place));
+            }
+            None => self.table.insert(&mut self.heap, hash, 0, place),
+        }
+    }
+
     /// An item that has not expired.
     #[inline]
-    fn live(&self, hash: u64, key: &[u8], now: Time) -> Option<(At, Place, Header)> {
+    pub(crate) fn live(&self, hash: u64, key: &[u8], now: Time) -> Option<(At, Place, Header)> {
         let at = self.find(hash, key)?;
         let place = at.read(&self.heap).place();
         let header = Header::read(self.heap.at(place));
@@ -348,17 +359,8 @@ impl Store {
     }
 
     /// Makes sure that there is room for an item in a chain, and for its entry in the table.
-    fn room(&mut self, chain: usize, bytes: usize, now: Time) -> Result<Room, NoRoom> {
-        while let Some(wanted) = self.table.wants() {
-            match (self.spare_segments(1, now), wanted) {
-                (Some(()), _) => {
-                    let page = self.heap.take().expect("there is a spare one");
-                    self.table.give(&mut self.heap, wanted, page);
-                }
-                (None, Wanted::Extra) => return Err(NoRoom::Full),
-                (None, Wanted::Buckets) => break,
-            }
-        }
+    pub(crate) fn room(&mut self, chain: usize, bytes: usize, now: Time) -> Result<Room, NoRoom> {
+        self.room_in_table(now)?;
         let segments = self.heap.segments_for(bytes);
         if segments > 1 {
             let head = self.room_for_run(segments, now).ok_or(NoRoom::Full)?;
@@ -374,8 +376,23 @@ impl Store {
         Ok(Room::Tail(tail))
     }
 
+    /// Makes sure that there is room for an entry in the table.
+    pub(crate) fn room_in_table(&mut self, now: Time) -> Result<(), NoRoom> {
+        while let Some(wanted) = self.table.wants() {
+            match (self.spare_segments(1, now), wanted) {
+                (Some(()), _) => {
+                    let page = self.heap.take().expect("there is a spare one");
+                    self.table.give(&mut self.heap, wanted, page);
+                }
+                (None, Wanted::Extra) => return Err(NoRoom::Full),
+                (None, Wanted::Buckets) => break,
+            }
+        }
+        Ok(())
+    }
+
     /// The segment, or the head of the run, that has the room.
-    fn open(&mut self, room: Room) -> u32 {
+    pub(crate) fn open(&mut self, room: Room) -> u32 {
         match room {
             Room::Tail(segment) => segment,
             Room::Run { chain, head, segments } => {
@@ -406,7 +423,10 @@ impl Store {
     fn compact(&mut self, now: Time) -> Option<()> {
         let live = |segment: u32| self.heap.segment(segment).live as usize;
         let found = self.heap.chains().find_map(|(_, chain)| {
-            let mut closed = self.chain(chain.head).filter(|one| *one != chain.tail && !self.heap.is_run(*one));
+            let mut closed = self.chain(chain.head).filter(|one| {
+                let meta = self.heap.segment(*one);
+                *one != chain.tail && meta.run == 1 && meta.pins == 0
+            });
             let mut first = closed.next()?;
             closed.find_map(|second| {
                 let first = std::mem::replace(&mut first, second);
@@ -536,7 +556,7 @@ impl Store {
     }
 
     /// The table does not know the item at this place any more; a run, which has nothing else, goes.
-    fn let_go(&mut self, place: Place) {
+    pub(crate) fn let_go(&mut self, place: Place) {
         self.bury(place);
         if self.heap.is_run(place.segment) {
             self.heap.close(place.segment);

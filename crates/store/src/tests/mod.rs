@@ -32,6 +32,10 @@ fn remove(store: &mut Store, key: &[u8], now: Time) -> bool {
     store.remove(hash, key, now)
 }
 
+fn expiry(seconds: Option<u16>, now: Time) -> Expiry {
+    seconds.map_or(Expiry::Never, |seconds| Expiry::At(now.plus(Duration::from_secs(seconds.into()))))
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Put { key: u8, bytes: usize, seconds: Option<u16> },
@@ -39,6 +43,10 @@ enum Op {
     Remove { key: u8 },
     Touch { key: u8, seconds: u16 },
     Mark { key: u8, marks: Marks },
+    Reserve { key: u8, bytes: usize, seconds: Option<u16> },
+    Commit { which: prop::sample::Index, abandon: bool },
+    Lend { key: u8 },
+    GiveBack { which: prop::sample::Index },
     Later { millis: u32 },
     Expire,
     Clear,
@@ -59,8 +67,14 @@ fn large_ops() -> impl Strategy<Value = Vec<Op>> {
 
 fn ops_of(bytes: BoxedStrategy<usize>) -> impl Strategy<Value = Vec<Op>> {
     let seconds = prop_oneof![Just(None), (0u16..40).prop_map(Some), Just(Some(3000))];
+    let put = (0u8..60, bytes, seconds);
+    let which = any::<prop::sample::Index>;
     let op = prop_oneof![
-        8 => (0u8..60, bytes, seconds).prop_map(|(key, bytes, seconds)| Op::Put { key, bytes, seconds }),
+        8 => put.clone().prop_map(|(key, bytes, seconds)| Op::Put { key, bytes, seconds }),
+        2 => put.prop_map(|(key, bytes, seconds)| Op::Reserve { key, bytes, seconds }),
+        2 => (which(), prop::bool::weighted(0.2)).prop_map(|(which, abandon)| Op::Commit { which, abandon }),
+        2 => (0u8..60).prop_map(|key| Op::Lend { key }),
+        2 => which().prop_map(|which| Op::GiveBack { which }),
         6 => (0u8..60, any::<bool>()).prop_map(|(key, cas)| Op::Get { key, cas }),
         2 => (0u8..60).prop_map(|key| Op::Remove { key }),
         2 => (0u8..60, 1u16..4000).prop_map(|(key, seconds)| Op::Touch { key, seconds }),
@@ -98,22 +112,88 @@ impl Known {
     }
 }
 
+/// What was begun and not ended.
+#[derive(Default)]
+struct Begun {
+    reserved: Vec<(Reserved, u8, Vec<u8>, Expiry)>,
+    loans: Vec<(Loan, Vec<u8>)>,
+}
+
+impl Begun {
+    fn step(
+        &mut self,
+        op: Op,
+        store: &mut Store,
+        known: &mut HashMap<u8, Known>,
+        fill: u8,
+        now: Time,
+    ) -> Result<(), TestCaseError> {
+        match op {
+            Op::Reserve { key, bytes, seconds } => {
+                let expiry = expiry(seconds, now);
+                match store.reserve(&[key; 3], bytes, bytes as u32 % 3, expiry, now) {
+                    Ok(reserved) => self.reserved.push((reserved, key, vec![fill; bytes], expiry)),
+                    Err(NoRoom::Full) => prop_assert!(!store.options.evicts || store.pinned_bytes() > 0),
+                    Err(NoRoom::TooLarge(_)) => prop_assert!(bytes + 40 > store.largest_item()),
+                }
+            }
+            Op::Commit { which, abandon } if !self.reserved.is_empty() => {
+                let (reserved, key, value, expiry) = self.reserved.swap_remove(which.index(self.reserved.len()));
+                store.landing(&reserved).copy_from_slice(&value);
+                let hash = store.hash(&[key; 3]);
+                if abandon {
+                    store.abandon(reserved);
+                } else if let Ok(cas) = store.commit(reserved, hash, now) {
+                    let marks = Marks::default();
+                    let old = known.insert(key, Known { value, expiry, cas, told: false, marks });
+                    prop_assert!(old.is_none_or(|old| old.cas != cas), "a change has a CAS of its own");
+                }
+            }
+            Op::Lend { key } => {
+                let hash = store.hash(&[key; 3]);
+                if let Some(value) = value_of(store, &[key; 3], now) {
+                    self.loans.push((store.lend(hash, &[key; 3]).expect("it is there"), value));
+                }
+            }
+            Op::GiveBack { which } if !self.loans.is_empty() => {
+                store.give_back(self.loans.swap_remove(which.index(self.loans.len())).0);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check(&self, store: &Store) {
+        assert!(self.loans.iter().all(|(loan, value)| store.lent(loan) == value), "what is lent has changed");
+        let keys = |(reserved, key, _, _): &(Reserved, u8, _, _)| store.reserved_key(reserved) == [*key; 3];
+        assert!(self.reserved.iter().all(keys));
+    }
+
+    /// Ends everything.
+    fn end(self, store: &mut Store) {
+        self.loans.into_iter().for_each(|(loan, _)| store.give_back(loan));
+        self.reserved.into_iter().for_each(|(reserved, ..)| store.abandon(reserved));
+        store.check();
+        assert_eq!(store.pinned_bytes(), 0);
+    }
+}
+
 /// Runs operations on a store and on a map. An evicting store may have forgotten an item, and has never an old one.
 fn behaves(mut store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseError> {
     let mut known: HashMap<u8, Known> = HashMap::new();
+    let mut begun = Begun::default();
     let mut now = Time::from_millis(1_700_000_000_000);
     for (number, op) in ops.into_iter().enumerate() {
         match op {
             Op::Put { key, bytes, seconds } => {
                 let value = vec![number as u8; bytes];
-                let lives = |seconds: u16| Expiry::At(now.plus(Duration::from_secs(seconds.into())));
-                let expiry = seconds.map_or(Expiry::Never, lives);
+                let expiry = expiry(seconds, now);
                 match put(&mut store, &[key; 3], &value, expiry, now) {
                     Ok(cas) => {
                         let old = known.insert(key, Known { value, expiry, cas, told: false, marks: Marks::default() });
                         prop_assert!(old.is_none_or(|old| old.cas != cas), "a change has a CAS of its own");
                     }
-                    Err(NoRoom::Full) => prop_assert!(!evicts),
+                    Err(NoRoom::Full) => prop_assert!(!evicts || store.pinned_bytes() > 0),
                     Err(NoRoom::TooLarge(_)) => prop_assert!(bytes + 40 > store.largest_item()),
                 }
             }
@@ -147,7 +227,7 @@ fn behaves(mut store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseE
                     (Ok(true), None) => prop_assert!(false, "{} came back", key),
                     (Ok(false), Some(_)) => prop_assert!(evicts, "{} is lost", key),
                     (Ok(false), None) | (Err(NoRoom::TooLarge(_)), _) => {}
-                    (Err(NoRoom::Full), _) => prop_assert!(!evicts),
+                    (Err(NoRoom::Full), _) => prop_assert!(!evicts || store.pinned_bytes() > 0),
                 }
             }
             Op::Later { millis } => now = now.plus(Duration::from_millis(millis.into())),
@@ -159,12 +239,14 @@ fn behaves(mut store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseE
                 known.clear();
                 prop_assert_eq!((store.figures().items, store.figures().live_bytes), (0, 0));
             }
+            op => begun.step(op, &mut store, &mut known, number as u8, now)?,
         }
         if number % 8 == 0 {
             store.check();
         }
+        begun.check(&store);
     }
-    store.check();
+    begun.end(&mut store);
     Ok(())
 }
 

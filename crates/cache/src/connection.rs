@@ -4,9 +4,10 @@ use std::io;
 
 use block::pump::{Pump, Received, Scratch, Sent};
 use machine::clock::Coarse;
-use wire::memcache::{Parsed, Refused, parse};
+use wire::memcache::{Command, Parsed, Refused, parse};
 
 use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
+use crate::peers::{Ask, Dispatch, Dispatched, Flight, Origin, Peers, Rule, here};
 use crate::session::{House, Next};
 
 /// Why a connection is over.
@@ -25,8 +26,13 @@ pub(crate) struct Connection {
     pump: Pump,
     /// Bytes of a value that is thrown away.
     skip: usize,
-    /// Keys of the get at the front that are answered.
+    /// Keys of the get at the front that are answered, or parts of a command that others were asked for.
     answered: usize,
+    /// Who it is to the other reactors, and what it waits for from them: then it takes no commands.
+    origin: Origin,
+    flight: Option<Box<Flight>>,
+    /// There was no room in the parcels: it is tried again when one is back.
+    pub(crate) stalled: bool,
     /// The last word was said.
     closing: bool,
     /// Since when the client does not read.
@@ -39,73 +45,174 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(pump: Pump) -> Self {
-        Self { pump, skip: 0, answered: 0, closing: false, blocked: None, hot: false, dirty: false, quiet: 0 }
+    pub(crate) fn new(pump: Pump, origin: Origin) -> Self {
+        Self {
+            pump,
+            skip: 0,
+            answered: 0,
+            origin,
+            flight: None,
+            stalled: false,
+            closing: false,
+            blocked: None,
+            hot: false,
+            dirty: false,
+            quiet: 0,
+        }
     }
 
     pub(crate) fn pump(&self) -> &Pump {
         &self.pump
     }
 
-    /// Receives once and carries out all commands that are whole; bytes that came.
-    pub(crate) fn receive(&mut self, house: &mut House, scratch: &mut Scratch) -> Result<usize, End> {
-        if self.closing || self.is_full() {
+    /// Receives once, and carries out all commands that are whole or asks the owners of their keys; bytes that came.
+    pub(crate) fn receive(
+        &mut self,
+        house: &mut House,
+        peers: &mut Peers,
+        scratch: &mut Scratch,
+    ) -> Result<usize, End> {
+        if self.flight.is_some() {
+            return Ok(self.ask_again(peers));
+        }
+        if self.closing || self.stalled || self.is_full() {
             return Ok(0);
         }
+        peers.send_full();
         let bytes = match self.pump.receive(scratch, [])? {
             Received::Nothing => return Ok(0),
             Received::Closed => return Err(End::Left),
             Received::Bytes { rest, .. } => rest,
         };
-        let mut at = 0;
+        let (mut at, mut waits) = (0, false);
         while at < bytes.len() {
             let thrown = self.skip.min(bytes.len() - at);
             self.skip -= thrown;
             at += thrown;
-            if self.closing || self.is_full() {
+            if self.closing || self.is_full() || self.keeps_much() {
                 break;
             }
-            let out = self.pump.out.bytes();
-            match parse(&bytes[at..], MAX_VALUE_BYTES) {
+            let taken = match parse(&bytes[at..], MAX_VALUE_BYTES) {
                 Parsed::More(_) => break,
-                Parsed::Command(command, used) => match house.execute(command, self.answered, out) {
-                    Next::Again(key) => {
-                        self.answered = key;
-                        break;
-                    }
-                    next => {
-                        self.answered = 0;
-                        self.closing = next == Next::Close;
-                        at += used;
-                    }
-                },
-                Parsed::Wrong(Refused { wrong, used, skip, quiet, stale }) => {
-                    stale.into_iter().for_each(|key| house.forget(key));
-                    if !quiet {
-                        out.extend_from_slice(wrong.answer().as_bytes());
-                        out.extend_from_slice(b"\r\n");
-                    }
-                    at += used;
-                    self.skip = skip;
-                }
+                Parsed::Command(command, used) => self.execute(command, &bytes[at..at + used], house, peers),
+                Parsed::Wrong(refused) => self.refuse(&refused, house, peers),
                 Parsed::Endless => {
-                    out.extend_from_slice(b"CLIENT_ERROR line too long\r\n");
+                    self.here().extend_from_slice(b"CLIENT_ERROR line too long\r\n");
                     self.closing = true;
+                    0
                 }
+            };
+            if taken == 0 {
+                waits = !self.closing;
+                break;
             }
+            at += taken;
         }
+        if let Some(flight) = &mut self.flight {
+            flight.close(Rule::Say);
+        }
+        self.stalled = waits && self.flight.is_none() && !self.is_full();
         if self.closing {
             // Nothing that comes behind the last word is looked at.
             at = bytes.len();
         }
         house.counters.bytes_read += at as u64;
         let left = &bytes[at..];
-        if self.is_full() {
+        if waits || self.is_full() || self.keeps_much() {
             self.pump.hold(left)
         } else {
             self.pump.keep(left)
         }
         Ok(at.max(1))
+    }
+
+    /// Has a command carried out, here or where its key is. Its bytes; 0 if it is to come again.
+    fn execute(&mut self, command: Command<'_>, bytes: &[u8], house: &mut House, peers: &mut Peers) -> usize {
+        let dispatched = if peers.is_alone() {
+            Dispatched::Here
+        } else {
+            let from = self.answered;
+            self.dispatch(house, peers).dispatch(&command, bytes, from)
+        };
+        let next = match dispatched {
+            Dispatched::Here => house.execute(command, self.answered, here(&mut self.flight, self.pump.out.bytes())),
+            Dispatched::Taken => Next::Go,
+            Dispatched::Again(part) => Next::Again(part),
+        };
+        if let Next::Again(part) = next {
+            self.answered = part;
+            return 0;
+        }
+        self.answered = 0;
+        self.closing = next == Next::Close;
+        bytes.len()
+    }
+
+    /// Answers what is no command, or one that is not carried out. Its bytes; 0 if it is to come again.
+    fn refuse(&mut self, refused: &Refused<'_>, house: &mut House, peers: &mut Peers) -> usize {
+        if let Some(key) = refused.stale
+            && !self.dispatch(house, peers).forget(key)
+        {
+            return 0;
+        }
+        if !refused.quiet {
+            let out = self.here();
+            out.extend_from_slice(refused.wrong.answer().as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        self.skip = refused.skip;
+        refused.used
+    }
+
+    fn dispatch<'a>(&'a mut self, house: &'a mut House, peers: &'a mut Peers) -> Dispatch<'a> {
+        let Self { origin, flight, pump, .. } = self;
+        Dispatch { peers, house, origin: *origin, flight, out: pump.out.bytes() }
+    }
+
+    /// Where answers from here go.
+    fn here(&mut self) -> &mut Vec<u8> {
+        here(&mut self.flight, self.pump.out.bytes())
+    }
+
+    /// Whether this is the connection that an answer is for.
+    pub(crate) fn is(&self, origin: Origin) -> bool {
+        self.origin == origin
+    }
+
+    /// An answer of another reactor.
+    pub(crate) fn land(&mut self, ask: &Ask, answer: &[u8], house: &mut House, peers: &mut Peers) {
+        let flight = self.flight.as_mut().expect("it waits for all that it asked for");
+        flight.land(ask.piece, answer, house, self.pump.out.bytes());
+        self.flight.take_if(|flight| flight.is_over()).into_iter().for_each(|flight| peers.end(flight));
+    }
+
+    /// A command that its owner gave back.
+    pub(crate) fn returned(&mut self, owner: usize, ask: &Ask, command: &[u8]) {
+        let flight = self.flight.as_mut().expect("it waits for all that it asked for");
+        flight.returned(owner, *ask, command);
+    }
+
+    /// Asks again for what came back, if its answer can be taken; whether that was anything.
+    fn ask_again(&mut self, peers: &mut Peers) -> usize {
+        let is_full = self.is_full();
+        let Some(flight) = self.flight.as_mut().filter(|flight| !is_full && flight.has_again()) else { return 0 };
+        self.stalled = !peers.ask_again(flight);
+        usize::from(!self.stalled)
+    }
+
+    /// Whether it waits for other reactors.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// It is over: what it waited for is nobody's.
+    pub(crate) fn end(self, peers: &mut Peers) {
+        self.flight.into_iter().for_each(|flight| peers.end(flight));
+    }
+
+    /// Whether so much is kept behind an answer that is not there yet that no more commands are taken.
+    fn keeps_much(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.queued() >= MAX_UNSENT_BYTES)
     }
 
     /// Whether no more commands are taken: the socket has taken no more answers, or they are many. Then all are sent
@@ -116,7 +223,10 @@ impl Connection {
 
     /// Whether receiving again is likely to bring something at once.
     pub(crate) fn has_more(&self) -> bool {
-        !self.closing && !self.is_full() && self.pump.has_more()
+        if self.stalled || self.is_full() {
+            return false;
+        }
+        self.flight.as_ref().map_or(!self.closing && self.pump.has_more(), |flight| flight.has_again())
     }
 
     /// Whether it waits for the client to read.
@@ -130,7 +240,7 @@ impl Connection {
         let sent = self.pump.flush()?;
         house.counters.bytes_written += (before - self.pump.out.queued()) as u64;
         self.blocked = match sent {
-            Sent::All if self.closing => return Err(End::Left),
+            Sent::All if self.closing && self.flight.is_none() => return Err(End::Left),
             Sent::All => None,
             Sent::Blocked if self.pump.out.queued() < before => Some(now),
             Sent::Blocked => self.blocked.or(Some(now)),

@@ -13,6 +13,11 @@ macro_rules! counters {
             pub(crate) fn list(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name)),*].into_iter()
             }
+
+            /// Each, in the same order.
+            pub(crate) fn values(&mut self) -> impl IntoIterator<Item = &mut u64> {
+                [$(&mut self.$name),*]
+            }
         }
     };
 }

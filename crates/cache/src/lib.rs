@@ -13,9 +13,11 @@ mod calendar;
 mod connection;
 mod counters;
 pub mod limits;
+mod peers;
 mod server;
 mod session;
 mod shard;
+mod tally;
 #[cfg(test)]
 mod tests;
 

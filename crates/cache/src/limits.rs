@@ -10,7 +10,7 @@ pub const MAX_VALUE_BYTES: usize = 64 << 10;
 
 const _: () = assert!(MAX_LINE_BYTES + MAX_VALUE_BYTES + 2 <= TAIL_BYTES && MAX_GET_LINE_BYTES <= TAIL_BYTES);
 
-/// Clients at once.
+/// Clients at once; each reactor has an equal share of them.
 pub const MAX_CONNECTIONS: usize = 16_000;
 /// Connections that are accepted in one pass.
 pub const ACCEPTS_PER_PASS: usize = 64;
@@ -24,3 +24,17 @@ pub const UNREAD: Duration = Duration::from_secs(30);
 pub const TICK: Duration = Duration::from_secs(1);
 /// Passes without a word after which a connection is only listened to through the ring, while the reactor spins.
 pub const COLD_PASSES: u32 = 64;
+
+/// Parcels that a reactor may have under way to each of the others: one that is carried out, one that waits, and those
+/// that come back meanwhile.
+pub const PARCELS: usize = 4;
+/// A parcel takes another command while it has less than so many ...
+pub const PARCEL_ASKS: usize = 2048;
+/// ... and so many bytes of them.
+pub const PARCEL_BYTES: usize = 64 << 10;
+/// With so many bytes of answers in a parcel, the rest of its commands are asked again.
+pub const PARCEL_ANSWER_BYTES: usize = 256 << 10;
+/// Answers of a connection that may wait for those in front, counted from the first that another reactor is asked for.
+pub const FLIGHT_PIECES: usize = 1024;
+/// What a connection may have kept for it before that is given back once it was said.
+pub const FLIGHT_BYTES: usize = 64 << 10;

@@ -1,33 +1,37 @@
-//! Starts a cache on a reactor of its own and stops it again.
+//! Starts a cache on reactors of its own and stops it again.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use machine::reactor::{Handle, Mode, Poller, Reactor, ReactorConfig, Snapshot};
+use machine::reactor::{Handle, Mode, Poller, Ports, Reactor, ReactorConfig, Sender, Snapshot, mailbox};
 use machine::region::Region;
 use machine::ring::{Listener, Ring, RingKind};
 use store::{Store, StoreOptions};
 
 use crate::calendar::Calendar;
+use crate::limits::MAX_CONNECTIONS;
+use crate::peers::{self, Message, Peers};
 use crate::session::House;
-use crate::shard::Shard;
+use crate::shard::{Arrival, Doors, Shard};
 
 /// How a cache runs.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where it listens for clients of memcached's text protocol; port 0 lets the system choose one.
     pub memcache: Vec<SocketAddr>,
-    /// Bytes of items and of the table that finds them.
+    /// Number of reactors, 1 or more.
+    pub reactors: usize,
+    /// Bytes of items and of the table that finds them; each reactor has an equal share.
     pub memory: usize,
     /// Whether old items make room for new ones.
     pub evicts: bool,
     /// Of the hash of keys: to be chosen by chance.
     pub seed: u64,
-    /// What the reactor does when it finds no work.
+    /// What a reactor does when it finds no work.
     pub mode: Mode,
-    /// The processor to pin it to.
-    pub cpu: Option<usize>,
+    /// The processors to pin the reactors to, one each, if there are enough of them.
+    pub cpus: Vec<usize>,
 }
 
 /// Why a cache could not be started.
@@ -41,14 +45,21 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The reactor, or the memory.
+    /// A reactor, or its memory.
     #[error("cannot start the cache: {0}")]
     Reactor(#[from] io::Error),
 }
 
 /// A cache that runs.
 pub struct Server {
-    reactor: Handle,
+    reactors: Vec<Handle>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// What a reactor tells when it has started.
+struct Started {
+    arrivals: Sender<Arrival>,
+    /// Where it listens, in the order of the options, if it does.
     addresses: Vec<SocketAddr>,
 }
 
@@ -58,32 +69,41 @@ impl Server {
     /// # Errors
     /// See [`StartError`].
     pub fn start(options: &Options) -> Result<Self, StartError> {
-        let config = ReactorConfig {
-            name: "reactor-0".to_owned(),
-            cpu: options.cpu,
-            mode: options.mode,
-            ring: RingKind::Portable,
-        };
-        let options = options.clone();
-        let (report, told) = mpsc::channel();
-        let started = Reactor::spawn(config, move |ring| {
-            let (shard, addresses) = match build(ring, &options) {
-                Ok(built) => built,
-                Err(error) => {
-                    let why = io::Error::other(error.to_string());
-                    let _ = report.send(Err(error));
-                    return Err(why);
+        assert!(options.reactors > 0, "a cache runs on at least one reactor");
+        let calendar = Calendar::now();
+        let mut ports = peers::ports(options.reactors).into_iter();
+        let first = ports.next().expect("one for each reactor");
+        let mut server = Self { reactors: Vec::new(), addresses: Vec::new() };
+        let mut deals = Vec::new();
+        while let Some(next) = ports.next() {
+            match spawn(next, options, calendar, None) {
+                Ok((reactor, started)) => {
+                    server.reactors.push(reactor);
+                    deals.push(started.arrivals);
                 }
-            };
-            let _ = report.send(Ok(addresses));
-            Ok(vec![Box::new(shard) as Box<dyn Poller>])
-        });
-        match (started, told.recv()) {
-            (Ok(reactor), Ok(Ok(addresses))) => Ok(Self { reactor, addresses }),
-            (_, Ok(Err(error))) => Err(error),
-            (Err(error), _) => Err(error.into()),
-            (Ok(_), Err(_)) => unreachable!("its poller was made, and it told where it listens"),
+                Err(error) => {
+                    // Nobody waits for those that will never start.
+                    drop((first, ports));
+                    return Err(server.give_up(error));
+                }
+            }
         }
+        // The first one listens for all.
+        match spawn(first, options, calendar, Some(deals)) {
+            Ok((reactor, started)) => {
+                server.reactors.insert(0, reactor);
+                server.addresses = started.addresses;
+                Ok(server)
+            }
+            Err(error) => Err(server.give_up(error)),
+        }
+    }
+
+    /// Not all of it has started.
+    fn give_up(self, error: StartError) -> StartError {
+        // What they say now is less than why they stop.
+        let _ = self.stop();
+        error
     }
 
     /// Where it listens, in the order of the options.
@@ -92,39 +112,87 @@ impl Server {
         &self.addresses
     }
 
-    /// How busy the reactor has been.
+    /// How busy each reactor has been.
     #[must_use]
-    pub fn stats(&self) -> Snapshot {
-        self.reactor.stats()
+    pub fn stats(&self) -> Vec<Snapshot> {
+        self.reactors.iter().map(Handle::stats).collect()
     }
 
-    /// Whether the reactor has ended, which it does not do by itself unless it panics.
+    /// Whether a reactor has ended, which it does not do by itself unless it panics.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.reactor.is_finished()
+        self.reactors.iter().any(Handle::is_finished)
     }
 
     /// Stops: answers what has come, and closes the connections.
     ///
     /// # Errors
-    /// The reactor panicked: what it said.
+    /// A reactor panicked: what it said.
     pub fn stop(self) -> Result<(), String> {
-        self.reactor.stop();
-        self.reactor.join().map(|_| ()).map_err(|panic| panic.to_string())
+        self.reactors.iter().for_each(Handle::stop);
+        let ends: Vec<_> = self.reactors.into_iter().map(Handle::join).collect();
+        ends.into_iter().collect::<Result<(), _>>().map_err(|panic| panic.to_string())
     }
 }
 
-fn build(ring: &mut Ring, options: &Options) -> Result<(Shard, Vec<SocketAddr>), StartError> {
-    let store_options = StoreOptions { seed: options.seed, evicts: options.evicts };
-    let store = Store::new(Region::anonymous(options.memory)?, store_options)?;
-    let calendar = Calendar::now();
-    let owner = ring.owner();
-    let mut listeners: Vec<Listener> = Vec::new();
-    for (number, address) in options.memcache.iter().copied().enumerate() {
-        let listener = ring.listener(address, owner, Shard::listener_key(number));
-        listeners.push(listener.map_err(|source| StartError::Listen { address, source })?);
+/// Starts one reactor with its store; with the ways to the `others`, it listens for itself and them.
+fn spawn(
+    ports: Ports<Message>,
+    options: &Options,
+    calendar: Calendar,
+    others: Option<Vec<Sender<Arrival>>>,
+) -> Result<(Handle, Started), StartError> {
+    let number = ports.me();
+    let config = ReactorConfig {
+        name: format!("reactor-{number}"),
+        cpu: options.cpus.get(number).copied(),
+        mode: options.mode,
+        ring: RingKind::Portable,
+    };
+    let options = options.clone();
+    let (report, told) = mpsc::channel();
+    let started = Reactor::spawn(config, move |ring| {
+        let (shard, started) = match build(ring, ports, &options, calendar, others) {
+            Ok(built) => built,
+            Err(error) => {
+                let why = io::Error::other(error.to_string());
+                let _ = report.send(Err(error));
+                return Err(why);
+            }
+        };
+        let _ = report.send(Ok(started));
+        Ok(vec![Box::new(shard) as Box<dyn Poller>])
+    });
+    match (started, told.recv()) {
+        (Ok(reactor), Ok(Ok(started))) => Ok((reactor, started)),
+        (_, Ok(Err(error))) => Err(error),
+        (Err(error), _) => Err(error.into()),
+        (Ok(_), Err(_)) => unreachable!("its poller was made, and it told where it listens"),
     }
-    let addresses = listeners.iter().map(Listener::local_addr).collect();
+}
+
+fn build(
+    ring: &mut Ring,
+    ports: Ports<Message>,
+    options: &Options,
+    calendar: Calendar,
+    others: Option<Vec<Sender<Arrival>>>,
+) -> Result<(Shard, Started), StartError> {
+    let store_options = StoreOptions { seed: options.seed, evicts: options.evicts };
+    let store = Store::new(Region::anonymous(options.memory / options.reactors)?, store_options)?;
+    let owner = ring.owner();
+    let (own, arrivals) = mailbox(MAX_CONNECTIONS, ring.waker());
+    let mut doors = Doors { listeners: Vec::new(), deals: Vec::new(), arrivals };
+    if let Some(others) = others {
+        doors.deals.push(own.clone());
+        doors.deals.extend(others);
+        for (number, address) in options.memcache.iter().copied().enumerate() {
+            let listener = ring.listener(address, owner, Shard::listener_key(number));
+            doors.listeners.push(listener.map_err(|source| StartError::Listen { address, source })?);
+        }
+    }
+    let addresses = doors.listeners.iter().map(Listener::local_addr).collect();
     let house = House::new(store, calendar.at(machine::clock::Fine::now()));
-    Ok((Shard::new(owner, listeners, house, calendar), addresses))
+    let peers = Peers::new(ports, ring.waker());
+    Ok((Shard::new(owner, doors, peers, house, calendar), Started { arrivals: own, addresses }))
 }

@@ -1,55 +1,85 @@
 //! One reactor's part of the cache: its store, its listeners and its connections, and the pass over them.
 
 use std::io::ErrorKind;
+use std::net::TcpStream;
 
 use block::pump::{Pump, Scratch};
 use machine::clock::Coarse;
-use machine::reactor::{Arm, Context, Poller};
+use machine::reactor::{Arm, Context, Mailbox, Poller, Sender};
 use machine::ring::{Listener, Owner, Ready, Ring};
 
 use crate::calendar::Calendar;
 use crate::connection::{Connection, End};
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_PASS, COLD_PASSES, MAX_CONNECTIONS, TICK};
+use crate::peers::{Ask, Message, Origin, Parcel, Peers, serve};
 use crate::session::House;
 
 /// Keys of listeners in the ring begin here; below are those of connections.
 const LISTENERS: u32 = 1 << 31;
 
+/// A client that comes to a reactor.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: TcpStream,
+}
+
+/// Where clients come from.
+pub(crate) struct Doors {
+    /// Of the reactor that listens for all.
+    pub(crate) listeners: Vec<Listener>,
+    /// Its way to each of them, itself included.
+    pub(crate) deals: Vec<Sender<Arrival>>,
+    pub(crate) arrivals: Mailbox<Arrival>,
+}
+
 /// See the module.
 pub(crate) struct Shard {
     house: House,
+    peers: Peers,
     calendar: Calendar,
     owner: Owner,
-    listeners: Vec<Listener>,
+    doors: Doors,
+    /// Whose turn it is to get a client.
+    next: usize,
     /// A listener may have connections that were not taken.
     pending: bool,
     paused: Option<Coarse>,
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<u32>,
+    /// Clients that there were.
+    generation: u32,
+    /// Those that wait for a parcel to come back.
+    stalled: Vec<u32>,
     /// Those to receive from in this pass, and those that have something to send.
     hot: Vec<u32>,
     dirty: Vec<u32>,
     scratch: Scratch,
     ready: Vec<Ready>,
     ticked: Coarse,
+    stopping: bool,
 }
 
 impl Shard {
-    pub(crate) fn new(owner: Owner, listeners: Vec<Listener>, house: House, calendar: Calendar) -> Self {
+    pub(crate) fn new(owner: Owner, doors: Doors, peers: Peers, house: House, calendar: Calendar) -> Self {
         Self {
             house,
+            peers,
             calendar,
             owner,
-            listeners,
+            doors,
+            next: 0,
             pending: true,
             paused: None,
             connections: Vec::new(),
             free: Vec::new(),
+            generation: 0,
+            stalled: Vec::new(),
             hot: Vec::new(),
             dirty: Vec::new(),
             scratch: Scratch::new(),
             ready: Vec::new(),
             ticked: Coarse::from_millis(0),
+            stopping: false,
         }
     }
 
@@ -78,17 +108,23 @@ impl Shard {
         self.ready = ready;
     }
 
+    /// Takes clients, some of them for the other reactors, in turns.
     fn accept(&mut self, cx: &mut Context<'_>) -> usize {
+        let mut accepted = 0;
+        while let Some(arrival) = self.doors.arrivals.take() {
+            accepted += 1;
+            self.admit(cx.ring, arrival);
+        }
         let now = cx.now.coarse();
         let waits = self.paused.is_some_and(|since| now.since(since) < ACCEPT_PAUSE);
         if !self.pending || waits || cx.stopping {
-            return 0;
+            return accepted;
         }
         (self.pending, self.paused) = (false, None);
-        let mut accepted = 0;
-        for listener in &self.listeners {
-            while accepted < ACCEPTS_PER_PASS {
-                let stream = match listener.try_accept() {
+        let mut new = 0;
+        for listener in 0..self.doors.listeners.len() {
+            while new < ACCEPTS_PER_PASS {
+                let stream = match self.doors.listeners[listener].try_accept() {
                     Ok(Some((stream, _))) => stream,
                     Ok(None) => break,
                     Err(error) => {
@@ -97,34 +133,91 @@ impl Shard {
                         break;
                     }
                 };
-                accepted += 1;
-                let index = self.free.pop().unwrap_or(self.connections.len() as u32);
-                if index as usize >= MAX_CONNECTIONS {
+                new += 1;
+                let to = self.next;
+                self.next = (to + 1) % self.doors.deals.len();
+                if to == self.peers.me() {
+                    self.admit(cx.ring, Arrival { stream });
+                } else if self.doors.deals[to].send(Arrival { stream }).is_err() {
                     self.house.counters.rejected_connections += 1;
-                    continue;
-                }
-                match cx.ring.socket(stream, self.owner, index) {
-                    Ok(socket) => {
-                        if index as usize == self.connections.len() {
-                            self.connections.push(None);
-                        }
-                        let mut connection = Box::new(Connection::new(Pump::new(socket)));
-                        mark(&mut connection.hot, &mut self.hot, index);
-                        self.connections[index as usize] = Some(connection);
-                        self.house.counters.curr_connections += 1;
-                        self.house.counters.total_connections += 1;
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "a connection is gone already");
-                        if (index as usize) < self.connections.len() {
-                            self.free.push(index);
-                        }
-                    }
                 }
             }
         }
-        self.pending |= accepted == ACCEPTS_PER_PASS;
-        accepted
+        self.pending |= new == ACCEPTS_PER_PASS;
+        accepted + new
+    }
+
+    /// A client is this reactor's from now on.
+    fn admit(&mut self, ring: &mut Ring, arrival: Arrival) {
+        let index = self.free.pop().unwrap_or(self.connections.len() as u32);
+        if index as usize >= MAX_CONNECTIONS.div_ceil(self.peers.count()) {
+            self.house.counters.rejected_connections += 1;
+            return;
+        }
+        match ring.socket(arrival.stream, self.owner, index) {
+            Ok(socket) => {
+                if index as usize == self.connections.len() {
+                    self.connections.push(None);
+                }
+                self.generation = self.generation.wrapping_add(1);
+                let origin = Origin { connection: index, generation: self.generation };
+                let mut connection = Box::new(Connection::new(Pump::new(socket), origin));
+                mark(&mut connection.hot, &mut self.hot, index);
+                self.connections[index as usize] = Some(connection);
+                self.house.counters.curr_connections += 1;
+                self.house.counters.total_connections += 1;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a connection is gone already");
+                if (index as usize) < self.connections.len() {
+                    self.free.push(index);
+                }
+            }
+        }
+    }
+
+    /// Answers what other reactors ask, and takes their answers; how many messages there were.
+    fn exchange(&mut self) -> usize {
+        let mut inbox = self.peers.take();
+        let messages = inbox.len();
+        for (from, message) in inbox.drain(..) {
+            match message {
+                Message::Asks(mut parcel) => {
+                    parcel.answer(|ask, bytes, out| serve(ask, bytes, &mut self.house, out));
+                    self.peers.answered(from, parcel);
+                }
+                Message::Answers(parcel) => self.land(from, parcel),
+                Message::Bye => self.peers.bye(from),
+            }
+        }
+        self.peers.give_back(inbox);
+        messages
+    }
+
+    /// Gives the connections what a parcel brought, and the parcel to who waits for one.
+    fn land(&mut self, owner: usize, parcel: Parcel) {
+        let Self { house, peers, connections, dirty, .. } = self;
+        let mut with = |ask: &Ask, work: &mut dyn FnMut(&mut Connection)| {
+            let index = ask.origin.connection;
+            // It may be gone, and another one in its place.
+            let Some(Some(connection)) = connections.get_mut(index as usize) else { return };
+            if connection.is(ask.origin) {
+                work(connection);
+                mark(&mut connection.dirty, dirty, index);
+            }
+        };
+        for (ask, answer) in parcel.answered() {
+            with(ask, &mut |connection| connection.land(ask, answer, house, peers));
+        }
+        for (ask, command) in parcel.left() {
+            with(ask, &mut |connection| connection.returned(owner, ask, command));
+        }
+        self.peers.landed(owner, parcel);
+        for index in self.stalled.drain(..) {
+            let Some(connection) = &mut self.connections[index as usize] else { continue };
+            connection.stalled = false;
+            mark(&mut connection.hot, &mut self.hot, index);
+        }
     }
 
     /// Receives from all hot connections and carries out what they ask.
@@ -135,13 +228,17 @@ impl Shard {
                 self.hot.swap_remove(at);
                 continue;
             };
-            let received = connection.receive(&mut self.house, &mut self.scratch);
+            let had_stalled = connection.stalled;
+            let received = connection.receive(&mut self.house, &mut self.peers, &mut self.scratch);
             let brought = *received.as_ref().unwrap_or(&1);
             units += brought;
             connection.quiet = if brought > 0 { 0 } else { connection.quiet + 1 };
             connection.hot = connection.has_more() || spinning && connection.quiet < COLD_PASSES;
             if brought > 0 {
                 mark(&mut connection.dirty, &mut self.dirty, index);
+            }
+            if connection.stalled && !had_stalled {
+                self.stalled.push(index);
             }
             if connection.hot && received.is_ok() {
                 at += 1;
@@ -184,13 +281,29 @@ impl Shard {
         }
     }
 
+    /// Closes the connections that wait for no other reactor, and tells the others when there are none.
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.doors.listeners.clear();
+        for index in 0..self.connections.len() as u32 {
+            if self.connections[index as usize].as_ref().is_some_and(|connection| !connection.is_waiting()) {
+                self.close(index, &End::Left);
+            }
+        }
+        if self.connections.iter().all(Option::is_none) {
+            self.peers.say_bye();
+        }
+    }
+
     fn close(&mut self, index: u32, end: &End) {
         let Some(connection) = self.connections[index as usize].take() else { return };
+        let peer = connection.pump().socket().peer_addr();
+        connection.end(&mut self.peers);
         match end {
             End::Broken(error) if error.kind() != ErrorKind::ConnectionReset => {
-                tracing::info!(peer = %connection.pump().socket().peer_addr(), "connection ended: {end}");
+                tracing::info!(%peer, "connection ended: {end}");
             }
-            _ => tracing::debug!(peer = %connection.pump().socket().peer_addr(), "connection ended: {end}"),
+            _ => tracing::debug!(%peer, "connection ended: {end}"),
         }
         self.free.push(index);
         self.house.counters.curr_connections -= 1;
@@ -205,14 +318,16 @@ impl Poller for Shard {
     fn poll(&mut self, cx: &mut Context<'_>) -> usize {
         self.house.now = self.calendar.at(cx.now);
         self.collect_readiness(cx.ring);
-        let mut units = self.receive(cx.spinning);
+        let mut units = self.exchange();
+        if !self.stopping {
+            units += self.receive(cx.spinning);
+        }
+        self.peers.send_all();
         self.flush(cx.now.coarse());
         units += self.accept(cx);
         self.tick(cx.now.coarse());
         if cx.stopping {
-            self.listeners.clear();
-            let open: Vec<u32> = (0..self.connections.len() as u32).collect();
-            open.into_iter().for_each(|index| self.close(index, &End::Left));
+            self.stop();
         }
         units
     }
@@ -220,15 +335,15 @@ impl Poller for Shard {
     fn arm(&mut self, cx: &mut Context<'_>) -> Arm {
         let busy = !self.hot.is_empty() || !self.dirty.is_empty() || self.pending && self.paused.is_none();
         let start = if busy { Arm::Busy } else { Arm::PollEvery(TICK) };
-        let listeners = self.listeners.iter().map(|listener| cx.ring.arm_listener(listener));
-        let arm = listeners.fold(start, Arm::and);
+        let listeners = self.doors.listeners.iter().map(|listener| cx.ring.arm_listener(listener));
+        let arm = listeners.fold(start, Arm::and).and(self.doors.arrivals.arm()).and(self.peers.arm());
         let paused = if self.paused.is_some() { Arm::PollEvery(ACCEPT_PAUSE) } else { Arm::Armed };
         // A connection that is on no list has an empty socket, or waits for its client to read.
         arm.and(paused)
     }
 
     fn drained(&self) -> bool {
-        self.connections.iter().all(Option::is_none)
+        self.peers.are_done()
     }
 }
 

@@ -13,6 +13,7 @@ mod list;
 mod raw;
 mod reload;
 mod serve;
+mod shares;
 mod show;
 mod signals;
 mod zones;

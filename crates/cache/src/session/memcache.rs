@@ -9,6 +9,7 @@ use wire::memcache::{Command, Keys, Verb};
 
 use super::{House, Next};
 use crate::limits::MAX_UNSENT_BYTES;
+use crate::tally::Tally;
 
 impl House {
     /// Carries a command out; the answer goes to `out`. Of the keys of a get, those in front of `from` are answered.
@@ -163,11 +164,11 @@ impl House {
         "OK"
     }
 
-    fn stats(&self, of: Option<&[u8]>, out: &mut Vec<u8>) -> &'static str {
+    fn stats(&mut self, of: Option<&[u8]>, out: &mut Vec<u8>) -> &'static str {
         if of.is_some() {
             return "ERROR";
         }
-        let figures = self.store.figures();
+        let Tally { counters, figures } = self.sums.take().unwrap_or_else(|| Tally::of(self));
         let mut stat = |name: &str, value: u64| {
             write!(out, "STAT {name} {value}\r\n").expect("memory takes all");
         };
@@ -175,7 +176,7 @@ impl House {
         stat("uptime", self.now.since(self.started).as_secs());
         stat("time", self.now.millis() / 1000);
         stat("pointer_size", usize::BITS.into());
-        self.counters.list().for_each(|(name, value)| stat(name, value));
+        counters.list().for_each(|(name, value)| stat(name, value));
         stat("limit_maxbytes", figures.bytes);
         stat("bytes", figures.live_bytes);
         stat("curr_items", figures.items);

@@ -6,6 +6,7 @@ mod memcache;
 use store::{Store, Time};
 
 use crate::counters::Counters;
+use crate::tally::Tally;
 
 /// What a connection does after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) enum Next {
 pub(crate) struct House {
     pub(crate) store: Store,
     pub(crate) counters: Counters,
+    /// Of all reactors, for the next command that is about them; else it is about this one.
+    pub(crate) sums: Option<Tally>,
     /// The time at the start of this pass, and at that of the program.
     pub(crate) now: Time,
     pub(crate) started: Time,
@@ -34,7 +37,7 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn new(store: Store, now: Time) -> Self {
         let counters = Counters::default();
-        Self { store, counters, now, started: now, flush_at: None, work: Vec::new() }
+        Self { store, counters, sums: None, now, started: now, flush_at: None, work: Vec::new() }
     }
 
     /// What is due by the clock: `flush_all` with a delay, and what has expired.

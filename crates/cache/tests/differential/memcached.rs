@@ -262,17 +262,27 @@ impl Chance {
 
 #[test]
 fn it_answers_as_memcached_does() {
+    answers_as_memcached(1);
+}
+
+#[test]
+fn two_reactors_answer_as_memcached_does() {
+    answers_as_memcached(2);
+}
+
+fn answers_as_memcached(reactors: usize) {
     let Some(memcached) = Memcached::start() else {
         println!("SKIPPED: there is no memcached here (apt-get install memcached)");
         return;
     };
     let options = Options {
         memcache: vec!["127.0.0.1:0".parse().expect("an address")],
+        reactors,
         memory: 64 << 20,
         evicts: true,
         seed: 3,
         mode: Mode::Shared,
-        cpu: None,
+        cpus: Vec::new(),
     };
     let server = Server::start(&options).expect("it starts");
     let (mut theirs, mut ours) = (Side::new(memcached.address), Side::new(server.addresses()[0]));

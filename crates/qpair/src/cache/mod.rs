@@ -18,6 +18,8 @@ use machine::reactor::{Mode, on_panic_abort};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::serve::parse_reactors;
+use crate::shares::ReactorShares;
 use crate::signals;
 
 const EXAMPLES: &str = "\
@@ -25,8 +27,8 @@ Protocols:
   memcache=ADDR:PORT   memcached's text protocol: get gets gat gats set add replace append prepend cas incr decr
                        delete touch flush_all version verbosity stats quit, and mn. Not there yet: the other meta
                        commands (mg ms md ma me), which are answered ERROR; Redis' protocol (resp=ADDR:PORT), a pool
-                       that outlives the process, more than one reactor, values of more than 64 KiB. The binary
-                       protocol and UDP will not come.
+                       that outlives the process, values of more than 64 KiB. The binary protocol and UDP will not
+                       come.
 
 Memory:
   --memory is what items and the table that finds them take. Each item costs 5 bytes beside its key and value, 4 more
@@ -85,11 +87,15 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Eviction::Merge)]
     eviction: Eviction,
 
-    /// Pin the reactor to this processor
-    #[arg(long, value_name = "CPU")]
-    cpu: Option<usize>,
+    /// Number of reactors (threads); connections and keys are dealt out to them, and each has its share of the memory
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_reactors)]
+    reactors: usize,
 
-    /// Spin before sleeping: the shortest latencies, for a core that nothing else needs
+    /// Pin the reactors to these processors
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cpus: Vec<usize>,
+
+    /// Spin before sleeping: the shortest latencies, for cores that nothing else needs
     #[arg(long)]
     dedicated: bool,
 
@@ -114,9 +120,11 @@ struct Listening<'a> {
 struct Stopped {
     schema: u32,
     event: &'static str,
+    /// The sums of all reactors, and each.
     busy_seconds: f64,
     idle_seconds: f64,
     asleep_seconds: f64,
+    reactors: Vec<ReactorShares>,
 }
 
 /// How often it is looked whether the reactor has died.
@@ -128,29 +136,52 @@ const WATCH: Duration = Duration::from_millis(500);
 /// What keeps the cache from serving.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     on_panic_abort();
+    let allowed = os::allowed_cpus();
+    check_cpus(args, &allowed)?;
     let _ = os::raise_file_limit();
     let (wake, woken) = mpsc::channel();
     signals::watch(false, move |wish| wake.send(wish).unwrap_or_default())?;
     let options = Options {
         memcache: args.listen.iter().map(|listen| listen.0).collect(),
+        reactors: args.reactors,
         memory: usize::try_from(args.memory)?,
         evicts: args.eviction == Eviction::Merge,
         seed: Uuid::new_v4().as_u64_pair().0,
-        mode: Mode::choose(args.dedicated.then_some(Mode::Spin(DEDICATED_SPIN)), 1, os::allowed_cpus().len()),
-        cpu: args.cpu,
+        mode: Mode::choose(args.dedicated.then_some(Mode::Spin(DEDICATED_SPIN)), args.reactors, allowed.len()),
+        cpus: args.cpus.clone(),
     };
     let server = Server::start(&options)?;
     announce(args, &server)?;
     while woken.recv_timeout(WATCH) == Err(mpsc::RecvTimeoutError::Timeout) && !server.has_failed() {}
-    let snapshot = server.stats();
+    let reactors = server.stats();
     server.stop()?;
     if args.json {
-        let [busy_seconds, idle_seconds, asleep_seconds] =
-            [snapshot.busy, snapshot.idle, snapshot.asleep].map(|time| time.as_secs_f64());
-        let stopped = Stopped { schema: SCHEMA, event: "stopped", busy_seconds, idle_seconds, asleep_seconds };
+        let reactors: Vec<ReactorShares> = reactors.iter().map(ReactorShares::from).collect();
+        let sum = |seconds: fn(&ReactorShares) -> f64| reactors.iter().map(seconds).sum();
+        let stopped = Stopped {
+            schema: SCHEMA,
+            event: "stopped",
+            busy_seconds: sum(|reactor| reactor.busy_seconds),
+            idle_seconds: sum(|reactor| reactor.idle_seconds),
+            asleep_seconds: sum(|reactor| reactor.asleep_seconds),
+            reactors,
+        };
         println!("{}", serde_json::to_string(&stopped)?);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The processors that are named are there, and are enough.
+fn check_cpus(args: &Args, allowed: &[usize]) -> Result<(), String> {
+    let (cpus, reactors) = (&args.cpus, args.reactors);
+    if let Some(missing) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        return Err(format!("--cpus: processor {missing} is not available here\n  Choose from {allowed:?}."));
+    }
+    if !cpus.is_empty() && cpus.len() < reactors {
+        let count = cpus.len();
+        return Err(format!("--cpus: {count} processors are named for {reactors} reactors\n  Name one for each."));
+    }
+    Ok(())
 }
 
 fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {

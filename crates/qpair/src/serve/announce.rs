@@ -13,6 +13,7 @@ use nvmf::{Served, Server, Target};
 use serde::Serialize;
 
 use crate::reload::Lines;
+use crate::shares::ReactorShares;
 
 /// Version of the JSON objects. Fields may be added; one that changes or goes makes a new version.
 const SCHEMA: u32 = 1;
@@ -76,14 +77,6 @@ struct Stopped {
     keep_alive_timeouts: u64,
     stalled: u64,
     reactors: Vec<ReactorShares>,
-}
-
-#[derive(Serialize)]
-struct ReactorShares {
-    busy_seconds: f64,
-    idle_seconds: f64,
-    asleep_seconds: f64,
-    effective: f64,
 }
 
 /// Hosts can connect: what is served, and how to reach it.
@@ -196,7 +189,7 @@ pub(super) fn stopped(target: &Target, reactors: &[Snapshot], json: bool) -> io:
             handshake_timeouts: counters.handshake_timeouts.load(Relaxed),
             keep_alive_timeouts: counters.keep_alive_timeouts.load(Relaxed),
             stalled: counters.stalled.load(Relaxed),
-            reactors: reactors.iter().map(shares).collect(),
+            reactors: reactors.iter().map(ReactorShares::from).collect(),
         };
         serde_json::to_writer(&mut out, &line)?;
         writeln!(out)?;
@@ -206,7 +199,7 @@ pub(super) fn stopped(target: &Target, reactors: &[Snapshot], json: bool) -> io:
     let written = format_size(usage.written_bytes);
     writeln!(out, "stopped: {} reads ({read}), {} writes ({written})", usage.reads, usage.writes)?;
     for (number, reactor) in reactors.iter().enumerate() {
-        let ReactorShares { busy_seconds, idle_seconds, asleep_seconds, effective } = shares(reactor);
+        let ReactorShares { busy_seconds, idle_seconds, asleep_seconds, effective } = reactor.into();
         writeln!(
             out,
             "  reactor {number}: busy {busy_seconds:.1} s, idle {idle_seconds:.1} s, asleep {asleep_seconds:.1} s, \
@@ -215,13 +208,4 @@ pub(super) fn stopped(target: &Target, reactors: &[Snapshot], json: bool) -> io:
         )?;
     }
     out.flush()
-}
-
-fn shares(reactor: &Snapshot) -> ReactorShares {
-    ReactorShares {
-        busy_seconds: reactor.busy.as_secs_f64(),
-        idle_seconds: reactor.idle.as_secs_f64(),
-        asleep_seconds: reactor.asleep.as_secs_f64(),
-        effective: reactor.effective(),
-    }
 }

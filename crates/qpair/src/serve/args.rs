@@ -230,7 +230,8 @@ fn flag_error(rule: &Rule) -> String {
     format!("{flag}{why}\n  {hint}")
 }
 
-fn parse_reactors(text: &str) -> Result<usize, String> {
+/// A number of reactors.
+pub(crate) fn parse_reactors(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=MAX_REACTORS) => Ok(count),
         _ => Err(format!("a number from 1 to {MAX_REACTORS}")),

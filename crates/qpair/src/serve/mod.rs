@@ -15,7 +15,7 @@ use machine::os::{self, Wish};
 use machine::reactor::on_panic_abort;
 use nvmf::Server;
 
-pub(crate) use self::args::{Args, Flags};
+pub(crate) use self::args::{Args, Flags, parse_reactors};
 use self::reload::Follower;
 use crate::signals;
 

@@ -115,6 +115,14 @@ pub enum Command<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keys<'a>(Words<'a>);
 
+impl<'a> Keys<'a> {
+    /// One key, which has no space.
+    #[must_use]
+    pub fn only(key: &'a [u8]) -> Self {
+        Self(Words::of(key))
+    }
+}
+
 impl<'a> Iterator for Keys<'a> {
     type Item = &'a [u8];
 

@@ -1,0 +1,194 @@
+//! Whose a command is: carried out here, sent to the reactor whose key it names, or split between several.
+
+use wire::memcache::{Command, Keys, Parsed, parse};
+
+use super::{Ask, Dialect, Flight, Origin, Peers, Rule};
+use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES};
+use crate::session::{House, Next};
+use crate::tally::Tally;
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dispatched {
+    /// Nothing yet: it is to be carried out here.
+    Here,
+    /// It is answered, or will be.
+    Taken,
+    /// The same one again, from this part on, when its answers so far are sent, or when there is room with the peers.
+    Again(usize),
+}
+
+/// Whose keys a command is about.
+enum Whose<'a> {
+    Nobodys,
+    One(&'a [u8]),
+    /// A get of several.
+    Several(Keys<'a>),
+    /// Everything that all have.
+    Everybodys,
+    /// Figures of all.
+    Figures,
+}
+
+fn whose<'a>(command: &Command<'a>) -> Whose<'a> {
+    match *command {
+        Command::Get { mut keys, .. } => {
+            let all = keys;
+            match (keys.next(), keys.next()) {
+                (Some(key), None) => Whose::One(key),
+                _ => Whose::Several(all),
+            }
+        }
+        Command::Store { key, .. }
+        | Command::Count { key, .. }
+        | Command::Delete { key, .. }
+        | Command::Touch { key, .. } => Whose::One(key),
+        Command::FlushAll { .. } => Whose::Everybodys,
+        Command::Stats(_) => Whose::Figures,
+        Command::Version | Command::Verbosity { .. } | Command::MetaNoop | Command::Quit => Whose::Nobodys,
+    }
+}
+
+/// A connection's way to the peers, while its commands are looked at.
+pub(crate) struct Dispatch<'a> {
+    pub(crate) peers: &'a mut Peers,
+    pub(crate) house: &'a mut House,
+    pub(crate) origin: Origin,
+    pub(crate) flight: &'a mut Option<Box<Flight>>,
+    /// What the client is told before all that waits.
+    pub(crate) out: &'a mut Vec<u8>,
+}
+
+impl Dispatch<'_> {
+    /// A command of these bytes; of its parts, those in front of `from` are under way or answered.
+    pub(crate) fn dispatch(&mut self, command: &Command<'_>, bytes: &[u8], from: usize) -> Dispatched {
+        match whose(command) {
+            Whose::Nobodys => Dispatched::Here,
+            Whose::One(key) => match self.owner(key) {
+                None => Dispatched::Here,
+                Some(owner) => taken(self.ask(owner, Dialect::Memcache, true, Rule::Say, &[bytes]), 0),
+            },
+            Whose::Several(keys) => self.get(command, bytes, keys, from),
+            Whose::Everybodys => self.tell_everybody(from, Dialect::Memcache, Rule::Drop, bytes),
+            Whose::Figures => match self.tell_everybody(from, Dialect::Tally, Rule::Add, b"") {
+                Dispatched::Here => {
+                    let flight = self.flight.as_mut().expect("all the others were asked");
+                    flight.close(Rule::Say);
+                    // As it is now, before anything that comes behind.
+                    Tally::of(self.house).write(flight.bytes());
+                    flight.close(Rule::Add);
+                    flight.bytes().extend_from_slice(bytes);
+                    flight.close(Rule::Sums);
+                    Dispatched::Taken
+                }
+                other => other,
+            },
+        }
+    }
+
+    /// The key of a value that is refused: nobody is to find what it was to replace. Whether the owner will be told.
+    pub(crate) fn forget(&mut self, key: &[u8]) -> bool {
+        match self.owner(key) {
+            None => {
+                self.house.forget(key);
+                true
+            }
+            Some(owner) => {
+                let parts = [b"delete ", key, b" noreply\r\n"];
+                self.ask(owner, Dialect::Memcache, false, Rule::Drop, &parts)
+            }
+        }
+    }
+
+    /// The other reactor that a key belongs to.
+    fn owner(&self, key: &[u8]) -> Option<usize> {
+        let owner = store::share(self.house.store.hash(key), self.peers.count());
+        Some(owner).filter(|owner| *owner != self.peers.me())
+    }
+
+    /// Asks an owner for something; `false` if there is no room for that now.
+    fn ask(&mut self, owner: usize, dialect: Dialect, counts: bool, rule: Rule, parts: &[&[u8]]) -> bool {
+        if self.flight.as_ref().is_some_and(|flight| !flight.has_room()) || !self.peers.has_room(owner) {
+            return false;
+        }
+        let flight = self.flight.get_or_insert_with(|| self.peers.flight());
+        let ask = Ask { origin: self.origin, piece: flight.hole(rule), dialect, counts };
+        self.peers.ask(owner, ask, parts);
+        true
+    }
+
+    /// A get of several keys, each a command of its own for its owner.
+    fn get(&mut self, command: &Command<'_>, bytes: &[u8], keys: Keys<'_>, from: usize) -> Dispatched {
+        let &Command::Get { cas, touch, .. } = command else { unreachable!("it is a get") };
+        let verb = words(bytes, if touch.is_some() { 2 } else { 1 });
+        for (number, key) in keys.enumerate().skip(from) {
+            if let Some(owner) = self.owner(key) {
+                let parts = [verb, b" ", key, b"\r\n"];
+                if !self.ask(owner, Dialect::Memcache, true, Rule::Values, &parts) {
+                    return Dispatched::Again(number);
+                }
+                continue;
+            }
+            if here(self.flight, self.out).len() >= MAX_UNSENT_BYTES {
+                return Dispatched::Again(number);
+            }
+            let out = here(self.flight, self.out);
+            let one = Command::Get { keys: Keys::only(key), cas, touch };
+            let next = self.house.execute(one, 0, out);
+            assert_eq!(next, Next::Go, "one key is answered at once");
+            out.truncate(out.len() - b"END\r\n".len());
+        }
+        here(self.flight, self.out).extend_from_slice(b"END\r\n");
+        Dispatched::Taken
+    }
+
+    /// Asks all the others, beginning with number `from`; [`Dispatched::Here`] when that is done.
+    fn tell_everybody(&mut self, from: usize, dialect: Dialect, rule: Rule, bytes: &[u8]) -> Dispatched {
+        let (me, count) = (self.peers.me(), self.peers.count());
+        let refused = (from..count).find(|owner| *owner != me && !self.ask(*owner, dialect, false, rule, &[bytes]));
+        refused.map_or(Dispatched::Here, Dispatched::Again)
+    }
+}
+
+/// Where answers from here go.
+pub(crate) fn here<'a>(flight: &'a mut Option<Box<Flight>>, out: &'a mut Vec<u8>) -> &'a mut Vec<u8> {
+    match flight {
+        Some(flight) => flight.bytes(),
+        None => out,
+    }
+}
+
+/// The first so many words of a line.
+fn words(line: &[u8], count: usize) -> &[u8] {
+    let ends = (1..=line.len()).filter(|&at| line[at - 1] != b' ' && line.get(at).is_none_or(|byte| *byte == b' '));
+    &line[..ends.take(count).last().unwrap_or(0)]
+}
+
+fn taken(is: bool, part: usize) -> Dispatched {
+    if is { Dispatched::Taken } else { Dispatched::Again(part) }
+}
+
+/// Answers a command about figures, which are these.
+pub(super) fn tell_sums(sums: Tally, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
+    house.sums = Some(sums);
+    execute(bytes, house, out);
+}
+
+/// Carries out a whole command that has been parsed before.
+fn execute(bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
+    let Parsed::Command(command, used) = parse(bytes, MAX_VALUE_BYTES) else { unreachable!("home has parsed it") };
+    let next = house.execute(command, 0, out);
+    assert!(used == bytes.len() && next == Next::Go, "one command that is answered at once, and nothing else");
+}
+
+/// Carries out what another reactor asks.
+pub(crate) fn serve(ask: &Ask, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
+    let counters = house.counters;
+    match ask.dialect {
+        Dialect::Memcache => execute(bytes, house, out),
+        Dialect::Tally => Tally::of(house).write(out),
+    }
+    if !ask.counts {
+        house.counters = counters;
+    }
+}

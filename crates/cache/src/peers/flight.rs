@@ -1,0 +1,204 @@
+//! A connection that waits for answers of other reactors, and what it has to say behind them.
+//!
+//! ```text
+//!   commands   get a   get b   set c   get d   get e          a and d are another reactor's keys
+//!   pieces     hole    bytes───────    hole    bytes
+//!                ▲
+//!                └── front: what comes first to the client is not there yet; when it is, it goes out, and so does
+//!                    what is there behind it, up to the next hole
+//! ```
+//!
+//! A connection takes no further commands while it has a flight, so that what is kept for it has a bound. A flight has
+//! at most one parcel under way to each reactor. What a parcel brings back unanswered is asked again in the same order,
+//! and nothing else before: so the commands for one reactor are carried out in the order of the client.
+
+use super::dispatch::tell_sums;
+use super::parcel::Ask;
+use crate::limits::{FLIGHT_BYTES, FLIGHT_PIECES};
+use crate::session::House;
+use crate::tally::Tally;
+
+/// What becomes of a piece when it is its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// It is said as it is.
+    Say,
+    /// A part of the answer to a get: without its last line, `END`.
+    Values,
+    /// Nothing: somebody else says it.
+    Drop,
+    /// Figures of a reactor, which are added up ...
+    Add,
+    /// ... for the command that these bytes are.
+    Sums,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    rule: Rule,
+    /// Where it lies in the bytes; a hole until it is there.
+    part: Option<(usize, usize)>,
+}
+
+/// A command that is to be asked again.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    owner: usize,
+    ask: Ask,
+    start: usize,
+    end: usize,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Flight {
+    pieces: Vec<Piece>,
+    /// What is kept of the pieces.
+    bytes: Vec<u8>,
+    /// Up to here of the bytes, all belongs to a piece.
+    closed: usize,
+    /// Pieces that have been said, and how many bytes are kept of them still.
+    front: usize,
+    said: usize,
+    again: Vec<Again>,
+    again_bytes: Vec<u8>,
+    tally: Tally,
+}
+
+impl Flight {
+    /// Whether more may wait in it.
+    pub(crate) fn has_room(&self) -> bool {
+        self.pieces.len() < FLIGHT_PIECES
+    }
+
+    /// Where answers from here go, that are said behind the last hole.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Bytes that are kept.
+    pub(crate) fn queued(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The next answer will come later: the number of its piece.
+    pub(crate) fn hole(&mut self, rule: Rule) -> u32 {
+        self.close(Rule::Say);
+        self.pieces.push(Piece { rule, part: None });
+        self.pieces.len() as u32 - 1
+    }
+
+    /// The bytes since the last piece are one.
+    pub(crate) fn close(&mut self, rule: Rule) {
+        let end = self.bytes.len();
+        if end > self.closed {
+            self.pieces.push(Piece { rule, part: Some((self.closed, end)) });
+            self.closed = end;
+        }
+    }
+
+    /// An answer has come. What can be said goes to `out`.
+    pub(crate) fn land(&mut self, piece: u32, answer: &[u8], house: &mut House, out: &mut Vec<u8>) {
+        let piece = piece as usize;
+        assert!(self.pieces[piece].part.is_none(), "a hole is filled once");
+        if piece == self.front {
+            self.say(self.pieces[piece].rule, answer, house, out);
+            self.front += 1;
+            self.advance(house, out);
+        } else {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(answer);
+            self.pieces[piece].part = Some((start, self.bytes.len()));
+        }
+    }
+
+    fn advance(&mut self, house: &mut House, out: &mut Vec<u8>) {
+        let bytes = std::mem::take(&mut self.bytes);
+        while let Some(Piece { rule, part: Some((start, end)) }) = self.pieces.get(self.front).copied() {
+            self.say(rule, &bytes[start..end], house, out);
+            self.said += end - start;
+            self.front += 1;
+        }
+        self.bytes = bytes;
+        if self.said >= FLIGHT_BYTES && self.said >= self.bytes.len() / 2 {
+            self.compact();
+        }
+    }
+
+    /// Forgets what was said.
+    fn compact(&mut self) {
+        let mut kept = Vec::with_capacity(self.bytes.len() - self.said);
+        for (start, end) in self.pieces[self.front..].iter_mut().filter_map(|piece| piece.part.as_mut()) {
+            let from = kept.len();
+            kept.extend_from_slice(&self.bytes[*start..*end]);
+            (*start, *end) = (from, kept.len());
+        }
+        (self.bytes, self.said) = (kept, 0);
+    }
+
+    fn say(&mut self, rule: Rule, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
+        match rule {
+            Rule::Say => out.extend_from_slice(bytes),
+            Rule::Values => out.extend_from_slice(bytes.strip_suffix(b"END\r\n").expect("a get ends with it")),
+            Rule::Drop => {}
+            Rule::Add => self.tally = self.tally.and(Tally::read(bytes)),
+            Rule::Sums => tell_sums(std::mem::take(&mut self.tally), bytes, house, out),
+        }
+    }
+
+    /// Whether all of it was said.
+    pub(crate) fn is_over(&self) -> bool {
+        self.front == self.pieces.len()
+    }
+
+    /// A command came back from its owner as it was.
+    pub(crate) fn returned(&mut self, owner: usize, ask: Ask, command: &[u8]) {
+        let start = self.again_bytes.len();
+        self.again_bytes.extend_from_slice(command);
+        self.again.push(Again { owner, ask, start, end: self.again_bytes.len() });
+    }
+
+    /// Whether it cannot go on before something is asked again.
+    pub(crate) fn has_again(&self) -> bool {
+        self.next_owner().is_some()
+    }
+
+    /// Who has to be asked again before anything more can be said. The others have to wait: their answers would be
+    /// kept, without a bound, while the front has none.
+    fn next_owner(&self) -> Option<usize> {
+        self.again.iter().find(|again| again.ask.piece as usize == self.front).map(|again| again.owner)
+    }
+
+    /// Asks again for what the front waits for, and for what its owner has not answered behind it, as long as `ask`
+    /// takes it; whether it took all.
+    pub(crate) fn ask_again(&mut self, mut ask: impl FnMut(usize, Ask, &[u8]) -> bool) -> bool {
+        let next = self.next_owner();
+        let (mut takes, mut at) = (true, 0);
+        self.again.retain_mut(|again| {
+            let part = again.start..again.end;
+            if Some(again.owner) == next && takes {
+                takes = ask(again.owner, again.ask, &self.again_bytes[part.clone()]);
+                if takes {
+                    return false;
+                }
+            }
+            self.again_bytes.copy_within(part.clone(), at);
+            (again.start, again.end) = (at, at + part.len());
+            at = again.end;
+            true
+        });
+        self.again_bytes.truncate(at);
+        takes
+    }
+
+    /// As new, with its room, but for what was uncommonly much.
+    pub(crate) fn clear(&mut self) {
+        self.pieces.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(FLIGHT_BYTES);
+        self.again.clear();
+        self.again_bytes.clear();
+        self.again_bytes.shrink_to(FLIGHT_BYTES);
+        (self.closed, self.front, self.said, self.tally) = (0, 0, 0, Tally::default());
+    }
+}

@@ -219,3 +219,44 @@ fn only_a_set_that_fails_takes_the_old_value_away() {
     client.says(b"set n 0 0 1\r\n6\r\nget n\r\n", b"SERVER_ERROR out of memory storing object\r\nEND\r\n");
     server.stop().expect("it stops");
 }
+
+#[test]
+fn one_client_makes_a_stale_value_new_and_the_others_know() {
+    let server = server();
+    let (mut one, mut two) = (Client::of(&server), Client::of(&server));
+    // Who asks first for what is not there makes it.
+    one.says(b"mg k v N60 t\r\n", b"VA 0 t60 W\r\n\r\n");
+    two.says(b"mg k v N60 t\r\n", b"VA 0 t60 Z\r\n\r\n");
+    one.says(b"ms k 3 T60\r\nabc\r\n", b"HD\r\n");
+    two.says(b"mg k v N60\r\n", b"VA 3\r\nabc\r\n");
+    // Before it expires one of them makes it again; and when it is invalidated.
+    two.says(b"mg k v R30 t\r\n", b"VA 3 t60\r\nabc\r\n");
+    two.says(b"mg k v R90 t\r\n", b"VA 3 t60 W\r\nabc\r\n");
+    one.says(b"mg k v R90 t\r\n", b"VA 3 t60 Z\r\nabc\r\n");
+    one.says(b"md k I T30 q\r\nmg k v t\r\n", b"VA 3 t30 X W\r\nabc\r\n");
+    two.says(b"mg k v t\r\n", b"VA 3 t30 Z X\r\nabc\r\n");
+    // A value that is older than what is there may be taken for the time being, and stays stale.
+    two.says(b"ms k 3 C1\r\nold\r\n", b"EX\r\n");
+    two.says(b"ms k 3 C1 I T900\r\nold\r\n", b"HD\r\n");
+    two.says(b"mg k v t\r\n", b"VA 3 t30 Z X\r\nold\r\n");
+    one.says(b"ms k 3 q\r\nnew\r\nmg k v t\r\n", b"VA 3 t-1\r\nnew\r\n");
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn what_is_not_kept_of_an_item_is_refused() {
+    let server = server();
+    let mut client = Client::of(&server);
+    let refused = b"CLIENT_ERROR flags h and l are not there: the time of last access is not kept\r\n";
+    client.says(b"ms k 3\r\nabc\r\nmg k v l\r\n", &[b"HD\r\n", &refused[..]].concat());
+    client.says(b"mg k h v\r\n", refused);
+    client.says(b"mg k T30 t s k\r\n", b"HD t30 s3 kk\r\n");
+    client.0.write_all(b"me k\r\nmn\r\n").expect("it listens");
+    let mut answer = [0; 512];
+    let mut read = 0;
+    while !answer[..read].ends_with(b"MN\r\n") {
+        read += client.0.read(&mut answer[read..]).expect("an answer");
+    }
+    assert!(answer.starts_with(b"ME k exp=-30 cas="), "{}", answer.escape_ascii());
+    server.stop().expect("it stops");
+}

@@ -22,7 +22,7 @@ fn it_caches_until_it_is_told_to_stop() {
     let cache = Serve::spawn(&mut qpair(&["cache", "--json", "--listen", "memcache=127.0.0.1:0"]));
     assert_eq!(cache.listening["memory"], 64 << 20);
     ask(&cache, b"set k 1 60 5\r\nhello\r\nquit\r\n", "STORED\r\n");
-    ask(&cache, b"get k\r\nmg k v\r\nquit\r\n", "VALUE k 1 5\r\nhello\r\nEND\r\nERROR\r\n");
+    ask(&cache, b"get k\r\nmg k v\r\nquit\r\n", "VALUE k 1 5\r\nhello\r\nEND\r\nVA 5\r\nhello\r\n");
     cache.stop();
 }
 

@@ -1,6 +1,6 @@
 //! Whose a command is: carried out here, sent to the reactor whose key it names, or split between several.
 
-use wire::memcache::{Command, Keys, Parsed, parse};
+use wire::memcache::{Command, Key, Keys, Parsed, parse};
 
 use super::{Ask, Dialect, Flight, Origin, Peers, Rule};
 use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES};
@@ -22,6 +22,8 @@ pub(crate) enum Dispatched {
 enum Whose<'a> {
     Nobodys,
     One(&'a [u8]),
+    /// One that may have to be decoded.
+    Meta(Key<'a>),
     /// A get of several.
     Several(Keys<'a>),
     /// Everything that all have.
@@ -43,6 +45,7 @@ fn whose<'a>(command: &Command<'a>) -> Whose<'a> {
         | Command::Count { key, .. }
         | Command::Delete { key, .. }
         | Command::Touch { key, .. } => Whose::One(key),
+        Command::Meta { meta, .. } => Whose::Meta(meta.key),
         Command::FlushAll { .. } => Whose::Everybodys,
         Command::Stats(_) => Whose::Figures,
         Command::Version | Command::Verbosity { .. } | Command::MetaNoop | Command::Quit => Whose::Nobodys,
@@ -64,10 +67,8 @@ impl Dispatch<'_> {
     pub(crate) fn dispatch(&mut self, command: &Command<'_>, bytes: &[u8], from: usize) -> Dispatched {
         match whose(command) {
             Whose::Nobodys => Dispatched::Here,
-            Whose::One(key) => match self.owner(key) {
-                None => Dispatched::Here,
-                Some(owner) => taken(self.ask(owner, Dialect::Memcache, true, Rule::Say, &[bytes]), 0),
-            },
+            Whose::One(key) => self.one(key, bytes),
+            Whose::Meta(key) => self.one(key.bytes(&mut [0; _]), bytes),
             Whose::Several(keys) => self.get(command, bytes, keys, from),
             Whose::Everybodys => self.tell_everybody(from, Dialect::Memcache, Rule::Drop, bytes),
             Whose::Figures => match self.tell_everybody(from, Dialect::Tally, Rule::Add, b"") {
@@ -86,15 +87,26 @@ impl Dispatch<'_> {
         }
     }
 
-    /// The key of a value that is refused: nobody is to find what it was to replace. Whether the owner will be told.
-    pub(crate) fn forget(&mut self, key: &[u8]) -> bool {
+    /// A command about this key.
+    fn one(&mut self, key: &[u8], bytes: &[u8]) -> Dispatched {
         match self.owner(key) {
+            None => Dispatched::Here,
+            Some(owner) => taken(self.ask(owner, Dialect::Memcache, true, Rule::Say, &[bytes]), 0),
+        }
+    }
+
+    /// The key of a value that is refused: nobody is to find what it was to replace. Whether the owner will be told.
+    pub(crate) fn forget(&mut self, key: Key<'_>) -> bool {
+        let mut room = [0; _];
+        let bytes = key.bytes(&mut room);
+        match self.owner(bytes) {
             None => {
-                self.house.forget(key);
+                self.house.forget(bytes);
                 true
             }
             Some(owner) => {
-                let parts = [b"delete ", key, b" noreply\r\n"];
+                let encoded: &[u8] = if key.is_encoded() { b" b" } else { b"" };
+                let parts = [b"md ", key.word(), encoded, b"\r\n"];
                 self.ask(owner, Dialect::Memcache, false, Rule::Drop, &parts)
             }
         }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use store::{Expiry, Item, NoRoom, Time, Value};
+use store::{Expiry, Item, Marks, NoRoom, Time, Value};
 use wire::memcache::limits::MAX_RELATIVE_SECONDS;
 use wire::memcache::{Command, Keys, Verb};
 
@@ -23,6 +23,10 @@ impl House {
             Command::Delete { key, quiet } => (self.delete(key), quiet),
             Command::Touch { key, exptime, quiet } => (self.touch(key, exptime), quiet),
             Command::FlushAll { delay, quiet } => (self.flush_all(delay), quiet),
+            Command::Meta { meta, value } => {
+                self.meta(meta, value, out);
+                return Next::Go;
+            }
             Command::Version => (concat!("VERSION ", env!("CARGO_PKG_VERSION")), false),
             Command::Verbosity { quiet } => ("OK", quiet),
             Command::MetaNoop => ("MN", false),
@@ -60,10 +64,34 @@ impl House {
     }
 
     fn put(&mut self, verb: Verb, key: &[u8], flags: u32, exptime: i64, value: &[u8]) -> &'static str {
+        let expiry = expiry(exptime, self.now);
+        match self.store_as(verb, key, (flags, expiry), value, Demand::default()) {
+            Outcome::Stored(_) => "STORED",
+            Outcome::NotStored => "NOT_STORED",
+            Outcome::Exists => "EXISTS",
+            Outcome::NotFound => "NOT_FOUND",
+            Outcome::NoRoom(error) => {
+                if verb == Verb::Set {
+                    self.forget(key);
+                }
+                not_stored(error)
+            }
+        }
+    }
+
+    /// Stores a value with flags and expiry as the verb says. Appended and prepended values have those that are there.
+    pub(super) fn store_as(
+        &mut self,
+        verb: Verb,
+        key: &[u8],
+        (mut flags, mut expiry): (u32, Expiry),
+        value: &[u8],
+        demand: Demand,
+    ) -> Outcome {
         let (hash, now) = (self.store.hash(key), self.now);
         self.counters.cmd_set += 1;
         let old = if verb == Verb::Set { None } else { self.store.peek(hash, key, now) };
-        let (mut flags, mut expiry) = (flags, expiry(exptime, now));
+        let mut marks = Marks::default();
         self.work.clear();
         let parts: [&[u8]; 2] = match (verb, old) {
             (Verb::Set, _) | (Verb::Add, None) | (Verb::Replace, Some(_)) => [value, b""],
@@ -71,30 +99,36 @@ impl House {
                 self.counters.cas_hits += 1;
                 [value, b""]
             }
+            // Newer than what the client knows, but the client's will do until somebody makes one that is newer still.
+            (Verb::Cas(wanted @ 1..), Some(old)) if demand.stale && wanted < old.cas => {
+                (expiry, marks) = (old.expiry, Marks { stale: true, won: old.marks.won });
+                [value, b""]
+            }
             (Verb::Cas(_), Some(_)) => {
                 self.counters.cas_badval += 1;
-                return "EXISTS";
+                return Outcome::Exists;
             }
             (Verb::Cas(_), None) => {
                 self.counters.cas_misses += 1;
-                return "NOT_FOUND";
+                return Outcome::NotFound;
             }
-            (Verb::Append | Verb::Prepend, Some(old)) => {
+            (Verb::Append | Verb::Prepend, Some(old)) if demand.cas.is_none_or(|cas| cas == old.cas) => {
                 (flags, expiry) = (old.flags, old.expiry);
                 self.work.extend_from_slice(old.value);
                 if verb == Verb::Append { [&self.work, value] } else { [value, &self.work] }
             }
-            (Verb::Add, Some(_)) | (Verb::Replace | Verb::Append | Verb::Prepend, None) => return "NOT_STORED",
+            (Verb::Append | Verb::Prepend, Some(_)) => return Outcome::Exists,
+            (Verb::Add, Some(_)) | (Verb::Replace | Verb::Append | Verb::Prepend, None) => return Outcome::NotStored,
         };
         self.counters.total_items += 1;
         match self.store.put(hash, key, Value { parts: &parts, flags, expiry }, now) {
-            Ok(_) => "STORED",
-            Err(error) => {
-                if verb == Verb::Set {
-                    self.forget(key);
+            Ok(cas) => {
+                if marks != Marks::default() {
+                    self.store.mark(hash, key, marks, now);
                 }
-                not_stored(error)
+                Outcome::Stored(cas)
             }
+            Err(error) => Outcome::NoRoom(error),
         }
     }
 
@@ -104,19 +138,35 @@ impl House {
         self.store.remove(hash, key, self.now);
     }
 
-    /// Adds to a number or subtracts from it. A number that becomes shorter is filled up with spaces, as memcached
-    /// does; subtraction ends at 0, addition goes round at 64 bits.
     fn count(&mut self, key: &[u8], by: u64, down: bool, quiet: bool, out: &mut Vec<u8>) -> &'static str {
+        match self.add(key, by, down, None) {
+            Counted::Now => {
+                if !quiet {
+                    line(out, &self.work);
+                }
+                ""
+            }
+            Counted::Missing => "NOT_FOUND",
+            Counted::Exists => unreachable!("no CAS was asked for"),
+            Counted::NoNumber => NO_NUMBER,
+            Counted::NoRoom(error) => not_stored(error),
+        }
+    }
+
+    /// Adds to a number or subtracts from it; the digits are in `work` then. A number that becomes shorter is filled up
+    /// with spaces, as memcached does; subtraction ends at 0, addition goes round at 64 bits.
+    pub(super) fn add(&mut self, key: &[u8], by: u64, down: bool, cas: Option<u64>) -> Counted {
         let (hash, now) = (self.store.hash(key), self.now);
         let Some(old) = self.store.get(hash, key, now) else {
             *if down { &mut self.counters.decr_misses } else { &mut self.counters.incr_misses } += 1;
-            return "NOT_FOUND";
+            return Counted::Missing;
         };
-        let Some(number) = number(old.value) else {
-            return "CLIENT_ERROR cannot increment or decrement non-numeric value";
-        };
+        if !old.value.is_empty() && cas.is_some_and(|cas| cas != 0 && cas != old.cas) {
+            return Counted::Exists;
+        }
+        let Some(number) = number(old.value) else { return Counted::NoNumber };
         let number = if down { number.saturating_sub(by) } else { number.wrapping_add(by) };
-        let (flags, expiry, width) = (old.flags, old.expiry, old.value.len());
+        let (flags, expiry, width, marks) = (old.flags, old.expiry, old.value.len(), old.marks);
         self.work.clear();
         write!(self.work, "{number}").expect("memory takes all");
         let digits = self.work.len();
@@ -124,12 +174,14 @@ impl House {
         *if down { &mut self.counters.decr_hits } else { &mut self.counters.incr_hits } += 1;
         let value = Value { parts: &[&self.work], flags, expiry };
         if let Err(error) = self.store.put(hash, key, value, now) {
-            return not_stored(error);
+            return Counted::NoRoom(error);
         }
-        if !quiet {
-            line(out, &self.work[..digits]);
+        // memcached writes a number that is not longer where the old one lies: what it was told stays.
+        if digits <= width && marks != Marks::default() {
+            self.store.mark(hash, key, marks, now);
         }
-        ""
+        self.work.truncate(digits);
+        Counted::Now
     }
 
     fn delete(&mut self, key: &[u8]) -> &'static str {
@@ -186,14 +238,46 @@ impl House {
     }
 }
 
-fn not_stored(error: NoRoom) -> &'static str {
+/// What a value that replaces another one depends on, beside the verb.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Demand {
+    /// Appended and prepended only to a value of this CAS.
+    pub(super) cas: Option<u64>,
+    /// With a CAS that is older than the one there is, stored all the same, as stale.
+    pub(super) stale: bool,
+}
+
+/// What became of a value.
+pub(super) enum Outcome {
+    /// With this CAS.
+    Stored(u64),
+    NotStored,
+    Exists,
+    NotFound,
+    NoRoom(NoRoom),
+}
+
+/// What became of a number.
+pub(super) enum Counted {
+    /// Its digits are in `work`.
+    Now,
+    Missing,
+    /// It has another CAS.
+    Exists,
+    NoNumber,
+    NoRoom(NoRoom),
+}
+
+pub(super) const NO_NUMBER: &str = "CLIENT_ERROR cannot increment or decrement non-numeric value";
+
+pub(super) fn not_stored(error: NoRoom) -> &'static str {
     match error {
         NoRoom::TooLarge(_) => "SERVER_ERROR object too large for cache",
         NoRoom::Full => "SERVER_ERROR out of memory storing object",
     }
 }
 
-fn line(out: &mut Vec<u8>, words: &[u8]) {
+pub(super) fn line(out: &mut Vec<u8>, words: &[u8]) {
     out.extend_from_slice(words);
     out.extend_from_slice(b"\r\n");
 }
@@ -212,7 +296,7 @@ fn give(item: &Item<'_>, cas: bool, out: &mut Vec<u8>) {
 }
 
 /// What a client means by a time.
-fn expiry(exptime: i64, now: Time) -> Expiry {
+pub(super) fn expiry(exptime: i64, now: Time) -> Expiry {
     match exptime {
         0 => Expiry::Never,
         ..0 => Expiry::At(Time::default()),

@@ -2,6 +2,7 @@
 //! verbs of a protocol a file.
 
 mod memcache;
+mod meta;
 
 use store::{Store, Time};
 

@@ -1,3 +1,4 @@
 //! The same commands to this server and to one that we did not write: what the protocol fixes is the same.
 
 mod memcached;
+mod meta;

@@ -25,10 +25,9 @@ use crate::signals;
 const EXAMPLES: &str = "\
 Protocols:
   memcache=ADDR:PORT   memcached's text protocol: get gets gat gats set add replace append prepend cas incr decr
-                       delete touch flush_all version verbosity stats quit, and mn. Not there yet: the other meta
-                       commands (mg ms md ma me), which are answered ERROR; Redis' protocol (resp=ADDR:PORT), a pool
-                       that outlives the process, values of more than 64 KiB. The binary protocol and UDP will not
-                       come.
+                       delete touch flush_all version verbosity stats quit, and the meta commands mg ms md ma me mn.
+                       Not there yet: Redis' protocol (resp=ADDR:PORT), a pool that outlives the process, values of
+                       more than 64 KiB. The binary protocol and UDP will not come.
 
 Memory:
   --memory is what items and the table that finds them take. Each item costs 5 bytes beside its key and value, 4 more

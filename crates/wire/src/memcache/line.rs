@@ -31,8 +31,12 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// A decimal number of 64 bits; nothing else.
+/// A decimal number of 64 bits, perhaps with a plus; nothing else.
 pub(super) fn unsigned(word: &[u8]) -> Option<u64> {
+    digits(word.strip_prefix(b"+").unwrap_or(word))
+}
+
+fn digits(word: &[u8]) -> Option<u64> {
     let digits = word.iter().map(|byte| byte.wrapping_sub(b'0'));
     let all = digits.into_iter().try_fold(0u64, |number, digit| {
         if digit > 9 {
@@ -43,10 +47,10 @@ pub(super) fn unsigned(word: &[u8]) -> Option<u64> {
     if word.is_empty() { None } else { all }
 }
 
-/// The same with a sign.
+/// The same with either sign.
 pub(super) fn signed(word: &[u8]) -> Option<i64> {
     match word.strip_prefix(b"-") {
-        Some(digits) => unsigned(digits).and_then(|number| 0i64.checked_sub_unsigned(number)),
+        Some(word) => digits(word).and_then(|number| 0i64.checked_sub_unsigned(number)),
         None => unsigned(word).and_then(|number| i64::try_from(number).ok()),
     }
 }

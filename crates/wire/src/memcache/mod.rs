@@ -9,11 +9,16 @@
 //! and value from there, or says how much it wants to see. Source of all rules: memcached 1.6's `doc/protocol.txt`, and
 //! where that is silent, what memcached 1.6.18 answers.
 
+mod base64;
 pub mod client;
 pub mod limits;
 mod line;
+mod meta;
 #[cfg(test)]
 mod tests;
+
+pub use base64::encode as encode_key;
+pub use meta::{Key, KeyRoom, Meta, MetaVerb, Options};
 
 use limits::{MAX_GET_LINE_BYTES, MAX_KEY_BYTES, MAX_LINE_BYTES};
 use line::{Words, signed, unsigned};
@@ -105,6 +110,13 @@ pub enum Command<'a> {
     },
     /// `stats`, and of what.
     Stats(Option<&'a [u8]>),
+    /// `mg`, `md`, `ma`, `me`; and `ms`, whose value this is.
+    Meta {
+        /// What.
+        meta: Meta<'a>,
+        /// Nothing for all but `ms`.
+        value: &'a [u8],
+    },
     /// `mn`.
     MetaNoop,
     /// `quit`.
@@ -155,8 +167,8 @@ pub struct Refused<'a> {
     pub skip: usize,
     /// No answer is wanted.
     pub quiet: bool,
-    /// Of a `set`, its key: whoever asks for it next must not find what it was to replace.
-    pub stale: Option<&'a [u8]>,
+    /// Of a `set` or an `ms`, its key: whoever asks for it next must not find what it was to replace.
+    pub stale: Option<Key<'a>>,
 }
 
 /// What is wrong with a command.
@@ -176,6 +188,32 @@ pub enum Wrong {
     Exptime,
     /// A delete has words it should not have.
     DeleteUsage,
+    /// A meta command has a flag that there is not.
+    InvalidFlag,
+    /// It has a flag twice.
+    DuplicateFlag,
+    /// Of `md` and `ma`: what is wrong with a flag is not told.
+    Flags,
+    /// It has too many flags: of `mg` ...
+    ManyFlagsOfGet,
+    /// ... and of the others.
+    ManyFlags,
+    /// Behind a flag there is no number.
+    FlagValue,
+    /// Behind J there is none.
+    Initial,
+    /// Behind D there is none.
+    DeltaFlag,
+    /// Behind M there is not one letter.
+    ModeLength,
+    /// Of `ms`: M has another letter.
+    SetMode,
+    /// Of `ma`: M has another letter.
+    CountMode,
+    /// The key is not base64.
+    KeyEncoding,
+    /// Behind O there is too much.
+    LongOpaque,
 }
 
 impl Wrong {
@@ -190,6 +228,19 @@ impl Wrong {
             Self::Delta => "CLIENT_ERROR invalid numeric delta argument",
             Self::Exptime => "CLIENT_ERROR invalid exptime argument",
             Self::DeleteUsage => "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]",
+            Self::InvalidFlag => "CLIENT_ERROR invalid flag",
+            Self::DuplicateFlag => "CLIENT_ERROR duplicate flag",
+            Self::Flags => "CLIENT_ERROR invalid or duplicate flag",
+            Self::ManyFlagsOfGet => "CLIENT_ERROR options flags are too long",
+            Self::ManyFlags => "CLIENT_ERROR options flags too long",
+            Self::FlagValue => "CLIENT_ERROR bad token in command line format",
+            Self::Initial => "CLIENT_ERROR invalid numeric initial value",
+            Self::DeltaFlag => "CLIENT_ERROR invalid numeric delta value",
+            Self::ModeLength => "CLIENT_ERROR incorrect length for M token",
+            Self::SetMode => "CLIENT_ERROR invalid mode for ms M token",
+            Self::CountMode => "CLIENT_ERROR invalid mode for ma M token",
+            Self::KeyEncoding => "CLIENT_ERROR error decoding key",
+            Self::LongOpaque => "CLIENT_ERROR opaque token too long",
         }
     }
 }
@@ -208,9 +259,12 @@ pub fn parse(bytes: &[u8], max_value: usize) -> Parsed<'_> {
     match command(line) {
         Ok(Line::Whole(command)) => Parsed::Command(command, used),
         Ok(Line::Store(store)) => store.with_value(bytes, used, max_value),
+        Ok(Line::Refused(wrong, value)) => {
+            Parsed::Wrong(Refused { wrong, used, skip: value + 2, quiet: false, stale: None })
+        }
         Err(wrong) => {
-            // A line with too few words is answered in any case.
-            let quiet = wrong != Wrong::Unknown && Words::of(line).is_quiet();
+            // A line with too few words is answered in any case, and a meta command knows no `noreply`.
+            let quiet = wrong != Wrong::Unknown && !is_meta(line) && Words::of(line).is_quiet();
             Parsed::Wrong(Refused { wrong, used, skip: 0, quiet, stale: None })
         }
     }
@@ -220,34 +274,58 @@ pub fn parse(bytes: &[u8], max_value: usize) -> Parsed<'_> {
 enum Line<'a> {
     Whole(Command<'a>),
     Store(Store<'a>),
+    /// What is wrong with it, and the bytes of the value that follows.
+    Refused(Wrong, usize),
 }
 
 /// A line that a value follows.
 struct Store<'a> {
-    verb: Verb,
-    key: &'a [u8],
-    flags: u32,
-    exptime: i64,
+    what: What<'a>,
     bytes: usize,
     quiet: bool,
 }
 
+/// How the value is to be stored.
+enum What<'a> {
+    Plain { verb: Verb, key: &'a [u8], flags: u32, exptime: i64 },
+    Meta(Meta<'a>),
+}
+
 impl<'a> Store<'a> {
     fn with_value(self, bytes: &'a [u8], line: usize, max_value: usize) -> Parsed<'a> {
-        let whole = self.bytes + 2;
-        if self.bytes > max_value {
-            let stale = (self.verb == Verb::Set).then_some(self.key);
-            let (wrong, quiet) = (Wrong::TooLarge, self.quiet);
-            return Parsed::Wrong(Refused { wrong, used: line, skip: whole, quiet, stale });
+        let Self { what, bytes: length, quiet } = self;
+        let whole = length + 2;
+        if length > max_value {
+            let wrong = Wrong::TooLarge;
+            return Parsed::Wrong(Refused { wrong, used: line, skip: whole, quiet, stale: what.replaces() });
         }
         let Some(value) = bytes.get(line..line + whole) else { return Parsed::More(line + whole) };
         let Some(value) = value.strip_suffix(b"\r\n") else {
             let used = line + whole;
-            return Parsed::Wrong(Refused { wrong: Wrong::Chunk, used, skip: 0, quiet: self.quiet, stale: None });
+            return Parsed::Wrong(Refused { wrong: Wrong::Chunk, used, skip: 0, quiet, stale: None });
         };
-        let Self { verb, key, flags, exptime, quiet, .. } = self;
-        Parsed::Command(Command::Store { verb, key, flags, exptime, value, quiet }, line + whole)
+        let command = match what {
+            What::Plain { verb, key, flags, exptime } => Command::Store { verb, key, flags, exptime, value, quiet },
+            What::Meta(meta) => Command::Meta { meta, value },
+        };
+        Parsed::Command(command, line + whole)
     }
+}
+
+impl<'a> What<'a> {
+    /// The key whose old value must not be found when the new one is not taken.
+    fn replaces(&self) -> Option<Key<'a>> {
+        match self {
+            Self::Plain { verb: Verb::Set, key, .. } => Some(Key::plain(key)),
+            Self::Plain { .. } => None,
+            Self::Meta(meta) => Some(meta.key),
+        }
+    }
+}
+
+fn is_meta(line: &[u8]) -> bool {
+    let verb = Words::of(line).next();
+    matches!(verb, Some(b"mg" | b"ms" | b"md" | b"ma" | b"me"))
 }
 
 fn command(line: &[u8]) -> Result<Line<'_>, Wrong> {
@@ -277,6 +355,11 @@ fn command(line: &[u8]) -> Result<Line<'_>, Wrong> {
             Command::Verbosity { quiet: words.is_quiet() }
         }
         b"stats" => Command::Stats(words.next()),
+        b"mg" => return meta(MetaVerb::Get, words),
+        b"ms" => return meta(MetaVerb::Set, words),
+        b"md" => return meta(MetaVerb::Delete, words),
+        b"ma" => return meta(MetaVerb::Count, words),
+        b"me" => return meta(MetaVerb::Describe, words),
         b"mn" => Command::MetaNoop,
         b"quit" => Command::Quit,
         _ => return Err(Wrong::Unknown),
@@ -305,13 +388,26 @@ fn store(verb: Verb, mut words: Words<'_>) -> Result<Line<'_>, Wrong> {
     // The upper half of a larger number is lost, without a word.
     let flags = unsigned(flags).ok_or(Wrong::Format)? as u32;
     let exptime = signed(exptime).ok_or(Wrong::Format)?;
-    // Two bytes more are read, and a signed 32-bit number is what memcached makes of them.
-    let bytes = unsigned(bytes).filter(|bytes| *bytes <= i32::MAX as u64 - 2).ok_or(Wrong::Format)? as usize;
+    let bytes = value_bytes(bytes)?;
     let verb = match unique {
         Some(unique) => Verb::Cas(unsigned(unique).ok_or(Wrong::Format)?),
         None => verb,
     };
-    Ok(Line::Store(Store { verb, key, flags, exptime, bytes, quiet: words.is_quiet() }))
+    Ok(Line::Store(Store { what: What::Plain { verb, key, flags, exptime }, bytes, quiet: words.is_quiet() }))
+}
+
+/// The length of a value. Two bytes more are read, and a signed 32-bit number is what memcached makes of them.
+fn value_bytes(word: &[u8]) -> Result<usize, Wrong> {
+    unsigned(word).filter(|bytes| *bytes <= i32::MAX as u64 - 2).map(|bytes| bytes as usize).ok_or(Wrong::Format)
+}
+
+fn meta(verb: MetaVerb, words: Words<'_>) -> Result<Line<'_>, Wrong> {
+    Ok(match meta::check(verb, words)? {
+        meta::Checked::Whole(meta) => Line::Whole(Command::Meta { meta, value: b"" }),
+        // Its own word for no answer is not known before it is carried out.
+        meta::Checked::Store(meta, bytes) => Line::Store(Store { what: What::Meta(meta), bytes, quiet: false }),
+        meta::Checked::Refused(wrong, bytes) => Line::Refused(wrong, bytes),
+    })
 }
 
 fn count(mut words: Words<'_>, down: bool) -> Result<Command<'_>, Wrong> {

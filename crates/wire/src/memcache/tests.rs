@@ -96,3 +96,79 @@ proptest! {
         }
     }
 }
+
+fn meta_of(bytes: &[u8]) -> (Meta<'_>, &[u8]) {
+    let Command::Meta { meta, value } = one(bytes) else { panic!("a meta command: {}", bytes.escape_ascii()) };
+    (meta, value)
+}
+
+#[test]
+fn meta_commands_have_flags_in_any_order() {
+    let (meta, _) = meta_of(b"mg k v t  O12\r\n");
+    assert_eq!((meta.verb, meta.key.bytes(&mut [0; _])), (MetaVerb::Get, &b"k"[..]));
+    assert_eq!(meta.flags().collect::<Vec<_>>(), [&b"v"[..], b"t", b"O12"]);
+    assert!(meta.options().value && !meta.options().quiet);
+    let (meta, value) = meta_of(b"ms Zm9v 3 T30 F7 C9 b I q\r\na\nb\r\n");
+    let options = meta.options();
+    assert_eq!((meta.key.bytes(&mut [0; _]), value), (&b"foo"[..], &b"a\nb"[..]));
+    assert_eq!((options.exptime, options.flags, options.verb()), (Some(30), 7, Some(Verb::Cas(9))));
+    assert!(options.encoded && options.stale && options.quiet);
+    let verb = |flags: &str| meta_of(format!("ms k 0 {flags}\r\n\r\n").as_bytes()).0.options().verb();
+    assert_eq!(
+        [verb("ME C1"), verb("MA"), verb("MP"), verb("MR"), verb("MR C2"), verb("MS")],
+        [
+            Some(Verb::Add),
+            Some(Verb::Append),
+            Some(Verb::Prepend),
+            Some(Verb::Replace),
+            Some(Verb::Cas(2)),
+            Some(Verb::Set)
+        ]
+    );
+    let (meta, _) = meta_of(b"ma n M- D5 J7 N-1 R0\r\n");
+    let options = meta.options();
+    assert_eq!((options.delta, options.initial, options.down()), (5, 7, Some(true)));
+    assert_eq!((options.vivify, options.recache, options.exptime), (Some(-1), Some(0), None));
+    assert_eq!(meta_of(b"md k q C18446744073709551615\r\n").0.options().cas, Some(u64::MAX));
+    assert_eq!(meta_of(b"me Zm9v b\r\n").0.key.bytes(&mut [0; _]), b"foo");
+    assert_eq!(meta_of(b"me Zm9v bb no-flag\r\n").0.key.bytes(&mut [0; _]), b"Zm9v");
+}
+
+#[test]
+fn what_is_wrong_with_a_meta_command() {
+    let long = vec![b'k'; limits::MAX_KEY_BYTES + 1];
+    assert_eq!(wrong(&[b"mg ", &long[..], b"\r\n"].concat()).0, Wrong::Format);
+    for (line, expected) in [
+        ("mg", Wrong::Unknown),
+        ("me", Wrong::Format),
+        ("me k b", Wrong::Format),
+        ("mg k s s", Wrong::DuplicateFlag),
+        ("mg k E", Wrong::InvalidFlag),
+        ("mg k noreply", Wrong::InvalidFlag),
+        ("mg k Tx Jx", Wrong::Initial),
+        ("mg k Jx b", Wrong::KeyEncoding),
+        ("mg k b Jx", Wrong::Initial),
+        ("mg k Cx Fx", Wrong::FlagValue),
+        ("mg k Fx", Wrong::Format),
+        ("mg k Mxx", Wrong::ModeLength),
+        ("mg k Dx", Wrong::DeltaFlag),
+        ("md k s s", Wrong::Flags),
+        ("ma k MX", Wrong::CountMode),
+        ("mg k O12345678901234567890123456789012", Wrong::LongOpaque),
+        ("mg k a b c d e f g h i j k l m n o p q r", Wrong::ManyFlagsOfGet),
+        ("md k a b c d e f g h i j k l m n o p q r", Wrong::ManyFlags),
+        ("ms k", Wrong::Format),
+        ("ms k -1", Wrong::Format),
+        ("ms k 2147483646", Wrong::Format),
+    ] {
+        assert_eq!(wrong(format!("{line}\r\n").as_bytes()), (expected, line.len() + 2, 0), "{line}");
+    }
+    // The value behind it is no command.
+    assert_eq!(wrong(b"ms k 5 MX\r\n"), (Wrong::SetMode, 11, 7));
+    assert_eq!(wrong(b"ms k 5 s s\r\n"), (Wrong::DuplicateFlag, 12, 7));
+    assert_eq!(wrong(b"ms k 2\r\nabc\r\n"), (Wrong::Chunk, 12, 0));
+    let Parsed::Wrong(Refused { stale: Some(stale), skip, .. }) = parse(b"ms Zm9v 2000 b MA\r\n", MAX) else {
+        panic!("it is too large")
+    };
+    assert_eq!((stale.bytes(&mut [0; _]), skip), (&b"foo"[..], 2002));
+}

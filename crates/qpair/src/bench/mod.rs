@@ -53,11 +53,13 @@ use block::{Device, Info, OpenError, OpenOptions};
 use machine::ring::RingKind;
 use uuid::Uuid;
 
+pub(crate) use cache::{Zipf, keys, theta};
 use crew::Work;
 use live::{Live, Progress, Wanted};
 use plan::{Goal, Plan};
 use report::{Ending, Report, Step, Target, Workload};
 use series::Series;
+pub(crate) use workload::Rng;
 use workload::Rw;
 
 const EXAMPLES: &str = "\

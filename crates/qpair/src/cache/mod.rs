@@ -1,5 +1,8 @@
 //! `qpair cache`: a cache for clients of the memcached text protocol.
 
+mod simulate;
+mod trace;
+
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
@@ -72,8 +75,11 @@ enum Eviction {
 
 /// Serve a cache to memcached clients
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Listen here, and speak this; may be repeated. Port 0 is any free port
     #[arg(long, value_name = "memcache=ADDR:PORT", default_values_t = [Listen(([127, 0, 0, 1], 11211).into())])]
     listen: Vec<Listen>,
@@ -101,6 +107,13 @@ pub(crate) struct Args {
     /// Print one JSON object a line instead of text
     #[arg(long)]
     json: bool,
+}
+
+/// What is done instead of serving.
+#[derive(clap::Subcommand, Clone, Debug)]
+enum Command {
+    Simulate(simulate::Args),
+    Trace(trace::Args),
 }
 
 /// Version of the JSON objects. Fields may be added; one that changes or goes makes a new version.
@@ -134,6 +147,11 @@ const WATCH: Duration = Duration::from_millis(500);
 /// # Errors
 /// What keeps the cache from serving.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    match &args.command {
+        Some(Command::Simulate(args)) => return simulate::run(args),
+        Some(Command::Trace(args)) => return trace::run(args),
+        None => {}
+    }
     on_panic_abort();
     let allowed = os::allowed_cpus();
     check_cpus(args, &allowed)?;

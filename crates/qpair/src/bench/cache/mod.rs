@@ -18,7 +18,7 @@ mod protocol;
 mod report;
 #[cfg(test)]
 mod tests;
-pub(crate) mod zipf;
+mod zipf;
 
 use std::error::Error;
 use std::io;
@@ -35,7 +35,9 @@ use self::engine::Engine;
 use self::items::Sizes;
 pub(super) use self::plan::is_cache;
 use self::plan::{Plan, Ratio};
+pub(crate) use self::plan::{keys, theta};
 use self::report::Report;
+pub(crate) use self::zipf::Zipf;
 use super::live::{Live, Progress, Wanted};
 use super::report::Ending;
 use super::{Args, fresh_seed, print};

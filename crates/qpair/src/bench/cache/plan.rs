@@ -31,7 +31,7 @@ impl FromStr for Ratio {
 }
 
 /// For `--zipf`.
-pub(in crate::bench) fn theta(text: &str) -> Result<f64, String> {
+pub(crate) fn theta(text: &str) -> Result<f64, String> {
     let theta = text.parse().ok().filter(|theta| *theta > 0.0 && *theta <= 4.0);
     theta.ok_or_else(|| "a skew above 0 and up to 4: 0.99 is usual".to_owned())
 }
@@ -207,15 +207,16 @@ pub(in crate::bench) fn key_size(text: &str) -> Result<usize, String> {
     up_to(text, "the length of a key", MAX_KEY_BYTES)
 }
 
-/// For `--keys`, also as 10k or 2M.
-pub(in crate::bench) fn keys(text: &str) -> Result<u32, String> {
+/// A number of items or requests, also as 10k or 2M.
+pub(crate) fn keys(text: &str) -> Result<u32, String> {
     let (number, unit) = match text.char_indices().last() {
         Some((at, 'k' | 'K')) => (&text[..at], 1_000),
         Some((at, 'm' | 'M')) => (&text[..at], 1_000_000),
         _ => (text, 1),
     };
     let keys = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
-    keys.filter(|keys| (1..=MAX_ITEMS).contains(keys)).ok_or_else(|| format!("the number of keys is 1 to {MAX_ITEMS}"))
+    keys.filter(|keys| (1..=MAX_ITEMS).contains(keys))
+        .ok_or_else(|| format!("a number from 1 to {MAX_ITEMS}, as 500, 10k or 2M"))
 }
 
 #[cfg(test)]

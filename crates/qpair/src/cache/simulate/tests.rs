@@ -1,0 +1,56 @@
+//! The policies on traces whose outcome can be said.
+
+use super::*;
+
+fn trace(ids: &[u64], bytes: u32, ttl: u32) -> Trace {
+    let request = |(at, id): (usize, &u64)| Request { at: at as u32, op: Op::Get, id: *id, bytes, ttl };
+    Trace { requests: ids.iter().enumerate().map(request).collect() }
+}
+
+fn misses(name: usize, size: u64, trace: &Trace) -> u64 {
+    play(&mut *policy(name, size).expect("it can be made"), trace, &trace.nexts()).misses
+}
+
+#[test]
+fn what_fits_is_missed_once() {
+    let ids: Vec<u64> = (0..5000).map(|number| number * 7919 % 500).collect();
+    let trace = trace(&ids, 100, 0);
+    for (number, name) in NAMES.into_iter().enumerate() {
+        assert_eq!(misses(number, 1 << 20, &trace), 500, "{name}");
+    }
+}
+
+#[test]
+fn what_has_expired_is_missed_again() {
+    // Each is asked for again after 10 seconds and lives for 5, or for 60.
+    let ids: Vec<u64> = (0..100).map(|number| number % 10).collect();
+    for (number, name) in NAMES.into_iter().enumerate() {
+        assert_eq!(misses(number, 1 << 20, &trace(&ids, 100, 5)), 100, "{name}");
+        assert_eq!(misses(number, 1 << 20, &trace(&ids, 100, 60)), 20, "{name}");
+    }
+}
+
+#[test]
+fn lru_loses_a_loop_and_belady_keeps_of_it_what_fits() {
+    // Room for ten, of eleven in a loop.
+    let ids: Vec<u64> = (0..1100).map(|number| number % 11).collect();
+    let trace = trace(&ids, 1000 - 15, 0);
+    assert_eq!(misses(1, 10 * (1000 + Lru::MORE), &trace), 1100);
+    let best = misses(4, 10_000, &trace);
+    // A miss a round, and those of the first.
+    assert!((105..=125).contains(&best), "{best}");
+}
+
+#[test]
+fn nobody_is_better_than_belady_and_scans_hurt_lru_most() {
+    let mut ids = Vec::new();
+    for round in 0..200u64 {
+        ids.extend((0..150).map(|number| (number * number + round) % 60));
+        ids.extend((0..150).map(|number| 1000 + round * 150 + number));
+    }
+    let trace = trace(&ids, 1000 - 15, 0);
+    let found: Vec<u64> =
+        (0..NAMES.len()).map(|name| if name == 0 { 0 } else { misses(name, 100_000, &trace) }).collect();
+    assert!(found[YARDSTICKS].iter().all(|misses| *misses >= found[4]), "{found:?}");
+    assert!(found[2] < found[1] && found[3] < found[1], "{found:?}");
+}

@@ -7,8 +7,9 @@ use machine::limits::{MAX_PASSED, SLOT_STAGED};
 
 /// Bytes that one receive takes at most: enough for many requests, small enough to stay in a core's cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
-/// Longest cut unit that a state machine may leave over: a capsule with in-capsule data of 64 KiB and its digests.
-pub const TAIL_BYTES: usize = 68 << 10;
+/// Longest cut unit that a state machine may leave over: a Redis client's command with all its arguments. The longest
+/// capsule, with in-capsule data of 64 KiB and digests, is a fraction of it.
+pub const TAIL_BYTES: usize = 1 << 20;
 /// From this length on the rest of a payload is received straight into its place.
 pub const DIRECT_BYTES: usize = 16 << 10;
 /// Behind such a payload, so much is received for the headers that follow. Small, or the next payload would be copied.

@@ -8,6 +8,7 @@ use wire::memcache::{Command, Parsed, Refused, parse};
 
 use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
 use crate::peers::{Ask, Dispatch, Dispatched, Flight, Origin, Peers, Rule, here};
+use crate::resp::Session;
 use crate::session::{House, Next};
 
 /// Why a connection is over.
@@ -21,9 +22,26 @@ pub(crate) enum End {
     Broken(#[from] io::Error),
 }
 
+/// What became of the bytes that a client has sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing: so many of them are to be seen.
+    More(usize),
+    /// So many were carried out.
+    Go(usize),
+    /// A part of their command was carried out; the rest when the answers so far are sent, and others had their turn.
+    Again,
+    /// The same, when there is room in the parcels to other reactors.
+    Stalled,
+    /// The last word was said: nothing behind is looked at.
+    Close,
+}
+
 /// See the module.
 pub(crate) struct Connection {
     pump: Pump,
+    /// Of a client that speaks Redis' protocol; the others speak memcached's.
+    session: Option<Box<Session>>,
     /// Bytes of a value that is thrown away.
     skip: usize,
     /// Keys of the get at the front that are answered, or parts of a command that others were asked for.
@@ -45,9 +63,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(pump: Pump, origin: Origin) -> Self {
+    pub(crate) fn new(pump: Pump, origin: Origin, session: Option<Box<Session>>) -> Self {
         Self {
             pump,
+            session,
             skip: 0,
             answered: 0,
             origin,
@@ -59,6 +78,10 @@ impl Connection {
             dirty: false,
             quiet: 0,
         }
+    }
+
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
     }
 
     pub(crate) fn pump(&self) -> &Pump {
@@ -84,50 +107,64 @@ impl Connection {
             Received::Closed => return Err(End::Left),
             Received::Bytes { rest, .. } => rest,
         };
-        let (mut at, mut waits) = (0, false);
-        while at < bytes.len() {
-            let thrown = self.skip.min(bytes.len() - at);
-            self.skip -= thrown;
-            at += thrown;
-            if self.closing || self.is_full() || self.keeps_much() {
-                break;
-            }
-            let taken = match parse(&bytes[at..], MAX_VALUE_BYTES) {
-                Parsed::More(_) => break,
-                Parsed::Command(command, used) => self.execute(command, &bytes[at..at + used], house, peers),
-                Parsed::Wrong(refused) => self.refuse(&refused, house, peers),
-                Parsed::Endless => {
-                    self.here().extend_from_slice(b"CLIENT_ERROR line too long\r\n");
-                    self.closing = true;
-                    0
+        let (mut at, mut wanted, mut waits) = (0, 0, None);
+        while at < bytes.len() && !self.closing && !self.is_full() && !self.keeps_much() {
+            match self.step(&bytes[at..], house, peers) {
+                Step::Go(used) => at += used,
+                Step::More(bytes) => {
+                    wanted = bytes;
+                    break;
                 }
-            };
-            if taken == 0 {
-                waits = !self.closing;
-                break;
+                Step::Close => self.closing = true,
+                why => {
+                    waits = Some(why);
+                    break;
+                }
             }
-            at += taken;
         }
         if let Some(flight) = &mut self.flight {
             flight.close(Rule::Say);
         }
-        self.stalled = waits && self.flight.is_none() && !self.is_full();
+        self.stalled = waits == Some(Step::Stalled) && self.flight.is_none() && !self.is_full();
         if self.closing {
             // Nothing that comes behind the last word is looked at.
             at = bytes.len();
         }
         house.counters.bytes_read += at as u64;
         let left = &bytes[at..];
-        if waits || self.is_full() || self.keeps_much() {
+        if waits.is_some() || self.is_full() || self.keeps_much() {
             self.pump.hold(left)
         } else {
-            self.pump.keep(left)
+            self.pump.keep_until(left, wanted)
         }
         Ok(at.max(1))
     }
 
-    /// Has a command carried out, here or where its key is. Its bytes; 0 if it is to come again.
-    fn execute(&mut self, command: Command<'_>, bytes: &[u8], house: &mut House, peers: &mut Peers) -> usize {
+    /// Carries out what the bytes, of which there are some, begin with.
+    #[inline]
+    fn step(&mut self, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
+        let Self { session, flight, pump, .. } = self;
+        if let Some(session) = session {
+            return session.step(bytes, house, here(flight, pump.out.bytes()));
+        }
+        if self.skip > 0 {
+            let thrown = self.skip.min(bytes.len());
+            self.skip -= thrown;
+            return Step::Go(thrown);
+        }
+        match parse(bytes, MAX_VALUE_BYTES) {
+            Parsed::More(wanted) => Step::More(wanted),
+            Parsed::Command(command, used) => self.execute(command, &bytes[..used], house, peers),
+            Parsed::Wrong(refused) => self.refuse(&refused, house, peers),
+            Parsed::Endless => {
+                self.here().extend_from_slice(b"CLIENT_ERROR line too long\r\n");
+                Step::Close
+            }
+        }
+    }
+
+    /// Has a command of memcached's carried out, here or where its key is.
+    fn execute(&mut self, command: Command<'_>, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
         let dispatched = if peers.is_alone() {
             Dispatched::Here
         } else {
@@ -139,21 +176,20 @@ impl Connection {
             Dispatched::Taken => Next::Go,
             Dispatched::Again(part) => Next::Again(part),
         };
-        if let Next::Again(part) = next {
-            self.answered = part;
-            return 0;
+        self.answered = if let Next::Again(part) = next { part } else { 0 };
+        match next {
+            Next::Go => Step::Go(bytes.len()),
+            Next::Again(_) => Step::Stalled,
+            Next::Close => Step::Close,
         }
-        self.answered = 0;
-        self.closing = next == Next::Close;
-        bytes.len()
     }
 
-    /// Answers what is no command, or one that is not carried out. Its bytes; 0 if it is to come again.
-    fn refuse(&mut self, refused: &Refused<'_>, house: &mut House, peers: &mut Peers) -> usize {
+    /// Answers what is no command of memcached's, or one that is not carried out.
+    fn refuse(&mut self, refused: &Refused<'_>, house: &mut House, peers: &mut Peers) -> Step {
         if let Some(key) = refused.stale
             && !self.dispatch(house, peers).forget(key)
         {
-            return 0;
+            return Step::Stalled;
         }
         if !refused.quiet {
             let out = self.here();
@@ -161,7 +197,7 @@ impl Connection {
             out.extend_from_slice(b"\r\n");
         }
         self.skip = refused.skip;
-        refused.used
+        Step::Go(refused.used)
     }
 
     fn dispatch<'a>(&'a mut self, house: &'a mut House, peers: &'a mut Peers) -> Dispatch<'a> {

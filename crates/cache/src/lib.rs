@@ -14,6 +14,7 @@ mod connection;
 mod counters;
 pub mod limits;
 mod peers;
+mod resp;
 mod server;
 mod session;
 mod shard;

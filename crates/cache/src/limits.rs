@@ -10,6 +10,15 @@ pub const MAX_VALUE_BYTES: usize = 64 << 10;
 
 const _: () = assert!(MAX_LINE_BYTES + MAX_VALUE_BYTES + 2 <= TAIL_BYTES && MAX_GET_LINE_BYTES <= TAIL_BYTES);
 
+/// Longest command of a Redis client with all its arguments: it is parsed when all of it is there.
+pub const MAX_COMMAND_BYTES: usize = 1 << 20;
+
+const _: () = assert!(MAX_COMMAND_BYTES <= TAIL_BYTES);
+const _: () = assert!(MAX_COMMAND_BYTES >= 2 * (store::limits::MAX_KEY_BYTES + MAX_VALUE_BYTES), "and some to spare");
+
+/// Steps that the names of one answer may take to be compared with a pattern: some milliseconds.
+pub const PATTERN_FUEL: u64 = 1_000_000;
+
 /// Clients at once; each reactor has an equal share of them.
 pub const MAX_CONNECTIONS: usize = 16_000;
 /// Connections that are accepted in one pass.

@@ -6,20 +6,22 @@ use std::sync::mpsc;
 
 use machine::reactor::{Handle, Mode, Poller, Ports, Reactor, ReactorConfig, Sender, Snapshot, mailbox};
 use machine::region::Region;
-use machine::ring::{Listener, Ring, RingKind};
+use machine::ring::{Ring, RingKind};
 use store::{Store, StoreOptions};
 
 use crate::calendar::Calendar;
 use crate::limits::MAX_CONNECTIONS;
 use crate::peers::{self, Message, Peers};
 use crate::session::House;
-use crate::shard::{Arrival, Doors, Shard};
+use crate::shard::{Arrival, Doors, Shard, Speaks};
 
 /// How a cache runs.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where it listens for clients of memcached's text protocol; port 0 lets the system choose one.
     pub memcache: Vec<SocketAddr>,
+    /// Where it listens for Redis clients.
+    pub resp: Vec<SocketAddr>,
     /// Number of reactors, 1 or more.
     pub reactors: usize,
     /// Bytes of items and of the table that finds them; each reactor has an equal share.
@@ -45,6 +47,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The clients of a protocol are served by one reactor.
+    #[error("Redis clients are served by one reactor so far: ask for --reactors 1, or do not listen for them")]
+    Alone,
     /// A reactor, or its memory.
     #[error("cannot start the cache: {0}")]
     Reactor(#[from] io::Error),
@@ -70,6 +75,9 @@ impl Server {
     /// See [`StartError`].
     pub fn start(options: &Options) -> Result<Self, StartError> {
         assert!(options.reactors > 0, "a cache runs on at least one reactor");
+        if options.reactors > 1 && !options.resp.is_empty() {
+            return Err(StartError::Alone);
+        }
         let calendar = Calendar::now();
         let mut ports = peers::ports(options.reactors).into_iter();
         let first = ports.next().expect("one for each reactor");
@@ -106,7 +114,7 @@ impl Server {
         error
     }
 
-    /// Where it listens, in the order of the options.
+    /// Where it listens, in the order of the options: for memcached clients, then for Redis clients.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -186,12 +194,14 @@ fn build(
     if let Some(others) = others {
         doors.deals.push(own.clone());
         doors.deals.extend(others);
-        for (number, address) in options.memcache.iter().copied().enumerate() {
+        let memcache = options.memcache.iter().map(|address| (*address, Speaks::Memcache));
+        let all = memcache.chain(options.resp.iter().map(|address| (*address, Speaks::Resp)));
+        for (number, (address, speaks)) in all.enumerate() {
             let listener = ring.listener(address, owner, Shard::listener_key(number));
-            doors.listeners.push(listener.map_err(|source| StartError::Listen { address, source })?);
+            doors.listeners.push((listener.map_err(|source| StartError::Listen { address, source })?, speaks));
         }
     }
-    let addresses = doors.listeners.iter().map(Listener::local_addr).collect();
+    let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
     let house = House::new(store, calendar.at(machine::clock::Fine::now()));
     let peers = Peers::new(ports, ring.waker());
     Ok((Shard::new(owner, doors, peers, house, calendar), Started { arrivals: own, addresses }))

@@ -17,16 +17,24 @@ use crate::session::House;
 /// Keys of listeners in the ring begin here; below are those of connections.
 const LISTENERS: u32 = 1 << 31;
 
+/// What the clients of a listener speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Memcache,
+    Resp,
+}
+
 /// A client that comes to a reactor.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) stream: TcpStream,
+    pub(crate) speaks: Speaks,
 }
 
 /// Where clients come from.
 pub(crate) struct Doors {
     /// Of the reactor that listens for all.
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<(Listener, Speaks)>,
     /// Its way to each of them, itself included.
     pub(crate) deals: Vec<Sender<Arrival>>,
     pub(crate) arrivals: Mailbox<Arrival>,
@@ -122,9 +130,10 @@ impl Shard {
         }
         (self.pending, self.paused) = (false, None);
         let mut new = 0;
-        for listener in 0..self.doors.listeners.len() {
+        for number in 0..self.doors.listeners.len() {
             while new < ACCEPTS_PER_PASS {
-                let stream = match self.doors.listeners[listener].try_accept() {
+                let (listener, speaks) = &self.doors.listeners[number];
+                let stream = match listener.try_accept() {
                     Ok(Some((stream, _))) => stream,
                     Ok(None) => break,
                     Err(error) => {
@@ -134,11 +143,12 @@ impl Shard {
                     }
                 };
                 new += 1;
+                let arrival = Arrival { stream, speaks: *speaks };
                 let to = self.next;
                 self.next = (to + 1) % self.doors.deals.len();
                 if to == self.peers.me() {
-                    self.admit(cx.ring, Arrival { stream });
-                } else if self.doors.deals[to].send(Arrival { stream }).is_err() {
+                    self.admit(cx.ring, arrival);
+                } else if self.doors.deals[to].send(arrival).is_err() {
                     self.house.counters.rejected_connections += 1;
                 }
             }
@@ -161,7 +171,10 @@ impl Shard {
                 }
                 self.generation = self.generation.wrapping_add(1);
                 let origin = Origin { connection: index, generation: self.generation };
-                let mut connection = Box::new(Connection::new(Pump::new(socket), origin));
+                let addresses = [socket.peer_addr(), socket.local_addr()];
+                let is_resp = arrival.speaks == Speaks::Resp;
+                let session = is_resp.then(|| self.house.clients.welcome(addresses, self.house.now));
+                let mut connection = Box::new(Connection::new(Pump::new(socket), origin, session));
                 mark(&mut connection.hot, &mut self.hot, index);
                 self.connections[index as usize] = Some(connection);
                 self.house.counters.curr_connections += 1;
@@ -298,6 +311,7 @@ impl Shard {
     fn close(&mut self, index: u32, end: &End) {
         let Some(connection) = self.connections[index as usize].take() else { return };
         let peer = connection.pump().socket().peer_addr();
+        connection.session().into_iter().for_each(|session| self.house.clients.goodbye(session));
         connection.end(&mut self.peers);
         match end {
             End::Broken(error) if error.kind() != ErrorKind::ConnectionReset => {
@@ -335,7 +349,7 @@ impl Poller for Shard {
     fn arm(&mut self, cx: &mut Context<'_>) -> Arm {
         let busy = !self.hot.is_empty() || !self.dirty.is_empty() || self.pending && self.paused.is_none();
         let start = if busy { Arm::Busy } else { Arm::PollEvery(TICK) };
-        let listeners = self.doors.listeners.iter().map(|listener| cx.ring.arm_listener(listener));
+        let listeners = self.doors.listeners.iter().map(|(listener, _)| cx.ring.arm_listener(listener));
         let arm = listeners.fold(start, Arm::and).and(self.doors.arrivals.arm()).and(self.peers.arm());
         let paused = if self.paused.is_some() { Arm::PollEvery(ACCEPT_PAUSE) } else { Arm::Armed };
         // A connection that is on no list has an empty socket, or waits for its client to read.

@@ -18,6 +18,7 @@ fn with(memory: usize, evicts: bool) -> Server {
     let options = Options {
         memcache: vec!["127.0.0.1:0".parse().expect("an address")],
         reactors: 1,
+        resp: vec!["127.0.0.1:0".parse().expect("an address")],
         memory,
         evicts,
         seed: 1,
@@ -31,7 +32,16 @@ struct Client(TcpStream);
 
 impl Client {
     fn of(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.addresses()[0]).expect("it listens");
+        Self::at(server, 0)
+    }
+
+    /// One that speaks Redis' protocol.
+    fn resp(server: &Server) -> Self {
+        Self::at(server, 1)
+    }
+
+    fn at(server: &Server, listener: usize) -> Self {
+        let stream = TcpStream::connect(server.addresses()[listener]).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
         Self(stream)
     }
@@ -258,5 +268,52 @@ fn what_is_not_kept_of_an_item_is_refused() {
         read += client.0.read(&mut answer[read..]).expect("an answer");
     }
     assert!(answer.starts_with(b"ME k exp=-30 cas="), "{}", answer.escape_ascii());
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn both_protocols_see_the_same_keys() {
+    let server = server();
+    let (mut memcache, mut resp) = (Client::of(&server), Client::resp(&server));
+    memcache.says(b"set k 7 0 3\r\n007\r\n", b"STORED\r\n");
+    resp.says(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", b"$3\r\n007\r\n");
+    resp.says(b"SET k \"a b\" EX 1000\r\n", b"+OK\r\n");
+    memcache.says(b"get k\r\n", b"VALUE k 0 3\r\na b\r\nEND\r\n");
+    resp.says(b"DEL k k\r\nPING\r\n", b":1\r\n+PONG\r\n");
+    memcache.says(b"get k\r\n", b"END\r\n");
+    resp.says(b"hgetall k\r\n", b"-ERR unknown command 'hgetall', with args beginning with: 'k' \r\n");
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn redis_commands_cut_at_every_byte_are_the_same_commands() {
+    let server = server();
+    let asked = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\na\r\nb\r\nGET k\r\n*1\r\n$3\r\nGET\r\n\
+        *3\r\n$3\r\nset\r\n$1\r\nk\r\n$2000000\r\n";
+    let expected = b"+OK\r\n$4\r\na\r\nb\r\n-ERR wrong number of arguments for 'get' command\r\n\
+        -ERR a command of more than 1048576 bytes is not taken\r\n";
+    let large = vec![b'x'; 2_000_002];
+    for cut in 0..asked.len() {
+        let mut client = Client::resp(&server);
+        client.0.set_nodelay(true).expect("a socket");
+        client.0.write_all(&asked[..cut]).expect("it listens");
+        client.says(&asked[cut..], expected);
+        client.0.write_all(&large).expect("what is too long is read and thrown away");
+        client.says(b"ping\r\n", b"+PONG\r\n");
+    }
+    server.stop().expect("it stops");
+}
+
+#[test]
+fn a_stream_that_is_no_redis_protocol_is_told_why_and_ended() {
+    let server = server();
+    let mut client = Client::resp(&server);
+    client.0.write_all(b"PING\r\n*1\r\n:5\r\nPING\r\n").expect("it listens");
+    let mut answer = Vec::new();
+    client.0.read_to_end(&mut answer).expect("the end");
+    assert_eq!(
+        answer.escape_ascii().to_string(),
+        "+PONG\\r\\n-ERR Protocol error: expected \\'$\\', got \\':\\'\\r\\n"
+    );
     server.stop().expect("it stops");
 }

@@ -10,6 +10,7 @@ use qpair_cache::{Options, Server};
 fn server(reactors: usize) -> Server {
     let options = Options {
         memcache: vec!["127.0.0.1:0".parse().expect("an address")],
+        resp: Vec::new(),
         reactors,
         memory: 64 << 20,
         evicts: true,

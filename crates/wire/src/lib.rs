@@ -1,8 +1,9 @@
-//! Floor 0: NVMe and NVMe/TCP as bytes.
+//! Floor 0: NVMe, NVMe/TCP, memcached and RESP as bytes.
 //!
 //! ```text
 //!   nvme/   commands, completions, statuses, identify pages, logs, features, properties, Connect
 //!   tcp/    PDUs, digests, and the state machine of each side of a connection: bytes in, actions out
+//!   memcache/, resp/    what clients of caches ask, and how they are answered
 //! ```
 //!
 //! Nothing here does I/O, reads a clock, draws a random number or allocates per command: time and randomness come in
@@ -12,6 +13,7 @@
 
 pub mod memcache;
 pub mod nvme;
+pub mod resp;
 pub mod tcp;
 
 pub use zerocopy;

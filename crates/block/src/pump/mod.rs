@@ -46,7 +46,7 @@ impl Default for Scratch {
 /// What a receive brought.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received<'a> {
-    /// Nothing for now.
+    /// Nothing for now, or less than the state machine wants to see.
     Nothing,
     /// The peer has closed its side.
     Closed,
@@ -63,6 +63,8 @@ pub enum Received<'a> {
 pub struct Pump {
     socket: Socket,
     tail: Vec<u8>,
+    /// The machine has no use for a shorter tail.
+    wanted: u32,
     held: bool,
     /// What is to be sent.
     pub out: Outbox,
@@ -72,7 +74,7 @@ impl Pump {
     /// A pump on a connected socket.
     #[must_use]
     pub fn new(socket: Socket) -> Self {
-        Self { socket, tail: Vec::new(), held: false, out: Outbox::default() }
+        Self { socket, tail: Vec::new(), wanted: 0, held: false, out: Outbox::default() }
     }
 
     /// The socket.
@@ -114,6 +116,10 @@ impl Pump {
         Ok(match self.socket.try_recv(&mut parts)? {
             None => Received::Nothing,
             Some(0) => Received::Closed,
+            Some(n) if kept + n < self.wanted as usize => {
+                self.tail.extend_from_slice(&scratch.bytes[kept..kept + n]);
+                Received::Nothing
+            }
             Some(n) => {
                 self.unkeep(scratch);
                 Received::Bytes { direct: 0, rest: &scratch.bytes[..kept + n] }
@@ -146,9 +152,20 @@ impl Pump {
     /// # Panics
     /// If there is more than a machine may leave over; its limits on a cut unit hold that.
     pub fn keep(&mut self, left: &[u8]) {
-        assert!(left.len() <= TAIL_BYTES, "a state machine left {} bytes", left.len());
+        self.keep_until(left, 0);
+    }
+
+    /// The same, of a machine that knows how much it wants to see: [`Pump::receive`] brings nothing before so many
+    /// bytes are there. So a unit that comes in crumbs is neither moved nor looked at for each of them.
+    ///
+    /// # Panics
+    /// As [`Pump::keep`], and if more is wanted than may be left over.
+    pub fn keep_until(&mut self, left: &[u8], wanted: usize) {
+        let most = left.len().max(wanted);
+        assert!(most <= TAIL_BYTES, "a state machine left {} bytes and wants {wanted}", left.len());
         self.tail.clear();
         self.tail.extend_from_slice(left);
+        self.wanted = wanted as u32;
     }
 
     /// Keeps bytes that the state machine could use but the caller has no room for now: the next [`Pump::receive`]
@@ -156,7 +173,7 @@ impl Pump {
     pub fn hold(&mut self, left: &[u8]) {
         self.tail.clear();
         self.tail.extend_from_slice(left);
-        self.held = true;
+        (self.held, self.wanted) = (true, 0);
     }
 
     /// Takes the connection out of its ring, for another one, with the bytes that are held.

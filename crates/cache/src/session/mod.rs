@@ -7,6 +7,7 @@ mod meta;
 use store::{Store, Time};
 
 use crate::counters::Counters;
+use crate::resp::Clients;
 use crate::tally::Tally;
 
 /// What a connection does after a command.
@@ -33,12 +34,15 @@ pub(crate) struct House {
     pub(crate) flush_at: Option<Time>,
     /// For values that are made of others.
     pub(crate) work: Vec<u8>,
+    /// Those that speak Redis' protocol.
+    pub(crate) clients: Clients,
 }
 
 impl House {
     pub(crate) fn new(store: Store, now: Time) -> Self {
         let counters = Counters::default();
-        Self { store, counters, sums: None, now, started: now, flush_at: None, work: Vec::new() }
+        let (work, clients) = (Vec::new(), Clients::default());
+        Self { store, counters, sums: None, now, started: now, flush_at: None, work, clients }
     }
 
     /// What is due by the clock: `flush_all` with a delay, and what has expired.

@@ -327,6 +327,7 @@ fn answers_as_memcached(reactors: usize) {
     };
     let options = Options {
         memcache: vec!["127.0.0.1:0".parse().expect("an address")],
+        resp: Vec::new(),
         reactors,
         memory: 64 << 20,
         evicts: true,

@@ -1,4 +1,4 @@
-//! `qpair cache`: a cache for clients of the memcached text protocol.
+//! `qpair cache`: a cache for clients of memcached's text protocol and of Redis'.
 
 mod simulate;
 mod trace;
@@ -6,7 +6,7 @@ mod trace;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::mpsc;
@@ -29,8 +29,10 @@ const EXAMPLES: &str = "\
 Protocols:
   memcache=ADDR:PORT   memcached's text protocol: get gets gat gats set add replace append prepend cas incr decr
                        delete touch flush_all version verbosity stats quit, and the meta commands mg ms md ma me mn.
-                       Not there yet: Redis' protocol (resp=ADDR:PORT), a pool that outlives the process, values of
-                       more than 64 KiB. The binary protocol and UDP will not come.
+                       Not there yet: a pool that outlives the process, values of more than 64 KiB. The binary
+                       protocol and UDP will not come.
+  resp=ADDR:PORT       Redis' protocol, RESP2 and RESP3: strings and keys; COMMAND LIST says what there is. Both
+                       protocols see the same keys.
 
 Memory:
   --memory is what items and the table that finds them take. Each item costs 5 bytes beside its key and value, 4 more
@@ -41,26 +43,43 @@ Examples:
   qpair cache --memory 4GiB --listen memcache=0.0.0.0:11211
   printf 'set k 0 60 5\\r\\nhello\\r\\nget k\\r\\nquit\\r\\n' | nc 127.0.0.1 11211";
 
+/// What clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Memcache,
+    Resp,
+}
+
 /// Where clients are listened for, and what they speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listen(SocketAddr);
+struct Listen(Protocol, SocketAddr);
+
+impl Listen {
+    /// Where nobody has said otherwise.
+    const DEFAULT: [Self; 2] = [Self::local(Protocol::Memcache, 11211), Self::local(Protocol::Resp, 6379)];
+
+    const fn local(protocol: Protocol, port: u16) -> Self {
+        Self(protocol, SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+    }
+}
 
 impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let address = match text.split_once('=') {
-            Some(("memcache", address)) => address,
-            Some(("resp", _)) => return Err("Redis' protocol is not there yet: memcache=ADDR:PORT is".to_owned()),
-            _ => return Err("this is memcache=ADDR:PORT".to_owned()),
+        let (protocol, address) = match text.split_once('=') {
+            Some(("memcache", address)) => (Protocol::Memcache, address),
+            Some(("resp", address)) => (Protocol::Resp, address),
+            _ => return Err("this is memcache=ADDR:PORT or resp=ADDR:PORT".to_owned()),
         };
-        address.parse().map(Self).map_err(|_| format!("'{address}' is no ADDR:PORT"))
+        address.parse().map(|address| Self(protocol, address)).map_err(|_| format!("'{address}' is no ADDR:PORT"))
     }
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "memcache={}", self.0)
+        let protocol = if self.0 == Protocol::Memcache { "memcache" } else { "resp" };
+        write!(f, "{protocol}={}", self.1)
     }
 }
 
@@ -73,7 +92,7 @@ enum Eviction {
     None,
 }
 
-/// Serve a cache to memcached clients
+/// Serve a cache to memcached and Redis clients
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -81,7 +100,7 @@ pub(crate) struct Args {
     command: Option<Command>,
 
     /// Listen here, and speak this; may be repeated. Port 0 is any free port
-    #[arg(long, value_name = "memcache=ADDR:PORT", default_values_t = [Listen(([127, 0, 0, 1], 11211).into())])]
+    #[arg(long, value_name = "PROTOCOL=ADDR:PORT", default_values_t = Listen::DEFAULT)]
     listen: Vec<Listen>,
 
     /// Bytes of items and of the table that finds them
@@ -124,6 +143,7 @@ struct Listening<'a> {
     schema: u32,
     event: &'static str,
     memcache: &'a [SocketAddr],
+    resp: &'a [SocketAddr],
     memory: u64,
     max_value: usize,
 }
@@ -159,8 +179,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let (wake, woken) = mpsc::channel();
     signals::watch(false, move |wish| wake.send(wish).unwrap_or_default())?;
     let options = Options {
-        memcache: args.listen.iter().map(|listen| listen.0).collect(),
         reactors: args.reactors,
+        memcache: args.addresses(Protocol::Memcache),
+        resp: args.addresses(Protocol::Resp),
         memory: usize::try_from(args.memory)?,
         evicts: args.eviction == Eviction::Merge,
         seed: Uuid::new_v4().as_u64_pair().0,
@@ -201,16 +222,25 @@ fn check_cpus(args: &Args, allowed: &[usize]) -> Result<(), String> {
     Ok(())
 }
 
+impl Args {
+    fn addresses(&self, protocol: Protocol) -> Vec<SocketAddr> {
+        self.listen.iter().filter(|listen| listen.0 == protocol).map(|listen| listen.1).collect()
+    }
+}
+
 fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
+    let (memcache, resp) = server.addresses().split_at(args.addresses(Protocol::Memcache).len());
     if args.json {
-        let memcache = server.addresses();
         let (memory, max_value) = (args.memory, MAX_VALUE_BYTES);
-        let listening = Listening { schema: SCHEMA, event: "listening", memcache, memory, max_value };
+        let listening = Listening { schema: SCHEMA, event: "listening", memcache, resp, memory, max_value };
         writeln!(out, "{}", serde_json::to_string(&listening)?)?;
     } else {
-        for address in server.addresses() {
-            writeln!(out, "caching {} for memcached clients on {address}", format_size(args.memory))?;
+        let memory = format_size(args.memory);
+        for (clients, addresses) in [("memcached", memcache), ("Redis", resp)] {
+            for address in addresses {
+                writeln!(out, "caching {memory} for {clients} clients on {address}")?;
+            }
         }
     }
     Ok(out.flush()?)

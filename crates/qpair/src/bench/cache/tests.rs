@@ -26,8 +26,8 @@ fn run(address: SocketAddr, line: &str) -> (Value, bool) {
 
 fn serve() -> Server {
     let memcache = vec!["127.0.0.1:0".parse().expect("an address")];
-    let (mode, cpus) = (Mode::Shared, Vec::new());
-    let options = Options { memcache, reactors: 1, memory: 16 << 20, evicts: true, seed: 1, mode, cpus };
+    let (resp, mode, cpus) = (Vec::new(), Mode::Shared, Vec::new());
+    let options = Options { memcache, resp, reactors: 1, memory: 16 << 20, evicts: true, seed: 1, mode, cpus };
     Server::start(&options).expect("it starts")
 }
 

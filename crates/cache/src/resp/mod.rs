@@ -1,0 +1,193 @@
+//! Redis clients: a session of each, and what their commands mean.
+//!
+//! ```text
+//!   bytes ──▶ wire::resp::parse ──▶ table: which command, enough arguments? ──▶ its function ──▶ Answer
+//!                                     │                                          strings, keys, ... : a store
+//!                                     └── where its keys are among the arguments, client, server  : a session, too
+//! ```
+//!
+//! Source of all rules: redis.io's pages of commands, and where those are silent, what Redis 7.0.15 answers.
+
+mod clients;
+mod command;
+mod connection;
+mod expiry;
+mod failure;
+mod keys;
+mod strings;
+pub(crate) mod table;
+
+use wire::resp::{Answer, Args, Limits, Parsed, Skip, Version, parse, unquote};
+
+pub(crate) use clients::Clients;
+use failure::Failure;
+use table::{Run, Spec};
+
+use crate::connection::Step;
+use crate::limits::MAX_COMMAND_BYTES;
+use crate::session::House;
+
+/// What the session does after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The next one.
+    Go,
+    /// The same one again, which knows by its [`Progress`] how far it was.
+    Again,
+    /// It is over.
+    Close,
+}
+
+/// How a command ended.
+pub(crate) type Done = Result<Then, Failure>;
+
+/// How far the command at the front is.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Parts of its answer that are written.
+    pub(crate) written: usize,
+}
+
+/// A command that is carried out.
+pub(crate) struct Call<'a> {
+    pub(crate) spec: &'static Spec,
+    pub(crate) house: &'a mut House,
+    /// Behind the name, or the names of command and subcommand.
+    pub(crate) args: Args<'a>,
+    pub(crate) out: Answer<'a>,
+    pub(crate) progress: &'a mut Progress,
+}
+
+impl<'a> Call<'a> {
+    /// The next argument.
+    fn next(&mut self) -> Result<&'a [u8], Failure> {
+        self.args.next().ok_or(Failure::Syntax)
+    }
+}
+
+/// Which of its answers a client wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Replies {
+    #[default]
+    All,
+    /// Not that of this command, nor that of the next.
+    SkipNext,
+    /// Not that of this command.
+    Skip,
+    None,
+}
+
+/// One client.
+pub(crate) struct Session {
+    /// Differs from that of every other client there was.
+    pub(crate) id: u64,
+    version: Version,
+    replies: Replies,
+    /// The rest of a command that was too long.
+    skip: Skip,
+    progress: Progress,
+}
+
+impl Session {
+    fn new(id: u64) -> Self {
+        let (version, replies) = (Version::default(), Replies::default());
+        Self { id, version, replies, skip: Skip::default(), progress: Progress::default() }
+    }
+
+    /// Carries out what the bytes begin with.
+    pub(crate) fn step(&mut self, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) -> Step {
+        if !self.skip.is_done() {
+            return match self.skip.over(bytes) {
+                Ok(0) => Step::More(bytes.len() + 1),
+                Ok(used) => Step::Go(used),
+                Err(wrong) => self.end(wrong, out),
+            };
+        }
+        match parse(bytes, Limits { command: MAX_COMMAND_BYTES, stranger: false }) {
+            Parsed::Command(args, used) => stepped(self.command(args, house, out), used),
+            Parsed::More(wanted) => Step::More(wanted),
+            Parsed::Nothing(used) => Step::Go(used),
+            Parsed::Inline(line, used) => {
+                let mut words = std::mem::take(&mut house.clients.words);
+                let step = match unquote(line, &mut words) {
+                    Ok(args) => stepped(self.command(args, house, out), used),
+                    Err(wrong) => self.end(wrong, out),
+                };
+                house.clients.words = words;
+                step
+            }
+            Parsed::TooLong(skip, used) => {
+                self.skip = skip;
+                let most = MAX_COMMAND_BYTES.to_string();
+                self.answer(out).error(&[b"ERR a command of more than ", most.as_bytes(), b" bytes is not taken"]);
+                Step::Go(used)
+            }
+            Parsed::Wrong(wrong) => self.end(wrong, out),
+        }
+    }
+
+    fn answer<'a>(&self, out: &'a mut Vec<u8>) -> Answer<'a> {
+        Answer::new(out, self.version)
+    }
+
+    fn end(&self, wrong: wire::resp::Wrong, out: &mut Vec<u8>) -> Step {
+        wrong.tell(&mut self.answer(out));
+        Step::Close
+    }
+
+    /// Carries a command out.
+    fn command(&mut self, args: Args<'_>, house: &mut House, out: &mut Vec<u8>) -> Then {
+        house.clients.commands += 1;
+        let before = out.len();
+        let then = self.run(args, house, out);
+        if self.replies != Replies::All {
+            self.hush(out, before);
+        }
+        then
+    }
+
+    fn run(&mut self, args: Args<'_>, house: &mut House, out: &mut Vec<u8>) -> Then {
+        let (spec, rest) = match table::find(args) {
+            Ok(found) => found,
+            Err(unknown) => {
+                unknown.tell(args, &mut self.answer(out));
+                return Then::Go;
+            }
+        };
+        let Session { version, progress, .. } = self;
+        let mut progress = std::mem::take(progress);
+        let mut call = Call { spec, house, args: rest, out: Answer::new(out, *version), progress: &mut progress };
+        let before = call.out.bytes.len();
+        let done = match spec.run {
+            Run::Data(run) => run(&mut call),
+            Run::Session(run) => run(&mut call, self),
+        };
+        let then = done.unwrap_or_else(|failure| {
+            call.out.bytes.truncate(before);
+            failure.tell(spec, &mut call.out);
+            Then::Go
+        });
+        if then == Then::Again {
+            self.progress = progress;
+        }
+        then
+    }
+
+    /// Takes back an answer that the client does not want.
+    fn hush(&mut self, out: &mut Vec<u8>, before: usize) {
+        out.truncate(before);
+        self.replies = match self.replies {
+            Replies::SkipNext => Replies::Skip,
+            Replies::Skip => Replies::All,
+            other => other,
+        };
+    }
+}
+
+fn stepped(then: Then, used: usize) -> Step {
+    match then {
+        Then::Go => Step::Go(used),
+        Then::Again => Step::Again,
+        Then::Close => Step::Close,
+    }
+}

@@ -4,7 +4,7 @@ use std::io;
 
 use block::pump::{Pump, Received, Scratch, Sent};
 use machine::clock::Coarse;
-use wire::memcache::{Command, Parsed, Refused, parse};
+use wire::memcache::{Command, Parsed, Refused, Wrong, parse};
 
 use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
 use crate::peers::{Ask, Dispatch, Dispatched, Flight, Origin, Peers, Rule, here};
@@ -156,10 +156,8 @@ impl Connection {
             Parsed::More(wanted) => Step::More(wanted),
             Parsed::Command(command, used) => self.execute(command, &bytes[..used], house, peers),
             Parsed::Wrong(refused) => self.refuse(&refused, house, peers),
-            Parsed::Endless => {
-                self.here().extend_from_slice(b"CLIENT_ERROR line too long\r\n");
-                Step::Close
-            }
+            Parsed::Endless => self.end_with(b"CLIENT_ERROR line too long\r\n"),
+            Parsed::Binary => self.end_with(b"CLIENT_ERROR the binary protocol is not spoken here\r\n"),
         }
     }
 
@@ -184,6 +182,12 @@ impl Connection {
         }
     }
 
+    /// Says a last word: the stream is not followed any more.
+    fn end_with(&mut self, word: &[u8]) -> Step {
+        self.here().extend_from_slice(word);
+        Step::Close
+    }
+
     /// Answers what is no command of memcached's, or one that is not carried out.
     fn refuse(&mut self, refused: &Refused<'_>, house: &mut House, peers: &mut Peers) -> Step {
         if let Some(key) = refused.stale
@@ -196,6 +200,7 @@ impl Connection {
             out.extend_from_slice(refused.wrong.answer().as_bytes());
             out.extend_from_slice(b"\r\n");
         }
+        house.counters.store_too_large += u64::from(refused.wrong == Wrong::TooLarge);
         self.skip = refused.skip;
         Step::Go(refused.used)
     }

@@ -10,9 +10,9 @@ use machine::ring::{Ring, RingKind};
 use store::{Store, StoreOptions};
 
 use crate::calendar::Calendar;
-use crate::limits::MAX_CONNECTIONS;
+use crate::limits::{MAX_CONNECTIONS, MAX_VALUE_BYTES};
 use crate::peers::{self, Message, Peers};
-use crate::session::House;
+use crate::session::{House, Settings};
 use crate::shard::{Arrival, Doors, Shard, Speaks};
 
 /// How a cache runs.
@@ -179,6 +179,17 @@ fn spawn(
     }
 }
 
+fn settings(options: &Options) -> Settings {
+    Settings {
+        memory: options.memory,
+        reactors: options.reactors,
+        connections: MAX_CONNECTIONS,
+        evicts: options.evicts,
+        max_value: MAX_VALUE_BYTES,
+        auth: false,
+    }
+}
+
 fn build(
     ring: &mut Ring,
     ports: Ports<Message>,
@@ -202,7 +213,7 @@ fn build(
         }
     }
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
-    let house = House::new(store, calendar.at(machine::clock::Fine::now()));
+    let house = House::new(store, settings(options), calendar.at(machine::clock::Fine::now()));
     let peers = Peers::new(ports, ring.waker());
     Ok((Shard::new(owner, doors, peers, house, calendar), Started { arrivals: own, addresses }))
 }

@@ -15,7 +15,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// That of one reactor.
     pub(crate) fn of(house: &House) -> Self {
-        Self { counters: house.counters, figures: house.store.figures() }
+        Self { counters: house.counters, figures: house.figures() }
     }
 
     /// Both together.

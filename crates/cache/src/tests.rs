@@ -317,3 +317,85 @@ fn a_stream_that_is_no_redis_protocol_is_told_why_and_ended() {
     );
     server.stop().expect("it stops");
 }
+
+#[test]
+fn figures_are_told_by_kind_and_set_back() {
+    let server = server();
+    let mut client = Client::of(&server);
+    client.says(b"set k 0 0 3\r\nabc\r\nget k\r\nget no\r\n", b"STORED\r\nVALUE k 0 3\r\nabc\r\nEND\r\nEND\r\n");
+    let mut stats = |of: &str| {
+        client.0.write_all(format!("stats{of}\r\n").as_bytes()).expect("it listens");
+        let (mut answer, mut part) = (Vec::new(), [0; 4096]);
+        while ![&b"END\r\n"[..], b"RESET\r\n"].iter().any(|end| answer.ends_with(end)) {
+            let read = client.0.read(&mut part).expect("an answer");
+            answer.extend_from_slice(&part[..read]);
+        }
+        String::from_utf8(answer).expect("text")
+    };
+    let has = |text: &str, line: &str| assert!(text.contains(&format!("STAT {line}\r\n")), "{line}: {text}");
+    let general = stats("");
+    for line in ["cmd_get 2", "get_hits 1", "get_misses 1", "cmd_set 1", "curr_items 1", "bytes 9", "threads 1"] {
+        has(&general, line);
+    }
+    has(&stats(" settings"), &format!("maxbytes {MEMORY}"));
+    has(&stats(" items"), "items:1:number 1");
+    has(&stats(" slabs"), "1:cmd_set 1");
+    has(&stats(" sizes"), "sizes_status disabled");
+    assert_eq!(stats(" reset"), "RESET\r\n");
+    let general = stats("");
+    for line in ["cmd_get 0", "get_hits 0", "curr_items 1", "curr_connections 1", "total_connections 1"] {
+        has(&general, line);
+    }
+    server.stop().expect("it stops");
+}
+
+/// CVE-2016-8704 to 8706, CVE-2020-10931, and requests that a browser was made to send.
+#[test]
+fn other_protocols_are_refused_and_closed() {
+    let server = server();
+    let refused = "CLIENT_ERROR the binary protocol is not spoken here\r\n";
+    for opcode in [0u8, 1, 0x0d, 0x21, 0xff] {
+        for (key, extras, body) in [(0u16, 0u8, 0u32), (0xffff, 0, 1), (4, 255, 0), (250, 8, u32::MAX)] {
+            let mut header = vec![0x80, opcode];
+            header.extend_from_slice(&key.to_be_bytes());
+            header.extend_from_slice(&[extras, 0, 0, 0]);
+            header.extend_from_slice(&body.to_be_bytes());
+            header.extend_from_slice(&[0; 12]);
+            ends(&server, &header, refused);
+        }
+    }
+    ends(&server, b"mn\r\n\x80\0\0", &format!("MN\r\n{refused}"));
+    ends(&server, b"POST / HTTP/1.1\r\nset a 0 0 1\r\nx\r\n", "");
+    Client::of(&server).says(b"get a\r\n", b"END\r\n");
+    server.stop().expect("it stops");
+}
+
+/// Sends, and reads to the end of the connection.
+fn ends(server: &Server, asked: &[u8], expected: &str) {
+    let mut client = Client::of(server);
+    client.0.write_all(asked).expect("it listens");
+    let mut answer = Vec::new();
+    let _ = client.0.read_to_end(&mut answer);
+    assert_eq!(String::from_utf8_lossy(&answer), expected, "{}", asked.escape_ascii());
+}
+
+#[test]
+fn what_is_switched_off_says_so() {
+    let server = server();
+    let mut client = Client::of(&server);
+    for (asked, answer) in [
+        ("cache_memlimit 64", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"),
+        ("slabs reassign 1 2", "CLIENT_ERROR slab reassignment disabled"),
+        ("slabs automove 0", "ERROR"),
+        ("lru_crawler metadump all", "CLIENT_ERROR lru crawler disabled"),
+        ("lru_crawler enable", "ERROR"),
+        ("lru mode flat", "ERROR"),
+        ("watch", "CLIENT_ERROR watch commands not allowed"),
+        ("shutdown", "ERROR: shutdown not enabled"),
+        ("stats cachedump 1 1", "CLIENT_ERROR stats cachedump not allowed"),
+        ("stats detail on", "ERROR"),
+    ] {
+        client.says(format!("{asked}\r\n").as_bytes(), format!("{answer}\r\n").as_bytes());
+    }
+    server.stop().expect("it stops");
+}

@@ -46,7 +46,7 @@ fn whose<'a>(command: &Command<'a>) -> Whose<'a> {
         | Command::Delete { key, .. }
         | Command::Touch { key, .. } => Whose::One(key),
         Command::Meta { meta, .. } => Whose::Meta(meta.key),
-        Command::FlushAll { .. } => Whose::Everybodys,
+        Command::FlushAll { .. } | Command::Stats(Some(b"reset")) => Whose::Everybodys,
         Command::Stats(_) => Whose::Figures,
         Command::Version | Command::Verbosity { .. } | Command::MetaNoop | Command::Quit => Whose::Nobodys,
     }

@@ -9,7 +9,7 @@ use wire::memcache::{Parsed, parse};
 
 use super::*;
 use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES, PARCEL_ANSWER_BYTES, PARCEL_BYTES};
-use crate::session::House;
+use crate::session::{House, Settings};
 
 /// Numbers by chance.
 struct Chance(u64);
@@ -26,7 +26,8 @@ impl Chance {
 fn house() -> House {
     let region = Region::anonymous(16 << 20).expect("memory");
     let now = Time::default().plus(Duration::from_secs(1_000_000));
-    House::new(Store::new(region, StoreOptions { seed: 5, evicts: false }).expect("a store"), now)
+    let store = Store::new(region, StoreOptions { seed: 5, evicts: false }).expect("a store");
+    House::new(store, Settings::default(), now)
 }
 
 /// A client and its connection, without a socket.

@@ -9,7 +9,6 @@ use wire::memcache::{Command, Keys, Verb};
 
 use super::{House, Next};
 use crate::limits::MAX_UNSENT_BYTES;
-use crate::tally::Tally;
 
 impl House {
     /// Carries a command out; the answer goes to `out`. Of the keys of a get, those in front of `from` are answered.
@@ -128,7 +127,13 @@ impl House {
                 }
                 Outcome::Stored(cas)
             }
-            Err(error) => Outcome::NoRoom(error),
+            Err(error) => {
+                *match error {
+                    NoRoom::TooLarge(_) => &mut self.counters.store_too_large,
+                    NoRoom::Full => &mut self.counters.store_no_memory,
+                } += 1;
+                Outcome::NoRoom(error)
+            }
         }
     }
 
@@ -214,27 +219,6 @@ impl House {
             }
         }
         "OK"
-    }
-
-    fn stats(&mut self, of: Option<&[u8]>, out: &mut Vec<u8>) -> &'static str {
-        if of.is_some() {
-            return "ERROR";
-        }
-        let Tally { counters, figures } = self.sums.take().unwrap_or_else(|| Tally::of(self));
-        let mut stat = |name: &str, value: u64| {
-            write!(out, "STAT {name} {value}\r\n").expect("memory takes all");
-        };
-        stat("pid", std::process::id().into());
-        stat("uptime", self.now.since(self.started).as_secs());
-        stat("time", self.now.millis() / 1000);
-        stat("pointer_size", usize::BITS.into());
-        counters.list().for_each(|(name, value)| stat(name, value));
-        stat("limit_maxbytes", figures.bytes);
-        stat("bytes", figures.live_bytes);
-        stat("curr_items", figures.items);
-        stat("evictions", figures.evicted);
-        stat("reclaimed", figures.expired);
-        "END"
     }
 }
 

@@ -110,6 +110,7 @@ impl House {
         let mut room: KeyRoom = [0; _];
         let key = meta.key.bytes(&mut room);
         let asked = Asked { meta, options: meta.options(), key, hash: self.store.hash(key) };
+        self.counters.cmd_meta += 1;
         match meta.verb {
             MetaVerb::Get if asked.has(b'h') || asked.has(b'l') => line(out, NO_ACCESS),
             MetaVerb::Get => self.meta_get(&asked, out),

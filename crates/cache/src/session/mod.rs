@@ -3,12 +3,15 @@
 
 mod memcache;
 mod meta;
+mod stats;
 
-use store::{Store, Time};
+use store::{Figures, Store, Time};
 
 use crate::counters::Counters;
 use crate::resp::Clients;
 use crate::tally::Tally;
+
+pub(crate) use stats::Settings;
 
 /// What a connection does after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +39,32 @@ pub(crate) struct House {
     pub(crate) work: Vec<u8>,
     /// Those that speak Redis' protocol.
     pub(crate) clients: Clients,
+    pub(crate) settings: Settings,
+    /// What the store had counted when the counters were set back.
+    forgotten: Figures,
 }
 
 impl House {
-    pub(crate) fn new(store: Store, now: Time) -> Self {
-        let counters = Counters::default();
-        let (work, clients) = (Vec::new(), Clients::default());
-        Self { store, counters, sums: None, now, started: now, flush_at: None, work, clients }
+    pub(crate) fn new(store: Store, settings: Settings, now: Time) -> Self {
+        Self {
+            store,
+            counters: Counters::default(),
+            sums: None,
+            now,
+            started: now,
+            flush_at: None,
+            work: Vec::new(),
+            clients: Clients::default(),
+            settings,
+            forgotten: Figures::default(),
+        }
+    }
+
+    /// What the store has, and has done since the counters were set back.
+    pub(crate) fn figures(&self) -> Figures {
+        let figures = self.store.figures();
+        let Figures { evicted, expired, .. } = self.forgotten;
+        Figures { evicted: figures.evicted - evicted, expired: figures.expired - expired, ..figures }
     }
 
     /// What is due by the clock: `flush_all` with a delay, and what has expired.
@@ -52,5 +74,55 @@ impl House {
             self.store.clear();
         }
         self.store.expire(self.now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use machine::region::Region;
+    use store::StoreOptions;
+    use wire::memcache::{Parsed, parse};
+
+    use super::*;
+
+    fn ask(house: &mut House, asked: &str) -> String {
+        let Parsed::Command(command, _) = parse(asked.as_bytes(), 100) else { panic!("{asked}") };
+        let mut out = Vec::new();
+        house.execute(command, 0, &mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn flush_all_with_a_delay_takes_what_is_there_when_it_comes() {
+        let region = Region::anonymous(1 << 20).expect("memory");
+        let start = Time::from_millis(1_700_000_000_000);
+        let store = Store::new(region, StoreOptions { seed: 1, evicts: true }).expect("a store");
+        let mut house = House::new(store, Settings::default(), start);
+        let at = |house: &mut House, seconds: u64| {
+            house.now = start.plus(Duration::from_secs(seconds));
+            house.tick();
+        };
+        assert_eq!(ask(&mut house, "set a 0 0 1\r\nx\r\n"), "STORED\r\n");
+        assert_eq!(ask(&mut house, "flush_all 10\r\n"), "OK\r\n");
+        at(&mut house, 9);
+        assert_eq!(ask(&mut house, "set b 0 0 1\r\ny\r\n"), "STORED\r\n");
+        assert_eq!(ask(&mut house, "get a b\r\n"), "VALUE a 0 1\r\nx\r\nVALUE b 0 1\r\ny\r\nEND\r\n");
+        at(&mut house, 10);
+        assert_eq!(ask(&mut house, "get a b\r\n"), "END\r\n");
+        assert_eq!(ask(&mut house, "set a 0 0 1\r\nz\r\n"), "STORED\r\n");
+        at(&mut house, 11);
+        assert_eq!(ask(&mut house, "get a\r\n"), "VALUE a 0 1\r\nz\r\nEND\r\n");
+        // A later one takes the place of the one before; one without a delay, too.
+        ask(&mut house, "flush_all 20\r\n");
+        ask(&mut house, "flush_all 30 noreply\r\n");
+        at(&mut house, 35);
+        assert_eq!(ask(&mut house, "get a\r\n"), "VALUE a 0 1\r\nz\r\nEND\r\n");
+        assert_eq!(ask(&mut house, "flush_all\r\n"), "OK\r\n");
+        assert_eq!(ask(&mut house, "get a\r\n"), "END\r\n");
+        assert_eq!(ask(&mut house, "set a 0 0 1\r\nz\r\n"), "STORED\r\n");
+        at(&mut house, 100);
+        assert_eq!(ask(&mut house, "get a\r\n"), "VALUE a 0 1\r\nz\r\nEND\r\n");
     }
 }

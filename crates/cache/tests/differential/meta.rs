@@ -204,7 +204,8 @@ impl Chance {
             // Made by `mg`, a key is not noted to be base64.
             flags.push(self.one_of(&["N0", "N1000", "N2000000000"]));
         }
-        if name != Name::Both && name != Name::Plain("b") {
+        // What was appended to is not noted to be base64 either.
+        if name != Name::Both && name != Name::Plain("b") && (name != Name::Binary || verb != "mg") {
             flags.push("k");
         }
         flags.push(self.one_of(&times));

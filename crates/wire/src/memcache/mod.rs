@@ -154,6 +154,8 @@ pub enum Parsed<'a> {
     Wrong(Refused<'a>),
     /// A line that is too long, or has no end: the stream is not followed any more.
     Endless,
+    /// The binary protocol, which is not spoken here.
+    Binary,
 }
 
 /// A command that is not carried out.
@@ -214,6 +216,18 @@ pub enum Wrong {
     KeyEncoding,
     /// Behind O there is too much.
     LongOpaque,
+    /// `cache_memlimit`: the memory is what it is.
+    MemoryLimit,
+    /// `slabs reassign`: there are no slabs.
+    Slabs,
+    /// `lru_crawler`: nothing crawls here.
+    Crawler,
+    /// `watch`: there is no log to be watched.
+    Watch,
+    /// `shutdown` is not for clients.
+    Shutdown,
+    /// `refresh_certs`: there are none.
+    Certificates,
 }
 
 impl Wrong {
@@ -241,13 +255,25 @@ impl Wrong {
             Self::CountMode => "CLIENT_ERROR invalid mode for ma M token",
             Self::KeyEncoding => "CLIENT_ERROR error decoding key",
             Self::LongOpaque => "CLIENT_ERROR opaque token too long",
+            Self::MemoryLimit => "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust",
+            Self::Slabs => "CLIENT_ERROR slab reassignment disabled",
+            Self::Crawler => "CLIENT_ERROR lru crawler disabled",
+            Self::Watch => "CLIENT_ERROR watch commands not allowed",
+            Self::Shutdown => "ERROR: shutdown not enabled",
+            Self::Certificates => "Error TLS not enabled",
         }
     }
 }
 
+/// The first byte of a request of the binary protocol.
+const BINARY_MAGIC: u8 = 0x80;
+
 /// What the bytes begin with; values of at most `max_value` bytes.
 #[must_use]
 pub fn parse(bytes: &[u8], max_value: usize) -> Parsed<'_> {
+    if bytes.first() == Some(&BINARY_MAGIC) {
+        return Parsed::Binary;
+    }
     let gets = bytes.starts_with(b"get") || bytes.starts_with(b"gat");
     let longest = if gets { MAX_GET_LINE_BYTES } else { MAX_LINE_BYTES };
     let seen = &bytes[..bytes.len().min(longest)];
@@ -332,7 +358,7 @@ fn command(line: &[u8]) -> Result<Line<'_>, Wrong> {
     let mut words = Words::of(line);
     let verb = words.next().ok_or(Wrong::Unknown)?;
     Ok(Line::Whole(match verb {
-        b"get" => get(words, false, false)?,
+        b"get" | b"bget" => get(words, false, false)?,
         b"gets" => get(words, true, false)?,
         b"gat" => get(words, false, true)?,
         b"gats" => get(words, true, true)?,
@@ -349,10 +375,10 @@ fn command(line: &[u8]) -> Result<Line<'_>, Wrong> {
         b"flush_all" => flush_all(words)?,
         b"version" => Command::Version,
         b"verbosity" => {
-            if words.clone().next().is_none() {
-                return Err(Wrong::Unknown);
-            }
-            Command::Verbosity { quiet: words.is_quiet() }
+            few(words, 1..=2)?;
+            let quiet = words.is_quiet();
+            words.next().and_then(unsigned).ok_or(Wrong::Format)?;
+            Command::Verbosity { quiet }
         }
         b"stats" => Command::Stats(words.next()),
         b"mg" => return meta(MetaVerb::Get, words),
@@ -362,8 +388,35 @@ fn command(line: &[u8]) -> Result<Line<'_>, Wrong> {
         b"me" => return meta(MetaVerb::Describe, words),
         b"mn" => Command::MetaNoop,
         b"quit" => Command::Quit,
-        _ => return Err(Wrong::Unknown),
+        _ => return other(verb, words),
     }))
+}
+
+/// What memcached does and this server does not, answered as memcached does where it is switched off; and what nobody
+/// knows. A request of HTTP ends it: somebody may have made a browser send that, and commands behind it.
+fn other<'a>(verb: &[u8], words: Words<'a>) -> Result<Line<'a>, Wrong> {
+    let count = words.count();
+    Err(match verb {
+        b"cache_memlimit" if (1..=2).contains(&count) => match words.into_iter().next().and_then(unsigned) {
+            Some(_) => Wrong::MemoryLimit,
+            None => Wrong::Unknown,
+        },
+        b"slabs" if count == 3 && words.into_iter().next() == Some(b"reassign") => Wrong::Slabs,
+        b"lru_crawler" if count == 2 => match words.into_iter().next() {
+            Some(b"crawl" | b"metadump") => Wrong::Crawler,
+            _ => Wrong::Unknown,
+        },
+        b"watch" => Wrong::Watch,
+        b"shutdown" => Wrong::Shutdown,
+        b"refresh_certs" => Wrong::Certificates,
+        _ if words.last().is_some_and(|word| word.starts_with(b"HTTP/")) => return Ok(Line::Whole(Command::Quit)),
+        _ => Wrong::Unknown,
+    })
+}
+
+/// Whether the words that are left are as many as there may be.
+fn few(words: Words<'_>, many: std::ops::RangeInclusive<usize>) -> Result<(), Wrong> {
+    if many.contains(&words.count()) { Ok(()) } else { Err(Wrong::Unknown) }
 }
 
 fn get(mut words: Words<'_>, cas: bool, touches: bool) -> Result<Command<'_>, Wrong> {
@@ -384,6 +437,7 @@ fn store(verb: Verb, mut words: Words<'_>) -> Result<Line<'_>, Wrong> {
     let mut next = || words.next().ok_or(Wrong::Unknown);
     let (name, flags, exptime, bytes) = (next()?, next()?, next()?, next()?);
     let unique = if let Verb::Cas(_) = verb { Some(next()?) } else { None };
+    few(words, 0..=1)?;
     let key = key(Some(name))?;
     // The upper half of a larger number is lost, without a word.
     let flags = unsigned(flags).ok_or(Wrong::Format)? as u32;
@@ -412,18 +466,21 @@ fn meta(verb: MetaVerb, words: Words<'_>) -> Result<Line<'_>, Wrong> {
 
 fn count(mut words: Words<'_>, down: bool) -> Result<Command<'_>, Wrong> {
     let (name, by) = (words.next().ok_or(Wrong::Unknown)?, words.next().ok_or(Wrong::Unknown)?);
+    few(words, 0..=1)?;
     let key = key(Some(name))?;
     Ok(Command::Count { key, by: unsigned(by).ok_or(Wrong::Delta)?, down, quiet: words.is_quiet() })
 }
 
 fn touch(mut words: Words<'_>) -> Result<Command<'_>, Wrong> {
     let (name, exptime) = (words.next().ok_or(Wrong::Unknown)?, words.next().ok_or(Wrong::Unknown)?);
+    few(words, 0..=1)?;
     let key = key(Some(name))?;
     Ok(Command::Touch { key, exptime: signed(exptime).ok_or(Wrong::Exptime)?, quiet: words.is_quiet() })
 }
 
 /// An old client may send a time of 0 with it.
 fn delete(mut words: Words<'_>) -> Result<Command<'_>, Wrong> {
+    few(words, 1..=3)?;
     let key = key(words.next())?;
     let quiet = words.is_quiet();
     let (first, second) = (words.next(), words.next());
@@ -438,6 +495,7 @@ fn delete(mut words: Words<'_>) -> Result<Command<'_>, Wrong> {
 }
 
 fn flush_all(mut words: Words<'_>) -> Result<Command<'_>, Wrong> {
+    few(words, 0..=2)?;
     let quiet = words.is_quiet();
     let delay = match words.next() {
         None | Some(b"noreply") => 0,

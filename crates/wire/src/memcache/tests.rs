@@ -93,6 +93,7 @@ proptest! {
                 prop_assert!(used > 0 && used <= bytes.len());
             }
             Parsed::Endless => prop_assert!(false, "it is short"),
+            Parsed::Binary => prop_assert_eq!(bytes[0], 0x80),
         }
     }
 }

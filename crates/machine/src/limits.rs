@@ -86,6 +86,8 @@ const _: () = assert!(AUTO_BACK_OFF.as_nanos() > AUTO_INTERVAL.as_nanos());
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Mappings are asked for in multiples of this: the largest page size of the machines we run on.
 pub(crate) const MAP_GRANULE_BYTES: usize = 64 << 10;
+/// Files that are mapped at once.
+pub(crate) const MAX_MAPPED_FILES: usize = 64;
 /// Buffers of a pool start at multiples of this: what direct I/O asks for at most.
 pub const BUFFER_ALIGN: usize = 4096;
 /// Buffers of one pool.

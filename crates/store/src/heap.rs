@@ -13,7 +13,9 @@ use std::ops::Range;
 use machine::region::Arena;
 
 use crate::free::Free;
-use crate::limits::{CHAINS, SEGMENT_HEADER_BYTES};
+use crate::item::{Header, Layout};
+use crate::kept::Kept;
+use crate::limits::{CHAINS, ITEMS_START};
 use crate::slot::Place;
 use crate::time::{Expiry, Time};
 
@@ -54,20 +56,25 @@ pub(crate) struct Segment {
     pub(crate) chain: u16,
     pub(crate) previous: u32,
     pub(crate) next: u32,
+    /// Of a pool: nothing is appended to it any more.
+    pub(crate) sealed: bool,
 }
 
-const FRESH: Segment = Segment {
-    is: Use::Free,
-    run: 1,
-    number: 0,
-    used: 0,
-    live: 0,
-    pins: 0,
-    expires: Expiry::At(Time::from_millis(0)),
-    chain: 0,
-    previous: NONE,
-    next: NONE,
-};
+impl Segment {
+    pub(crate) const FRESH: Self = Self {
+        sealed: false,
+        is: Use::Free,
+        run: 1,
+        number: 0,
+        used: 0,
+        live: 0,
+        pins: 0,
+        expires: Expiry::At(Time::from_millis(0)),
+        chain: 0,
+        previous: NONE,
+        next: NONE,
+    };
+}
 
 /// A chain of segments: written at its tail.
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +88,15 @@ pub(crate) struct Chain {
 
 /// See the module.
 pub(crate) struct Heap {
-    arena: Arena,
-    segment_bytes: usize,
-    segments: Box<[Segment]>,
-    chains: Box<[Chain]>,
+    pub(super) arena: Arena,
+    /// Of a store in a pool: the table's segments lie in memory of their own, each at its place. The pool's bytes there
+    /// are not used meanwhile.
+    pub(super) pages: Option<Arena>,
+    pub(crate) kept: Option<Box<Kept>>,
+    pub(super) layout: Layout,
+    pub(super) segment_bytes: usize,
+    pub(super) segments: Box<[Segment]>,
+    pub(super) chains: Box<[Chain]>,
     free: Free,
     pinned: usize,
     opened: u64,
@@ -94,9 +106,14 @@ impl Heap {
     /// As many free segments as fit.
     pub(crate) fn new(arena: Arena, segment_bytes: usize) -> Self {
         let count = arena.len() / segment_bytes;
-        let segments = vec![FRESH; count].into_boxed_slice();
+        let segments = vec![Segment::FRESH; count].into_boxed_slice();
         let chains = vec![Chain { head: NONE, tail: NONE, segments: 0, turn: NONE }; CHAINS].into_boxed_slice();
-        Self { arena, segment_bytes, segments, chains, free: Free::all(count), pinned: 0, opened: 0 }
+        let (kept, layout, free) = (None, Layout::Volatile, Free::all(count));
+        Self { arena, pages: None, kept, layout, segment_bytes, segments, chains, free, pinned: 0, opened: 0 }
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
     }
 
     pub(crate) fn segment_bytes(&self) -> usize {
@@ -113,12 +130,12 @@ impl Heap {
 
     /// Bytes of the largest item that one segment holds.
     pub(crate) fn capacity(&self) -> usize {
-        self.segment_bytes - SEGMENT_HEADER_BYTES
+        self.segment_bytes - ITEMS_START
     }
 
     /// Segments that an item of so many bytes takes.
     pub(crate) fn segments_for(&self, bytes: usize) -> usize {
-        (SEGMENT_HEADER_BYTES + bytes).div_ceil(self.segment_bytes)
+        (ITEMS_START + bytes).div_ceil(self.segment_bytes)
     }
 
     /// The first of so many free neighbours.
@@ -144,14 +161,16 @@ impl Heap {
         self.chains.iter().copied().enumerate().filter(|(_, chain)| chain.segments > 0)
     }
 
-    /// All bytes of a segment.
-    pub(crate) fn bytes(&self, segment: u32) -> &[u8] {
-        &self.arena[self.span(segment)]
+    /// All bytes of a segment that was taken for the table.
+    #[inline]
+    pub(crate) fn page(&self, segment: u32) -> &[u8] {
+        &self.pages.as_ref().unwrap_or(&self.arena)[self.span(segment)]
     }
 
-    pub(crate) fn bytes_mut(&mut self, segment: u32) -> &mut [u8] {
+    #[inline]
+    pub(crate) fn page_mut(&mut self, segment: u32) -> &mut [u8] {
         let span = self.span(segment);
-        &mut self.arena[span]
+        &mut self.pages.as_mut().unwrap_or(&mut self.arena)[span]
     }
 
     /// What begins at a place: an item, and whatever lies behind it.
@@ -166,60 +185,90 @@ impl Heap {
         &mut self.arena[start..start + bytes]
     }
 
-    /// The item's change: see `item.rs`.
-    pub(crate) fn name_of(&self, place: Place) -> u64 {
-        self.segment(place.segment).number << 20 | u64::from(place.offset)
+    /// The header of the item at a place.
+    #[inline]
+    pub(crate) fn header(&self, place: Place) -> Header {
+        Header::read(self.layout, self.at(place))
+    }
+
+    /// The name of the change that has put an item to its place: see `item.rs`.
+    #[inline]
+    pub(crate) fn cas_of(&self, place: Place, header: &Header) -> u64 {
+        header.cas.unwrap_or_else(|| match self.layout {
+            Layout::Volatile => self.segment(place.segment).number << 20 | u64::from(place.offset),
+            _ => header.sequence,
+        })
+    }
+
+    /// A sequence for a change; 0 in memory.
+    #[inline]
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.kept.as_mut().map_or(0, |kept| kept.next_sequence())
     }
 
     /// Takes a free segment for something else than items.
     pub(crate) fn take(&mut self) -> Option<u32> {
         let segment = self.free.take_first()?;
-        self.segments[segment as usize] = Segment { is: Use::Table, ..FRESH };
+        self.segments[segment as usize] = Segment { is: Use::Table, ..Segment::FRESH };
         Some(segment)
     }
 
     /// Gives back a segment that was taken.
     pub(crate) fn give_back(&mut self, segment: u32) {
-        self.segments[segment as usize] = FRESH;
+        self.segments[segment as usize] = Segment::FRESH;
         self.free.give_back(segment);
     }
 
     /// Takes a free segment and puts it into a chain, behind `after` or as the first.
     pub(crate) fn open(&mut self, chain: usize, after: u32) -> Option<u32> {
         let segment = self.free.take_first()?;
-        self.opened += 1;
+        let number = self.next_number();
         self.segments[segment as usize] =
-            Segment { is: Use::Items, number: self.opened, used: SEGMENT_HEADER_BYTES as u32, ..FRESH };
+            Segment { is: Use::Items, number, used: ITEMS_START as u32, ..Segment::FRESH };
         self.link(segment, chain, after);
+        self.enter(segment);
         Some(segment)
     }
 
     /// Takes free neighbours as a run, which is in no chain and has a pin.
     pub(crate) fn open_detached(&mut self, head: u32, segments: usize) {
-        let used = SEGMENT_HEADER_BYTES as u32;
-        self.mark_run(head, Segment { is: Use::Detached, run: segments as u32, used, ..FRESH });
+        let used = ITEMS_START as u32;
+        self.mark_run(head, Segment { is: Use::Detached, run: segments as u32, used, ..Segment::FRESH });
         self.pin(head);
     }
 
     /// Takes free neighbours as a run and puts it into a chain.
     pub(crate) fn open_run(&mut self, head: u32, segments: usize, chain: usize) {
-        self.mark_run(head, Segment { run: segments as u32, used: SEGMENT_HEADER_BYTES as u32, ..FRESH });
+        self.mark_run(head, Segment { run: segments as u32, used: ITEMS_START as u32, ..Segment::FRESH });
         self.attach(head, chain);
     }
 
-    /// Puts a run into a chain: in front of its open segment, which stays open.
+    /// Puts a run into a chain: in front of its open segment, which stays open. A pool knows of it when its item is
+    /// written.
     pub(crate) fn attach(&mut self, head: u32, chain: usize) {
-        self.opened += 1;
+        let number = self.next_number();
         let meta = &mut self.segments[head as usize];
-        (meta.is, meta.number) = (Use::Items, self.opened);
+        (meta.is, meta.number) = (Use::Items, number);
         let tail = self.chains[chain].tail;
         let after = if tail == NONE || self.is_run(tail) { tail } else { self.segment(tail).previous };
         self.link(head, chain, after);
+        self.enter(head);
+    }
+
+    fn next_number(&mut self) -> u64 {
+        match &mut self.kept {
+            Some(kept) => kept.next_number(),
+            None => {
+                self.opened += 1;
+                self.opened
+            }
+        }
     }
 
     /// Takes a segment, or a run, out of its chain and frees it, if it is not pinned. What the table has of it is gone
     /// before.
     pub(crate) fn close(&mut self, segment: u32) {
+        self.erase(segment);
         self.unlink(segment);
         if self.is_pinned(segment) {
             self.segments[segment as usize].is = Use::Detached;
@@ -260,6 +309,8 @@ impl Heap {
     /// Moves a segment of items, or a run, with all that is known of it, to free neighbours; where the table knows its
     /// items is the caller's.
     pub(crate) fn move_items(&mut self, from: u32, to: u32) {
+        // What is overwritten is marked before: else the mark would come to the old place.
+        self.settle();
         let meta = self.segments[from as usize];
         self.copy(Place { segment: from, offset: 0 }, Place { segment: to, offset: 0 }, meta.used as usize);
         self.mark_run(to, meta);
@@ -267,6 +318,7 @@ impl Heap {
         if meta.is == Use::Detached {
             return;
         }
+        self.enter_moved(from, to);
         let chain = usize::from(meta.chain);
         *self.link_before(chain, meta.next) = to;
         *self.link_behind(chain, meta.previous) = to;
@@ -280,7 +332,7 @@ impl Heap {
         let to = self.take()?;
         let span = self.span(from);
         let start = self.span(to).start;
-        self.arena.copy_within(span, start);
+        self.pages.as_mut().unwrap_or(&mut self.arena).copy_within(span, start);
         self.give_back(from);
         Some(to)
     }
@@ -303,10 +355,10 @@ impl Heap {
     }
 
     /// Takes the segments of a run and writes down what is known of it.
-    fn mark_run(&mut self, head: u32, meta: Segment) {
+    pub(super) fn mark_run(&mut self, head: u32, meta: Segment) {
         for segment in head..head + meta.run {
             self.free.take(segment);
-            self.segments[segment as usize] = Segment { is: Use::Follower(head), ..FRESH };
+            self.segments[segment as usize] = Segment { is: Use::Follower(head), ..Segment::FRESH };
         }
         self.segments[head as usize] = meta;
     }
@@ -317,7 +369,7 @@ impl Heap {
         }
     }
 
-    fn link(&mut self, segment: u32, chain: usize, after: u32) {
+    pub(super) fn link(&mut self, segment: u32, chain: usize, after: u32) {
         let next = if after == NONE { self.chains[chain].head } else { self.segments[after as usize].next };
         let meta = &mut self.segments[segment as usize];
         (meta.chain, meta.previous, meta.next) = (chain as u16, after, next);
@@ -341,7 +393,7 @@ impl Heap {
     /// Whether so many bytes fit at the end of an open segment, or into a run, which takes one item.
     pub(crate) fn has_room(&self, segment: u32, bytes: usize) -> bool {
         let meta = self.segment(segment);
-        let takes = meta.run == 1 || meta.used as usize == SEGMENT_HEADER_BYTES;
+        let takes = !meta.sealed && (meta.run == 1 || meta.used as usize == ITEMS_START);
         takes && meta.used as usize + bytes <= self.segment_bytes * meta.run as usize
     }
 
@@ -354,10 +406,7 @@ impl Heap {
         let place = Place { segment, offset: meta.used };
         meta.used += bytes as u32;
         meta.live += bytes as u32;
-        meta.expires = match (meta.expires, expiry) {
-            (Expiry::At(one), Expiry::At(two)) => Expiry::At(one.max(two)),
-            _ => Expiry::Never,
-        };
+        meta.expires = meta.expires.later(expiry);
         Some(place)
     }
 
@@ -378,7 +427,7 @@ impl Heap {
     }
 
     #[inline]
-    fn position(&self, place: Place) -> usize {
+    pub(super) fn position(&self, place: Place) -> usize {
         place.segment as usize * self.segment_bytes + place.offset as usize
     }
 

@@ -1,16 +1,25 @@
 //! The bytes of an item.
 //!
 //! ```text
-//!    0      1       2..4     then, of an item that has it:                          then
-//!   | has | key's | value's | flags | expiry | CAS | length of a key over 255 bytes | key | value |
-//!           bytes   bytes     4       6        8     2
+//!    0      1       2..4     of a pool      of an item that has it:                        then
+//!   | has | key's | value's | sequence, CRC | flags | expiry | CAS | length of a long key | key | value |
+//!           bytes   bytes       7 and 4        4       6        8     2, over 255 bytes
 //! ```
 //!
 //! Numbers are little-endian. An item without flags, expiry and CAS costs 5 bytes beside key and value. Expiry is in
 //! milliseconds since 1970.
 //!
-//! An item's CAS is the place it was first written to, as segments have numbers that do not come again. An item whose
-//! CAS a client has been told keeps it when it is moved; then it is written down.
+//! In a pool each item carries the number of its change, counted over the whole store: of two items with one key the
+//! higher one holds, whatever segments they are found in. In a durable pool it carries a checksum too: the CRC-32C of
+//! all its bytes but the checksum itself and those bits of the first byte that change where the item lies, mixed with
+//! the number of its segment. So bytes that did not reach the medium are told from those that did, and from what the
+//! segment held before.
+//!
+//! An item's CAS is the number of its change; in memory, where it has none, the place it was first written to, as
+//! segments have numbers that do not come again. An item whose CAS a client has been told keeps it when it is moved;
+//! then it is written down.
+
+use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::marks::Marks;
 use crate::time::{Expiry, Time};
@@ -19,10 +28,42 @@ const HAS_FLAGS: u8 = 1;
 const HAS_EXPIRY: u8 = 1 << 1;
 const HAS_CAS: u8 = 1 << 2;
 const HAS_LONG_KEY: u8 = 1 << 3;
-/// A client knows the CAS: the one bit that is changed where it lies.
+/// The bits that say what the header has. The others are changed where the item lies.
+const HAS: u8 = 0xf;
+/// The table does not know it any more: it was overwritten or deleted. Only in a pool.
+pub(crate) const DEAD: u8 = 1 << 6;
+/// A client knows the CAS.
 const TOLD_CAS: u8 = 1 << 7;
 
 const FIXED_BYTES: usize = 5;
+const SEQUENCE_BYTES: usize = 7;
+const CRC_BYTES: usize = 4;
+/// Most bytes in front of a key.
+pub(crate) const MAX_HEADER_BYTES: usize = FIXED_BYTES + SEQUENCE_BYTES + CRC_BYTES + 4 + 6 + 8 + 2;
+/// Sequences end here: after two hundred years of ten million changes a second.
+pub(crate) const MAX_SEQUENCE: u64 = (1 << (8 * SEQUENCE_BYTES)) - 1;
+
+/// What all items of a store carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// In memory: nothing more.
+    Volatile,
+    /// In a pool: the sequence.
+    Warm,
+    /// In a durable pool: sequence and checksum.
+    Durable,
+}
+
+impl Layout {
+    /// Bytes of the header that every item has.
+    const fn fixed_bytes(self) -> usize {
+        match self {
+            Self::Volatile => FIXED_BYTES,
+            Self::Warm => FIXED_BYTES + SEQUENCE_BYTES,
+            Self::Durable => FIXED_BYTES + SEQUENCE_BYTES + CRC_BYTES,
+        }
+    }
+}
 
 /// An item as it lies in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,21 +85,31 @@ pub struct Item<'a> {
 /// What is in front of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    pub(crate) layout: Layout,
+    /// The number of its change; 0 in memory.
+    pub(crate) sequence: u64,
     pub(crate) key_bytes: usize,
     pub(crate) value_bytes: usize,
     pub(crate) flags: u32,
     pub(crate) expiry: Expiry,
-    /// If it is not the item's place.
+    /// If it is not the sequence or the place.
     pub(crate) cas: Option<u64>,
     pub(crate) told_cas: bool,
+    pub(crate) dead: bool,
 }
 
 impl Header {
+    /// Of an item that never expires, without flags.
+    pub(crate) const fn plain(layout: Layout, key_bytes: usize, value_bytes: usize) -> Self {
+        let (flags, expiry, cas, told_cas, dead) = (0, Expiry::Never, None, false, false);
+        Self { layout, sequence: 0, key_bytes, value_bytes, flags, expiry, cas, told_cas, dead }
+    }
+
     /// Bytes in front of the key.
     pub(crate) fn bytes(&self) -> usize {
         let sizes = [(self.flags != 0, 4), (self.expiry != Expiry::Never, 6), (self.cas.is_some(), 8)];
         let optional: usize = sizes.iter().filter(|(has, _)| *has).map(|(_, bytes)| bytes).sum();
-        FIXED_BYTES + optional + if self.key_bytes > 255 { 2 } else { 0 }
+        self.layout.fixed_bytes() + optional + if self.key_bytes > 255 { 2 } else { 0 }
     }
 
     /// Bytes of the whole item.
@@ -66,10 +117,14 @@ impl Header {
         self.bytes() + self.key_bytes + self.value_bytes
     }
 
-    /// Writes it to the front of the bytes, which are enough; how many they were.
+    /// Writes it to the front of the bytes, which are enough; how many they were. The checksum is written when the
+    /// whole item is there: [`seal`].
     pub(crate) fn write(&self, to: &mut [u8]) -> usize {
-        let mut has = if self.told_cas { TOLD_CAS } else { 0 };
-        let mut at = FIXED_BYTES;
+        let mut has = if self.told_cas { TOLD_CAS } else { 0 } | if self.dead { DEAD } else { 0 };
+        let mut at = self.layout.fixed_bytes();
+        if self.layout != Layout::Volatile {
+            to[FIXED_BYTES..][..SEQUENCE_BYTES].copy_from_slice(&self.sequence.to_le_bytes()[..SEQUENCE_BYTES]);
+        }
         let mut put = |bit: u8, bytes: &[u8]| {
             has |= bit;
             to[at..at + bytes.len()].copy_from_slice(bytes);
@@ -95,9 +150,13 @@ impl Header {
 
     /// The header at the front of the bytes.
     #[inline]
-    pub(crate) fn read(from: &[u8]) -> Self {
+    pub(crate) fn read(layout: Layout, from: &[u8]) -> Self {
         let has = from[0];
-        let mut at = FIXED_BYTES;
+        let mut at = layout.fixed_bytes();
+        let sequence = match layout {
+            Layout::Volatile => 0,
+            _ => number(&from[FIXED_BYTES..FIXED_BYTES + SEQUENCE_BYTES]),
+        };
         let mut take = |bit: u8, bytes: usize| {
             if has & bit == 0 {
                 return None;
@@ -110,13 +169,58 @@ impl Header {
         let cas = take(HAS_CAS, 8);
         let key_bytes = take(HAS_LONG_KEY, 2).unwrap_or(u64::from(from[1])) as usize;
         let value_bytes = number(&from[2..FIXED_BYTES]) as usize;
-        Self { key_bytes, value_bytes, flags, expiry, cas, told_cas: has & TOLD_CAS != 0 }
+        let (told_cas, dead) = (has & TOLD_CAS != 0, has & DEAD != 0);
+        Self { layout, sequence, key_bytes, value_bytes, flags, expiry, cas, told_cas, dead }
+    }
+
+    /// The header of an item that is not known to be one; `None` if it would go on behind the bytes.
+    pub(crate) fn read_untrusted(layout: Layout, from: &[u8]) -> Option<Self> {
+        let mut front = [0; MAX_HEADER_BYTES];
+        let bytes = from.len().min(MAX_HEADER_BYTES);
+        front[..bytes].copy_from_slice(&from[..bytes]);
+        let header = Self::read(layout, &front);
+        (header.item_bytes() <= from.len()).then_some(header)
     }
 
     /// Notes on the item that these bytes begin with that a client knows its CAS.
     pub(crate) fn tell_cas(item: &mut [u8]) {
         item[0] |= TOLD_CAS;
     }
+}
+
+/// Writes the checksum of a whole item in the segment of this number.
+pub(crate) fn seal(item: &mut [u8], segment_number: u64) {
+    let sum = checksum(item, segment_number);
+    crc_field(item).copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Gives a copy of a sealed item from one segment to another, which says as much of its bytes as before.
+pub(crate) fn reseal(item: &mut [u8], from_number: u64, to_number: u64) {
+    let field = crc_field(item);
+    let sum = number(field) as u32 ^ mixed(from_number) ^ mixed(to_number);
+    field.copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Whether a whole item is what was sealed in the segment of this number.
+pub(crate) fn is_sealed(item: &[u8], segment_number: u64) -> bool {
+    number(&item[FIXED_BYTES + SEQUENCE_BYTES..][..CRC_BYTES]) as u32 == checksum(item, segment_number)
+}
+
+fn crc_field(item: &mut [u8]) -> &mut [u8] {
+    &mut item[FIXED_BYTES + SEQUENCE_BYTES..][..CRC_BYTES]
+}
+
+fn checksum(item: &[u8], segment_number: u64) -> u32 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    digest.update(&[item[0] & HAS]);
+    digest.update(&item[1..FIXED_BYTES + SEQUENCE_BYTES]);
+    digest.update(&item[FIXED_BYTES + SEQUENCE_BYTES + CRC_BYTES..]);
+    digest.finalize() as u32 ^ mixed(segment_number)
+}
+
+/// The number of a segment as 32 bits that differ in many places from those of its neighbours (Fibonacci hashing).
+fn mixed(segment_number: u64) -> u32 {
+    (segment_number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 /// Up to eight bytes as a number.
@@ -139,22 +243,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Most bytes in front of a key.
-    const MAX_HEADER_BYTES: usize = FIXED_BYTES + 4 + 6 + 8 + 2;
+    const PLAIN: Header = Header::plain(Layout::Volatile, 20, 64);
 
     fn headers() -> impl Strategy<Value = Header> {
         let expiry = prop_oneof![Just(Expiry::Never), (0..1u64 << 48).prop_map(|ms| Expiry::At(Time::from_millis(ms)))];
         let lengths = (prop_oneof![0usize..300, Just(65_535)], prop_oneof![0usize..2000, Just(8 << 20)]);
-        (lengths, prop_oneof![Just(0u32), any::<u32>()], expiry, any::<Option<u64>>(), any::<bool>()).prop_map(
-            |((key_bytes, value_bytes), flags, expiry, cas, told_cas)| Header {
-                key_bytes,
-                value_bytes,
-                flags,
-                expiry,
-                cas,
-                told_cas,
-            },
-        )
+        let layout = prop_oneof![Just((Layout::Volatile, 0)), (0..=MAX_SEQUENCE).prop_map(|n| (Layout::Durable, n))];
+        let more = (prop_oneof![Just(0u32), any::<u32>()], expiry, any::<Option<u64>>(), any::<bool>());
+        (layout, lengths, more).prop_map(|((layout, sequence), (key_bytes, value_bytes), more)| {
+            let (flags, expiry, cas, told_cas) = more;
+            Header { layout, sequence, key_bytes, value_bytes, flags, expiry, cas, told_cas, dead: false }
+        })
     }
 
     proptest! {
@@ -163,17 +262,40 @@ mod tests {
             let mut bytes = [0xee; MAX_HEADER_BYTES];
             let written = header.write(&mut bytes);
             prop_assert_eq!(written, header.bytes());
-            prop_assert_eq!(Header::read(&bytes), header);
+            prop_assert_eq!(Header::read(header.layout, &bytes), header);
             Header::tell_cas(&mut bytes);
-            prop_assert_eq!(Header::read(&bytes), Header { told_cas: true, ..header });
+            prop_assert_eq!(Header::read(header.layout, &bytes), Header { told_cas: true, ..header });
+            for end in 0..written {
+                prop_assert_eq!(Header::read_untrusted(header.layout, &bytes[..end]), None);
+            }
+        }
+
+        #[test]
+        fn a_seal_holds_for_these_bytes_in_this_segment(
+            value in prop::collection::vec(any::<u8>(), 0..200), numbers in (0u64..1 << 44, 0u64..1 << 44),
+            flip in any::<prop::sample::Index>(),
+        ) {
+            let header = Header { layout: Layout::Durable, key_bytes: 0, value_bytes: value.len(), ..PLAIN };
+            let mut item = vec![0; header.bytes()];
+            header.write(&mut item);
+            item.extend(&value);
+            seal(&mut item, numbers.0);
+            prop_assert!(is_sealed(&item, numbers.0));
+            prop_assert_eq!(is_sealed(&item, numbers.1), numbers.0 == numbers.1);
+            reseal(&mut item, numbers.0, numbers.1);
+            item[0] |= DEAD | TOLD_CAS;
+            prop_assert!(is_sealed(&item, numbers.1), "these bits are not in it");
+            let bit = flip.index((item.len() - 1) * 8);
+            item[1 + bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(!is_sealed(&item, numbers.1), "bit {} of byte {}", bit % 8, 1 + bit / 8);
         }
     }
 
     #[test]
     fn who_uses_little_pays_little() {
-        let plain =
-            Header { key_bytes: 20, value_bytes: 64, flags: 0, expiry: Expiry::Never, cas: None, told_cas: false };
-        assert_eq!(plain.bytes(), 5);
-        assert_eq!(Header { flags: 7, ..plain }.bytes(), 9);
+        assert_eq!(PLAIN.bytes(), 5);
+        assert_eq!(Header { flags: 7, ..PLAIN }.bytes(), 9);
+        assert_eq!(Header { layout: Layout::Warm, ..PLAIN }.bytes(), 12);
+        assert_eq!(Header { layout: Layout::Durable, ..PLAIN }.bytes(), 16);
     }
 }

@@ -20,8 +20,19 @@ pub const SEGMENTS_WANTED: usize = 2048;
 pub const MIN_SEGMENTS: usize = 16;
 /// Numbers of segments have 24 bits in the table.
 pub const MAX_SEGMENTS: usize = 1 << 24;
-/// In front of the items of a segment: what a pool that is kept says of it. No item is at offset 0 or 1.
-pub const SEGMENT_HEADER_BYTES: usize = 64;
+/// Where the items of a segment begin: in the table, offsets 0 and 1 mean other things.
+pub const ITEMS_START: usize = 2;
+
+/// What the directory of a pool has of each segment.
+pub const DIRECTORY_ENTRY_BYTES: usize = 32;
+/// Stores that one pool is for: reactors.
+pub const MAX_PARTS: usize = 256;
+/// Pages of a pool: what is written to one place of it alone has one of its own.
+pub const POOL_PAGE_BYTES: usize = 4096;
+/// Items of a durable pool that are overwritten and not marked so yet; more wait for one more fence.
+pub const MAX_PENDING_MARKS: usize = 1024;
+/// Sequences and numbers of segments that a pool grants at once. Fewer than half of them are used between two commits.
+pub const GRANTED_NUMBERS: u64 = 1 << 20;
 
 /// Bytes of a bucket of the table: a cache line.
 pub const BUCKET_BYTES: usize = 64;
@@ -51,7 +62,7 @@ pub const RESERVED_SEGMENTS: usize = 1;
 pub const CHAINS: usize = 8 * 32 + 1;
 
 const _: () = assert!(MAX_SEGMENT_BYTES <= 1 << 20 && MIN_SEGMENT_BYTES < MAX_SEGMENT_BYTES);
-const _: () = assert!(BUCKET_BYTES == BUCKET_SLOTS * 8 && SEGMENT_HEADER_BYTES >= 2);
+const _: () = assert!(BUCKET_BYTES == BUCKET_SLOTS * 8 && ITEMS_START >= 2);
 const _: () = assert!(RESERVED_SEGMENTS + MERGED < MIN_SEGMENTS && MERGED <= TURN_SEGMENTS);
 const _: () = assert!(RESERVED_SHARE <= ITEM_SHARE, "the largest item can be reserved");
 const _: () = assert!(MAX_ITEM_BYTES < 1 << 24, "the size of a value has 24 bits");

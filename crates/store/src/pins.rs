@@ -66,7 +66,7 @@ impl Store {
     /// until the loan is back.
     pub fn lend(&mut self, hash: u64, key: &[u8]) -> Option<Loan> {
         let place = self.find(hash, key)?.read(&self.heap).place();
-        let header = crate::item::Header::read(self.heap.at(place));
+        let header = self.heap.header(place);
         let offset = place.offset + (header.bytes() + header.key_bytes) as u32;
         self.heap.pin(place.segment);
         let pin = self.pins.add(Place { offset, ..place });

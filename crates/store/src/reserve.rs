@@ -11,7 +11,7 @@
 
 use crate::chains;
 use crate::heap::Use;
-use crate::item::Header;
+use crate::item::{Header, Layout};
 use crate::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES, RESERVED_SHARE};
 use crate::slot::Place;
 use crate::store::{NoRoom, Room, Store, TooLarge};
@@ -41,7 +41,7 @@ impl Store {
         now: Time,
     ) -> Result<Reserved, NoRoom> {
         assert!(key.len() <= MAX_KEY_BYTES, "a key of {} bytes", key.len());
-        let header = Header { key_bytes: key.len(), value_bytes, flags, expiry, cas: None, told_cas: false };
+        let header = Header { flags, expiry, ..Header::plain(self.heap.layout(), key.len(), value_bytes) };
         let (bytes, most) = (header.item_bytes(), self.largest_item());
         if bytes > most || value_bytes > MAX_VALUE_BYTES {
             return Err(TooLarge { bytes, most }.into());
@@ -50,10 +50,11 @@ impl Store {
             return Err(NoRoom::Full);
         }
         let segment = match self.room(chains::of(expiry, now), bytes, now)? {
-            Room::Tail(segment) => {
+            Room::Tail(segment) if self.heap.layout() == Layout::Volatile => {
                 self.heap.pin(segment);
                 segment
             }
+            Room::Tail(_) => self.detached_segment(now)?,
             Room::Run { head, segments, .. } => {
                 self.heap.open_detached(head, segments);
                 head
@@ -66,6 +67,15 @@ impl Store {
         item[at..at + key.len()].copy_from_slice(key);
         self.reserved_bytes += bytes;
         Ok(Reserved { pin: self.pins.add(place) })
+    }
+
+    /// A segment for one item alone: what lies in a chain of a pool is whole, or the next process could not tell where
+    /// the item behind it begins.
+    fn detached_segment(&mut self, now: Time) -> Result<u32, NoRoom> {
+        self.spare_segments(1, now).ok_or(NoRoom::Full)?;
+        let segment = self.heap.room_for(1).expect("there is a spare one");
+        self.heap.open_detached(segment, 1);
+        Ok(segment)
     }
 
     /// Where the bytes of the value come to.
@@ -88,11 +98,11 @@ impl Store {
     /// [`NoRoom`]. The reservation is abandoned then, and the old item is still there.
     pub fn commit(&mut self, reserved: Reserved, hash: u64, now: Time) -> Result<u64, NoRoom> {
         let placed = self.placed(&reserved, now);
-        let (from, header) = self.reserved(&reserved);
+        let (from, mut header) = self.reserved(&reserved);
         let bytes = header.item_bytes();
         let place = match placed {
             Ok(Some(room)) => {
-                let segment = self.open(room);
+                let segment = self.open_room(room);
                 let to = self.heap.append(segment, bytes, header.expiry).expect("there is room");
                 self.heap.copy(from, to, bytes);
                 to
@@ -110,9 +120,12 @@ impl Store {
             }
         };
         self.live_bytes += bytes as u64;
+        header.sequence = self.heap.next_sequence();
+        header.write(self.heap.at_mut(place, header.bytes()));
+        self.heap.written(place, bytes);
         self.abandon(reserved);
         self.show(hash, place);
-        Ok(self.heap.name_of(place))
+        Ok(self.heap.cas_of(place, &header))
     }
 
     /// Another place for the item of a reservation whose segment was emptied; in any case room in the table.
@@ -135,6 +148,6 @@ impl Store {
 
     fn reserved(&self, reserved: &Reserved) -> (Place, Header) {
         let place = self.pins.place(reserved.pin);
-        (place, Header::read(self.heap.at(place)))
+        (place, self.heap.header(place))
     }
 }

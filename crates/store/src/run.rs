@@ -17,8 +17,8 @@
 use std::ops::Range;
 
 use crate::heap::Use;
-use crate::item::{Header, parts};
-use crate::limits::{SEGMENT_HEADER_BYTES, WINDOW_TURNS};
+use crate::item::parts;
+use crate::limits::{ITEMS_START, WINDOW_TURNS};
 use crate::slot::Place;
 use crate::store::Store;
 use crate::time::Time;
@@ -143,11 +143,10 @@ impl Store {
         if self.heap.is_pinned(to) {
             self.pins.moved(from, to);
         }
-        let mut offset = SEGMENT_HEADER_BYTES as u32;
+        let mut offset = ITEMS_START as u32;
         while offset < self.heap.segment(to).used {
             let place = Place { segment: to, offset };
-            let item = self.heap.at(place);
-            let header = Header::read(item);
+            let (item, header) = (self.heap.at(place), self.heap.header(place));
             let hash = self.hash(parts(&header, item).0);
             let old = Place { segment: from, offset };
             if let Some(at) = self.table.find(&self.heap, hash, |other| other == old) {
@@ -185,7 +184,7 @@ impl Store {
     /// Halves the frequency of an item that is there.
     fn halve(&mut self, place: Place) {
         let item = self.heap.at(place);
-        let hash = self.hash(parts(&Header::read(item), item).0);
+        let hash = self.hash(parts(&self.heap.header(place), item).0);
         let at = self.table.find(&self.heap, hash, |other| other == place).expect("it is there");
         let slot = at.read(&self.heap);
         at.write(&mut self.heap, slot.with_frequency(slot.frequency() / 2));

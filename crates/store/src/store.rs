@@ -7,15 +7,16 @@ use twox_hash::XxHash3_64;
 
 use crate::chains;
 use crate::heap::{Heap, NONE};
-use crate::item::{Header, Item, parts};
+use crate::item::{Header, Item, Layout, parts};
 use crate::limits::{
-    ITEM_SHARE, MAX_ITEM_BYTES, MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, MAX_VALUE_BYTES, MIN_SEGMENT_BYTES,
-    MIN_SEGMENTS, RESERVED_SEGMENTS, SEGMENT_HEADER_BYTES, SEGMENTS_WANTED,
+    ITEM_SHARE, ITEMS_START, MAX_ITEM_BYTES, MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, MAX_VALUE_BYTES,
+    MIN_SEGMENT_BYTES, MIN_SEGMENTS, RESERVED_SEGMENTS, SEGMENTS_WANTED,
 };
 use crate::marks::Marks;
 use crate::merge::{self, Candidate};
 use crate::pins::Pins;
 use crate::random::Random;
+use crate::recover::Recovery;
 use crate::slot::Place;
 use crate::table::{At, Table, Wanted};
 use crate::time::{Expiry, Time};
@@ -112,6 +113,10 @@ pub struct Store {
     /// Kept for their room.
     merging: Vec<u32>,
     pub(crate) candidates: Vec<Candidate>,
+    /// Of a pool that was used before: what is not found yet.
+    pub(crate) recovery: Option<Recovery>,
+    pub(crate) recovering: bool,
+    pub(crate) clear_at: Option<Time>,
 }
 
 impl Store {
@@ -127,9 +132,13 @@ impl Store {
             let why = format!("a store of {} bytes: there are those of {least} to {most}", region.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        let mut heap = Heap::new(Arena::new(region), segment_bytes);
+        Ok(Self::over(Heap::new(Arena::new(region), segment_bytes), options))
+    }
+
+    /// A store with an empty table.
+    pub(crate) fn over(mut heap: Heap, options: StoreOptions) -> Self {
         let table = Table::new(&mut heap).expect("the first table is a small part");
-        Ok(Self {
+        Self {
             heap,
             table,
             random: Random::new(options.seed),
@@ -141,7 +150,10 @@ impl Store {
             reserved_bytes: 0,
             merging: Vec::new(),
             candidates: Vec::new(),
-        })
+            recovery: None,
+            recovering: false,
+            clear_at: None,
+        }
     }
 
     /// The hash of a key, which all calls want with it.
@@ -154,7 +166,7 @@ impl Store {
     /// Bytes of the largest item, header and key included.
     #[must_use]
     pub fn largest_item(&self) -> usize {
-        let bytes = self.heap.count() / ITEM_SHARE * self.heap.segment_bytes() - SEGMENT_HEADER_BYTES;
+        let bytes = self.heap.count() / ITEM_SHARE * self.heap.segment_bytes() - ITEMS_START;
         bytes.min(MAX_ITEM_BYTES)
     }
 
@@ -189,8 +201,8 @@ impl Store {
     /// Puts marks on an item, in place of those it has. That is no change of it. Whether it was there.
     pub fn mark(&mut self, hash: u64, key: &[u8], marks: Marks, now: Time) -> bool {
         let Some((_, place, _)) = self.live(hash, key, now) else { return false };
-        let offset = place.offset as usize;
-        marks.write(&mut self.heap.bytes_mut(place.segment)[offset..]);
+        marks.write(self.heap.at_mut(place, 1));
+        self.heap.changed(place);
         true
     }
 
@@ -205,15 +217,16 @@ impl Store {
         assert!(key.len() <= MAX_KEY_BYTES, "a key of {} bytes", key.len());
         let value_bytes = value.parts.iter().map(|part| part.len()).sum();
         let Value { flags, expiry, .. } = value;
-        let header = Header { key_bytes: key.len(), value_bytes, flags, expiry, cas: None, told_cas: false };
+        let mut header = Header { flags, expiry, ..Header::plain(self.heap.layout(), key.len(), value_bytes) };
         let bytes = header.item_bytes();
         let most = self.largest_item();
         if bytes > most || value_bytes > MAX_VALUE_BYTES {
             return Err(TooLarge { bytes, most }.into());
         }
         let room = self.room(chains::of(expiry, now), bytes, now)?;
-        let segment = self.open(room);
+        let segment = self.open_room(room);
         let place = self.heap.append(segment, bytes, expiry).expect("there is room");
+        header.sequence = self.heap.next_sequence();
         let to = self.heap.at_mut(place, bytes);
         let mut at = header.write(to);
         for part in std::iter::once(&key).chain(value.parts) {
@@ -221,17 +234,19 @@ impl Store {
             at += part.len();
         }
         self.live_bytes += bytes as u64;
+        self.heap.written(place, bytes);
         // After the room was made: making it may have evicted the old one.
         self.show(hash, place);
-        Ok(self.heap.name_of(place))
+        Ok(self.heap.cas_of(place, &header))
     }
 
     /// Takes an item out; whether it was there.
     pub fn remove(&mut self, hash: u64, key: &[u8], now: Time) -> bool {
         let Some(at) = self.find(hash, key) else { return false };
         let place = at.read(&self.heap).place();
-        let was_there = !Header::read(self.heap.at(place)).expiry.has_come(now);
+        let was_there = !self.heap.header(place).expiry.has_come(now);
         self.table.remove(&mut self.heap, hash, at);
+        self.heap.deleted(hash, place);
         self.let_go(place);
         was_there
     }
@@ -252,13 +267,17 @@ impl Store {
         // Making room may move the item, or evict it.
         let room = self.room(chains::of(expiry, now), bytes, now)?;
         let Some((at, place, _)) = self.live(hash, key, now) else { return Ok(false) };
-        let segment = self.open(room);
+        let segment = self.open_room(room);
         self.relocate(place, at, segment, Some(expiry));
+        self.replaced(hash, place);
         Ok(true)
     }
 
     /// Takes everything out.
     pub fn clear(&mut self) {
+        self.set_clear_at(None);
+        self.heap.deleted_all();
+        (self.recovery, self.recovering) = (None, false);
         let chains: Vec<u32> = self.heap.chains().map(|(_, chain)| chain.head).collect();
         for head in chains {
             let segments: Vec<u32> = self.chain(head).collect();
@@ -268,8 +287,29 @@ impl Store {
         self.live_bytes = 0;
     }
 
+    /// When everything is to be taken out, if at all: [`Store::expire`] does it then.
+    #[must_use]
+    pub fn clear_at(&self) -> Option<Time> {
+        self.clear_at
+    }
+
+    /// Sets that. A pool keeps it.
+    pub fn set_clear_at(&mut self, at: Option<Time>) {
+        if self.clear_at != at {
+            self.clear_at = at;
+            self.heap.note_clear_at(at);
+        }
+    }
+
     /// Gives back what has expired: to be called about once a second. How many items those were.
     pub fn expire(&mut self, now: Time) -> u64 {
+        self.heap.note_time(now);
+        if self.clear_at.is_some_and(|time| time <= now) {
+            self.clear();
+        }
+        if self.is_recovering() {
+            return 0;
+        }
         let before = self.expired;
         let mut expired = std::mem::take(&mut self.merging);
         expired.clear();
@@ -282,6 +322,23 @@ impl Store {
         }
         self.merging = expired;
         self.expired - before
+    }
+
+    /// Makes durable what was done, in a pool that survives a power cut. To be called before anybody is told of it.
+    ///
+    /// # Errors
+    /// The pool's medium failed, now or before, or a part of its file was lost: nothing that was done or read since the
+    /// last call is to be told, and the store is of no more use.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.heap.commit()
+    }
+
+    /// Ends the use of a pool: all of it is made durable, and noted to be whole.
+    ///
+    /// # Errors
+    /// Those of [`Store::sync`].
+    pub fn close(mut self, now: Time) -> io::Result<()> {
+        self.heap.close_pool(now)
     }
 
     /// What there is and what was done.
@@ -307,19 +364,18 @@ impl Store {
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<At> {
         self.table.find(&self.heap, hash, |place| {
             let item = self.heap.at(place);
-            let header = Header::read(item);
+            let header = self.heap.header(place);
             header.key_bytes == key.len() && parts(&header, item).0 == key
         })
     }
 
     /// Makes the item at a place the one of its key.
     pub(crate) fn show(&mut self, hash: u64, place: Place) {
-        let item = self.heap.at(place);
-        match self.find(hash, parts(&Header::read(item), item).0) {
+        match self.find(hash, parts(&self.heap.header(place), self.heap.at(place)).0) {
             Some(at) => {
                 let slot = at.read(&self.heap);
-                self.let_go(slot.place());
                 at.write(&mut self.heap, slot.with_place(place));
+                self.replaced(hash, slot.place());
             }
             None => self.table.insert(&mut self.heap, hash, 0, place),
         }
@@ -330,20 +386,21 @@ impl Store {
     pub(crate) fn live(&self, hash: u64, key: &[u8], now: Time) -> Option<(At, Place, Header)> {
         let at = self.find(hash, key)?;
         let place = at.read(&self.heap).place();
-        let header = Header::read(self.heap.at(place));
+        let header = self.heap.header(place);
         (!header.expiry.has_come(now)).then_some((at, place, header))
     }
 
     fn item(&self, place: Place, header: &Header) -> Item<'_> {
         let (key, value) = parts(header, self.heap.at(place));
-        let cas = header.cas.unwrap_or_else(|| self.heap.name_of(place));
+        let cas = self.heap.cas_of(place, header);
         Item { key, value, flags: header.flags, expiry: header.expiry, cas, marks: Marks::of(self.heap.at(place)) }
     }
 
     /// The item, whose CAS is told from now on.
     fn told_item(&mut self, place: Place, header: &Header) -> Item<'_> {
-        let offset = place.offset as usize;
-        Header::tell_cas(&mut self.heap.bytes_mut(place.segment)[offset..]);
+        if self.heap.layout() == Layout::Volatile {
+            Header::tell_cas(self.heap.at_mut(place, 1));
+        }
         self.item(place, header)
     }
 
@@ -392,7 +449,7 @@ impl Store {
     }
 
     /// The segment, or the head of the run, that has the room.
-    pub(crate) fn open(&mut self, room: Room) -> u32 {
+    pub(crate) fn open_room(&mut self, room: Room) -> u32 {
         match room {
             Room::Tail(segment) => segment,
             Room::Run { chain, head, segments } => {
@@ -405,6 +462,9 @@ impl Store {
     /// Makes sure of so many free segments beside those that are reserved.
     pub(crate) fn spare_segments(&mut self, segments: usize, now: Time) -> Option<()> {
         let wanted = segments + RESERVED_SEGMENTS;
+        if self.is_recovering() {
+            return (self.heap.free_segments() >= wanted).then_some(());
+        }
         if self.heap.free_segments() < wanted {
             self.expire(now);
         }
@@ -482,10 +542,14 @@ impl Store {
         for candidate in &kept {
             let merged = merged.expect("there are items for it");
             self.relocate(candidate.place, candidate.at, merged, None);
+            self.bury(candidate.place);
             let slot = candidate.at.read(&self.heap);
             candidate.at.write(&mut self.heap, slot.with_frequency(slot.frequency() / 2));
         }
         self.candidates = kept;
+        if let Some(merged) = merged {
+            self.heap.seal(merged);
+        }
         for &segment in segments {
             // What was not moved.
             self.forget(segment);
@@ -495,11 +559,10 @@ impl Store {
 
     /// Lists the items of a segment that are there.
     pub(crate) fn candidates_of(&mut self, segment: u32, now: Time, out: &mut Vec<Candidate>) {
-        let mut offset = SEGMENT_HEADER_BYTES as u32;
+        let mut offset = ITEMS_START as u32;
         while offset < self.heap.segment(segment).used {
             let place = Place { segment, offset };
-            let item = self.heap.at(place);
-            let header = Header::read(item);
+            let (item, header) = (self.heap.at(place), self.heap.header(place));
             offset += header.item_bytes() as u32;
             let hash = self.hash(parts(&header, item).0);
             let Some(at) = self.table.find(&self.heap, hash, |other| other == place) else { continue };
@@ -514,23 +577,36 @@ impl Store {
         }
     }
 
-    /// Moves an item to the end of a segment that has room for it, perhaps with another expiry.
+    /// Moves an item to the end of a segment that has room for it, perhaps with another expiry. What is left of it at
+    /// its old place is the caller's.
     fn relocate(&mut self, from: Place, at: At, segment: u32, expiry: Option<Expiry>) {
-        let mut header = Header::read(self.heap.at(from));
+        let mut header = self.heap.header(from);
         let old = (header.bytes(), header.item_bytes());
-        if header.told_cas && header.cas.is_none() {
-            header.cas = Some(self.heap.name_of(from));
+        let cas = self.heap.cas_of(from, &header);
+        if header.told_cas {
+            header.cas = Some(cas);
         }
-        header.expiry = expiry.unwrap_or(header.expiry);
+        if let Some(expiry) = expiry {
+            header.expiry = expiry;
+            if self.heap.layout() != Layout::Volatile {
+                // The later one of the two holds; its CAS is that of the other.
+                (header.sequence, header.cas) = (self.heap.next_sequence(), Some(cas));
+            }
+        }
         let to = self.heap.append(segment, header.item_bytes(), header.expiry).expect("there is room");
-        let marks = Marks::of(self.heap.at(from));
-        let item = self.heap.at_mut(to, header.bytes());
-        header.write(item);
-        marks.write(item);
-        let body = |place: Place, bytes: usize| Place { offset: place.offset + bytes as u32, ..place };
-        self.heap.copy(body(from, old.0), body(to, header.bytes()), old.1 - old.0);
+        if expiry.is_none() && header.bytes() == old.0 {
+            self.heap.copy(from, to, old.1);
+            self.heap.copied(from.segment, to, old.1);
+        } else {
+            let marks = Marks::of(self.heap.at(from));
+            let item = self.heap.at_mut(to, header.bytes());
+            header.write(item);
+            marks.write(item);
+            let body = |place: Place, bytes: usize| Place { offset: place.offset + bytes as u32, ..place };
+            self.heap.copy(body(from, old.0), body(to, header.bytes()), old.1 - old.0);
+            self.heap.written(to, header.item_bytes());
+        }
         self.live_bytes += header.item_bytes() as u64;
-        self.let_go(from);
         let slot = at.read(&self.heap);
         at.write(&mut self.heap, slot.with_place(to));
     }
@@ -538,11 +614,10 @@ impl Store {
     /// Takes all items of a segment out and frees it; how many they were.
     pub(crate) fn forget(&mut self, segment: u32) -> u64 {
         let mut count = 0;
-        let mut offset = SEGMENT_HEADER_BYTES as u32;
+        let mut offset = ITEMS_START as u32;
         while offset < self.heap.segment(segment).used && self.heap.segment(segment).live > 0 {
             let place = Place { segment, offset };
-            let item = self.heap.at(place);
-            let header = Header::read(item);
+            let (item, header) = (self.heap.at(place), self.heap.header(place));
             offset += header.item_bytes() as u32;
             let hash = self.hash(parts(&header, item).0);
             if let Some(at) = self.table.find(&self.heap, hash, |other| other == place) {
@@ -555,6 +630,12 @@ impl Store {
         count
     }
 
+    /// A newer item has come in the place of this one.
+    pub(crate) fn replaced(&mut self, hash: u64, place: Place) {
+        self.heap.overwritten(hash, place);
+        self.let_go(place);
+    }
+
     /// The table does not know the item at this place any more; a run, which has nothing else, goes.
     pub(crate) fn let_go(&mut self, place: Place) {
         self.bury(place);
@@ -564,8 +645,8 @@ impl Store {
     }
 
     /// The table does not know the item at this place any more.
-    fn bury(&mut self, place: Place) {
-        let bytes = Header::read(self.heap.at(place)).item_bytes();
+    pub(crate) fn bury(&mut self, place: Place) {
+        let bytes = self.heap.header(place).item_bytes();
         self.heap.died(place.segment, bytes);
         self.live_bytes -= bytes as u64;
     }
@@ -583,7 +664,7 @@ impl fmt::Debug for Store {
 }
 
 /// Many segments in a small store, large ones in a large store.
-fn segment_bytes(bytes: usize) -> usize {
+pub(crate) fn segment_bytes(bytes: usize) -> usize {
     let wanted = (bytes / SEGMENTS_WANTED).max(1);
     let power = 1 << wanted.ilog2();
     usize::clamp(power, MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES)

@@ -30,12 +30,12 @@ impl At {
     }
 
     pub(crate) fn read(self, heap: &Heap) -> Slot {
-        let bytes = &heap.bytes(self.page)[self.byte..self.byte + 8];
+        let bytes = &heap.page(self.page)[self.byte..self.byte + 8];
         Slot(u64::from_ne_bytes(bytes.try_into().expect("they are eight")))
     }
 
     pub(crate) fn write(self, heap: &mut Heap, slot: Slot) {
-        heap.bytes_mut(self.page)[self.byte..self.byte + 8].copy_from_slice(&slot.0.to_ne_bytes());
+        heap.page_mut(self.page)[self.byte..self.byte + 8].copy_from_slice(&slot.0.to_ne_bytes());
     }
 }
 
@@ -96,7 +96,7 @@ impl Table {
         let first = (1usize << self.first).div_ceil(self.per_page);
         self.pages.drain(first..).chain(self.extra_pages.drain(..)).for_each(|page| heap.give_back(page));
         for page in &self.pages {
-            heap.bytes_mut(*page).fill(0);
+            heap.page_mut(*page).fill(0);
         }
         (self.doublings, self.split, self.items) = (0, 0, 0);
         (self.free_extra, self.fresh_extra) = (NONE, 0);
@@ -140,7 +140,7 @@ impl Table {
 
     /// Gives it a segment.
     pub(crate) fn give(&mut self, heap: &mut Heap, wanted: Wanted, page: u32) {
-        heap.bytes_mut(page).fill(0);
+        heap.page_mut(page).fill(0);
         match wanted {
             Wanted::Buckets => self.pages.push(page),
             Wanted::Extra => {

@@ -51,4 +51,13 @@ impl Expiry {
     pub fn has_come(self, now: Time) -> bool {
         matches!(self, Self::At(time) if time <= now)
     }
+
+    /// Of both, the one that comes later.
+    #[must_use]
+    pub fn later(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::At(one), Self::At(two)) => Self::At(one.max(two)),
+            _ => Self::Never,
+        }
+    }
 }

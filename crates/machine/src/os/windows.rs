@@ -95,6 +95,30 @@ pub fn started() -> io::Result<std::time::Duration> {
     unsupported("the time of the start")
 }
 
+/// Makes a file so long and takes the space: not known yet.
+///
+/// # Errors
+/// Not supported yet.
+pub fn allocate(_file: &File, _bytes: u64) -> io::Result<()> {
+    unsupported("allocating the space of a file")
+}
+
+/// Makes the names in a directory durable: not known yet.
+///
+/// # Errors
+/// Not supported yet.
+pub fn sync_directory(_path: &Path) -> io::Result<()> {
+    unsupported("syncing a directory")
+}
+
+/// A number of this start of the machine: not known yet.
+///
+/// # Errors
+/// Not supported yet.
+pub fn boot_id() -> io::Result<u128> {
+    unsupported("the boot ID")
+}
+
 /// A directory for files of running programs: not known yet.
 ///
 /// # Errors

@@ -13,7 +13,6 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::ptr::NonNull;
 
 #[cfg(unix)]
@@ -30,8 +29,8 @@ pub(super) struct Mapping {
     bytes: usize,
     /// What the system has mapped at `base`: `bytes`, rounded up for anonymous memory.
     held: usize,
-    /// Keeps a mapped file open, locked and known as mapped.
-    _file: Option<system::Claim>,
+    /// Keeps a mapped file open, locked, watched and known as mapped.
+    file: Option<system::Claim>,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread. It hands out nothing but its address; whoever turns that
@@ -44,13 +43,23 @@ impl Mapping {
     /// Zeroed private memory; starts at a multiple of 2 MiB if it is at least as long.
     pub(super) fn anonymous(bytes: usize) -> io::Result<Self> {
         let held = system::rounded(bytes)?;
-        Ok(Self { base: system::anonymous(held)?, bytes, held, _file: None })
+        Ok(Self { base: system::anonymous(held)?, bytes, held, file: None })
     }
 
-    /// The first `bytes` of a file, shared with it.
-    pub(super) fn file(file: &File, bytes: usize) -> io::Result<Self> {
+    /// Zeroed private memory that the system sets nothing aside for.
+    pub(super) fn sparse(bytes: usize) -> io::Result<Self> {
+        let held = system::rounded(bytes)?;
+        Ok(Self { base: system::sparse(held)?, bytes, held, file: None })
+    }
+
+    /// The first `bytes` of a file, shared with it; and whether that is the medium itself, persistent memory whose
+    /// cache lines only have to be written back.
+    pub(super) fn file(file: &File, bytes: usize) -> io::Result<(Self, bool)> {
         let claim = system::Claim::new(file, bytes)?;
-        Ok(Self { base: system::shared(&claim, bytes)?, bytes, held: bytes, _file: Some(claim) })
+        let (base, direct) = system::shared(&claim, bytes)?;
+        let mut mapping = Self { base, bytes, held: bytes, file: Some(claim) };
+        mapping.file.as_mut().expect("it was just put there").watch(base, bytes)?;
+        Ok((mapping, direct))
     }
 
     pub(super) fn base(&self) -> NonNull<u8> {
@@ -61,20 +70,22 @@ impl Mapping {
         self.bytes
     }
 
+    /// See [`super::Region::check`].
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), system::Claim::check)
+    }
+
     /// Asks for huge pages; only advice, so that nothing depends on it.
     pub(super) fn advise_huge(&self) -> HugePages {
         system::advise_huge(self.base, self.bytes)
-    }
-
-    /// Writes the pages of `range` to the file and waits for it.
-    pub(super) fn sync(&self, range: Range<usize>) -> io::Result<()> {
-        assert!(range.start <= range.end && range.end <= self.bytes, "{range:?} is outside of {} bytes", self.bytes);
-        if range.is_empty() { Ok(()) } else { system::sync(self.base, range) }
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if let Some(claim) = &mut self.file {
+            claim.forget();
+        }
         // SAFETY: `base` and `held` are the mapping that `anonymous` or `shared` made for us alone, and whoever points
         // into it holds the region and thereby this mapping.
         unsafe { system::unmap(self.base, self.held) };
@@ -87,15 +98,15 @@ mod unix {
     use std::ffi::c_void;
     use std::fs::{File, TryLockError};
     use std::io;
-    use std::ops::Range;
     use std::os::unix::fs::MetadataExt;
     use std::ptr::{self, NonNull};
     use std::sync::{Mutex, PoisonError};
 
-    use rustix::mm::{self, MapFlags, MsyncFlags, ProtFlags};
+    use rustix::mm::{self, MapFlags, ProtFlags};
 
     use crate::limits::{HUGE_PAGE_BYTES, MAP_GRANULE_BYTES};
     use crate::region::HugePages;
+    use crate::region::fault::Watched;
 
     /// The length to ask for when `bytes` are wanted.
     pub(super) fn rounded(bytes: usize) -> io::Result<usize> {
@@ -136,13 +147,24 @@ mod unix {
         }
     }
 
-    pub(super) fn shared(claim: &Claim, bytes: usize) -> io::Result<NonNull<u8>> {
-        // SAFETY: a new mapping at an address of the system's choice cannot touch existing memory. `claim` has checked
-        // that the file is long enough and that nobody else in this process has it mapped.
-        let start = unsafe {
-            mm::mmap(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &claim.file, 0)?
+    /// Mapped without `MAP_NORESERVE`, more than the machine's memory would be refused.
+    pub(super) fn sparse(bytes: usize) -> io::Result<NonNull<u8>> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new private mapping at an address of the system's choice cannot touch existing memory.
+        address(unsafe { mm::mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags)? })
+    }
+
+    /// `claim` has checked that the file is long enough and that nobody else in this process has it mapped.
+    pub(super) fn shared(claim: &Claim, bytes: usize) -> io::Result<(NonNull<u8>, bool)> {
+        let map = |flags: MapFlags| {
+            // SAFETY: a new mapping at an address of the system's choice cannot touch existing memory.
+            unsafe { mm::mmap(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags, &claim.file, 0) }
         };
-        address(start)
+        #[cfg(target_os = "linux")]
+        if let Ok(start) = map(MapFlags::SHARED_VALIDATE | MapFlags::SYNC) {
+            return Ok((address(start)?, true));
+        }
+        Ok((address(map(MapFlags::SHARED)?)?, false))
     }
 
     /// # Safety
@@ -166,14 +188,6 @@ mod unix {
         HugePages::Unavailable
     }
 
-    pub(super) fn sync(base: NonNull<u8>, range: Range<usize>) -> io::Result<()> {
-        // msync wants a page boundary: from the mapping's start every multiple of 64 KiB is one.
-        let start = range.start - range.start % MAP_GRANULE_BYTES;
-        // SAFETY: the range lies in our own mapping (checked by the caller), and MS_SYNC only reads it.
-        unsafe { mm::msync(base.as_ptr().byte_add(start).cast(), range.end - start, MsyncFlags::SYNC)? };
-        Ok(())
-    }
-
     /// Device and inode of the files that this process has mapped.
     static MAPPED: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
 
@@ -182,6 +196,7 @@ mod unix {
     pub(super) struct Claim {
         file: File,
         id: (u64, u64),
+        watched: Option<Watched>,
     }
 
     impl Claim {
@@ -206,7 +221,23 @@ mod unix {
                 TryLockError::Error(error) => error,
             })?;
             mapped.insert(id);
-            Ok(Self { file, id })
+            Ok(Self { file, id, watched: None })
+        }
+
+        /// Watches the mapping of the file.
+        pub(super) fn watch(&mut self, base: NonNull<u8>, bytes: usize) -> io::Result<()> {
+            let _one_at_a_time = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
+            self.watched = Some(Watched::new(base, bytes)?);
+            Ok(())
+        }
+
+        /// Ends that: the mapping goes.
+        pub(super) fn forget(&mut self) {
+            self.watched = None;
+        }
+
+        pub(super) fn check(&self) -> io::Result<()> {
+            self.watched.as_ref().map_or(Ok(()), Watched::check)
         }
     }
 

@@ -1,12 +1,14 @@
 //! Memory, and how durable it is.
 //!
-//! A [`Region`] is one mapping with one answer to "what must be done so that these bytes survive?". Two things are
-//! carved from it: a [`Pool`] of fixed buffers that requests carry, and a [`SlotMap`] whose blocks are lent.
+//! A [`Region`] is one mapping with one answer to "what must be done so that these bytes survive?". Three things are
+//! carved from it: a [`Pool`] of fixed buffers that requests carry, a [`SlotMap`] whose blocks are lent, and [`Arena`]s
+//! that one thread each keeps its structures in.
 //!
 //! ```text
 //!     Region                one mapping; hands out no bytes itself
 //!       +-- Pool            | buffer 0 | buffer 1 | ...       each owned by one Buf at a time
 //!       +-- SlotMap         | zeros | slot | slot | ...       written once while nobody looks, then read by anybody
+//!       +-- Arena           | bytes of one owner |
 //! ```
 //!
 //! A region is taken by value by what is carved from it: no two carvings share bytes. Both keep it mapped until the
@@ -15,6 +17,9 @@
 mod arena;
 mod backing;
 mod bufs;
+#[cfg(unix)]
+mod fault;
+mod lines;
 mod persist;
 mod pool;
 mod prefetch;
@@ -25,7 +30,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::Mutex;
 
 use backing::Mapping;
 use persist::Persist;
@@ -33,7 +38,7 @@ use persist::Persist;
 pub use arena::Arena;
 pub use bufs::Bufs;
 pub(crate) use bufs::no_slices;
-pub use persist::{Durability, Event, Recorder};
+pub use persist::{Durability, Event};
 pub(crate) use pool::RawBytes;
 pub use pool::{Buf, Pool};
 pub use slot::{Full, Landing, Lent, PiecesMut, SlotHandle, SlotMap};
@@ -63,27 +68,43 @@ impl Region {
         Ok(Self::over(Mapping::anonymous(bytes)?, Box::new(persist::None)))
     }
 
-    /// The first `bytes` of a file, which other openings of the file see change (`MAP_SHARED`).
+    /// Zeroed memory of which only what is touched is ever taken: also of more bytes than the machine has.
+    ///
+    /// # Errors
+    /// Those of [`Region::anonymous`].
+    pub fn sparse(bytes: usize) -> io::Result<Self> {
+        let mapping = Mapping::sparse(bytes)?;
+        Ok(Self { mapping, persist: Box::new(persist::None), huge_pages: HugePages::Unavailable })
+    }
+
+    /// The first `bytes` of a file, which other openings of the file see change (`MAP_SHARED`). Where the file lies on
+    /// persistent memory that is mapped as it is (`MAP_SYNC`), its durability is that of cache lines.
     ///
     /// The file is locked against other programs that ask for the lock, and mapped at most once in this one. What no
     /// lock prevents is a program that writes to or shortens the file regardless: bytes that a reader holds then change
-    /// under it, or the process gets a SIGBUS. Allocate the file's space first; writing to a hole on a full file system
-    /// ends the same way.
+    /// under it, or are lost ([`Region::check`]). Allocate the file's space first; writing to a hole on a full file
+    /// system ends the same way.
     ///
     /// # Errors
     /// `InvalidInput` if the file is not a regular one of at least `bytes`, `ResourceBusy` if it is mapped or locked
     /// already, and whatever the system says.
     pub fn file(file: &File, bytes: usize) -> io::Result<Self> {
-        Ok(Self::over(Mapping::file(file, bytes)?, Box::new(persist::Msync)))
+        let (mapping, direct) = Mapping::file(file, bytes)?;
+        let persist: Box<dyn Persist> = match lines::Lines::calibrated() {
+            Some(lines) if direct => Box::new(lines),
+            _ => Box::new(persist::Synced(file.try_clone()?)),
+        };
+        Ok(Self::over(mapping, persist))
     }
 
-    /// Anonymous memory that claims to be durable and writes down what is done for it: for tests.
+    /// Anonymous memory that claims to be persistent and shows what is done for it, with all its bytes, to `to`: for
+    /// tests. `to` is called on the thread that does it, which has no reference to any of the bytes then.
     ///
     /// # Errors
     /// Those of [`Region::anonymous`].
-    pub fn recorded(bytes: usize) -> io::Result<(Self, Arc<Recorder>)> {
-        let recorder = Arc::new(Recorder::default());
-        Ok((Self::over(Mapping::anonymous(bytes)?, Box::new(Arc::clone(&recorder))), recorder))
+    pub fn shown(bytes: usize, to: impl FnMut(&[u8], Event) + Send + 'static) -> io::Result<Self> {
+        let shown = persist::Shown { bytes, to: Mutex::new(to) };
+        Ok(Self::over(Mapping::anonymous(bytes)?, Box::new(shown)))
     }
 
     fn over(mapping: Mapping, persist: Box<dyn Persist>) -> Self {
@@ -119,7 +140,7 @@ impl Region {
     /// If the range is not inside the region.
     pub fn persist(&self, range: Range<usize>) -> io::Result<()> {
         assert!(range.start <= range.end && range.end <= self.len(), "{range:?} is outside of {} bytes", self.len());
-        self.persist.persist(&self.mapping, range)
+        self.persist.persist(self.mapping.base(), range)
     }
 
     /// Waits until everything persisted before is durable.
@@ -127,7 +148,16 @@ impl Region {
     /// # Errors
     /// Those of the medium.
     pub fn fence(&self) -> io::Result<()> {
-        self.persist.fence()
+        self.persist.fence(self.mapping.base())
+    }
+
+    /// Whether all bytes that were ever touched were there. To be asked before anything is given away that was read
+    /// from a file's region, or acknowledged that was written to it.
+    ///
+    /// # Errors
+    /// They were not: the file was cut off, or its medium failed. What is read of it then is zeros.
+    pub fn check(&self) -> io::Result<()> {
+        self.mapping.check()
     }
 
     /// The first byte. It stays where it is for the life of the region.
@@ -169,7 +199,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.set_len(256 << 10).unwrap();
         let region = Region::file(&file, 200_000).unwrap();
-        assert_eq!(region.durability(), Durability::Msync);
+        assert_eq!(region.durability(), Durability::Sync);
         let pool = Pool::new(region, 100_000);
         let (mut first, mut second) = (pool.take().unwrap(), pool.take());
         assert!(second.is_none(), "two buffers of 100,000 bytes, page-aligned, do not fit into 200,000");
@@ -205,15 +235,17 @@ mod tests {
     }
 
     #[test]
-    fn a_recorder_sees_persists_and_fences_in_order() {
-        let (region, recorder) = Region::recorded(8192).unwrap();
-        region.persist(0..64).unwrap();
-        region.persist(4096..8192).unwrap();
-        region.fence().unwrap();
-        region.persist(64..64).unwrap();
-        let want = [Event::Persist(0..64), Event::Persist(4096..8192), Event::Fence, Event::Persist(64..64)];
-        assert_eq!(recorder.take(), want);
-        assert_eq!(recorder.take(), []);
+    fn what_is_done_for_durability_is_shown_in_order() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let region = Region::shown(8192, move |bytes, event| tell.send((bytes[4096], event)).unwrap()).unwrap();
+        let mut arena = Arena::new(region);
+        arena.persist(0..64).unwrap();
+        arena[4096] = 7;
+        arena.persist(4096..8192).unwrap();
+        arena.fence().unwrap();
+        drop(arena);
+        let want = [(0, Event::Persist(0..64)), (7, Event::Persist(4096..8192)), (7, Event::Fence)];
+        assert_eq!(told.iter().collect::<Vec<_>>(), want);
     }
 
     #[test]

@@ -4,33 +4,36 @@
 //!     write bytes ... persist(range) ... persist(range) ... fence()     only now may anybody be told
 //! ```
 //!
-//! Three ways today: nothing helps ([`None`]), `msync` ([`Msync`]), and one that only writes down what it was asked
-//! ([`Recorder`]) so that tests can check the order. Cache-line write-back on persistent memory will be the fourth.
+//! Nothing helps ([`None`]); pages of a file are written by one system call at the fence ([`Synced`]); lines of the
+//! processor's caches are written back to persistent memory one by one ([`super::lines::Lines`]). A fourth way only
+//! shows what it was asked ([`Shown`]), so that tests can check the order.
 
+use std::fs::File;
 use std::io;
-use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::{Mutex, PoisonError};
 
-use super::backing::Mapping;
-
-/// What makes the bytes of a region survive.
+/// What makes the bytes of a region survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// Nothing: they end with the process.
     None,
-    /// A system call that writes pages to the file.
-    Msync,
+    /// A system call that writes the file's pages. Without it they survive the process, but not a power cut.
+    Sync,
+    /// Writing lines of the processor's caches back: the file lies on persistent memory.
+    Lines,
 }
 
 /// One way to make bytes survive.
 pub(super) trait Persist: Send + Sync {
     fn durability(&self) -> Durability;
 
-    /// `range` is inside of the mapping.
-    fn persist(&self, mapping: &Mapping, range: Range<usize>) -> io::Result<()>;
+    /// `range` is inside of the mapping that starts at `base`.
+    fn persist(&self, base: NonNull<u8>, range: Range<usize>) -> io::Result<()>;
 
-    fn fence(&self) -> io::Result<()>;
+    fn fence(&self, base: NonNull<u8>) -> io::Result<()>;
 }
 
 /// Bytes that end with the process: there is nothing to do.
@@ -41,33 +44,33 @@ impl Persist for None {
         Durability::None
     }
 
-    fn persist(&self, _mapping: &Mapping, _range: Range<usize>) -> io::Result<()> {
+    fn persist(&self, _base: NonNull<u8>, _range: Range<usize>) -> io::Result<()> {
         Ok(())
     }
 
-    fn fence(&self) -> io::Result<()> {
+    fn fence(&self, _base: NonNull<u8>) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Pages of a file's mapping. `msync(MS_SYNC)` waits, so that nothing is left for the fence.
-pub(super) struct Msync;
+/// Pages of a file's mapping: `fdatasync` writes all of them that were changed, whichever they are.
+pub(super) struct Synced(pub(super) File);
 
-impl Persist for Msync {
+impl Persist for Synced {
     fn durability(&self) -> Durability {
-        Durability::Msync
+        Durability::Sync
     }
 
-    fn persist(&self, mapping: &Mapping, range: Range<usize>) -> io::Result<()> {
-        mapping.sync(range)
-    }
-
-    fn fence(&self) -> io::Result<()> {
+    fn persist(&self, _base: NonNull<u8>, _range: Range<usize>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn fence(&self, _base: NonNull<u8>) -> io::Result<()> {
+        self.0.sync_data()
     }
 }
 
-/// What a [`Recorder`] saw.
+/// What is done for the durability of a region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// [`super::Region::persist`] with this range of bytes.
@@ -76,35 +79,32 @@ pub enum Event {
     Fence,
 }
 
-/// Writes down what is done for the durability of a region, in order. For tests: it grows with every call.
-#[derive(Default)]
-pub struct Recorder {
-    events: Mutex<Vec<Event>>,
+/// Shows what is done to somebody, with all bytes of the region as they are then: for tests.
+pub(super) struct Shown<F> {
+    pub(super) bytes: usize,
+    pub(super) to: Mutex<F>,
 }
 
-impl Recorder {
-    /// What happened since the last call.
-    pub fn take(&self) -> Vec<Event> {
-        mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn note(&self, event: Event) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+impl<F: FnMut(&[u8], Event) + Send> Shown<F> {
+    fn show(&self, base: NonNull<u8>, event: Event) {
+        // SAFETY: the mapping is of so many bytes, and whoever writes to it on this thread has called here instead.
+        let bytes = unsafe { slice::from_raw_parts(base.as_ptr(), self.bytes) };
+        (self.to.lock().unwrap_or_else(PoisonError::into_inner))(bytes, event);
     }
 }
 
-impl Persist for Arc<Recorder> {
+impl<F: FnMut(&[u8], Event) + Send> Persist for Shown<F> {
     fn durability(&self) -> Durability {
-        Durability::Msync
+        Durability::Lines
     }
 
-    fn persist(&self, _mapping: &Mapping, range: Range<usize>) -> io::Result<()> {
-        self.note(Event::Persist(range));
+    fn persist(&self, base: NonNull<u8>, range: Range<usize>) -> io::Result<()> {
+        self.show(base, Event::Persist(range));
         Ok(())
     }
 
-    fn fence(&self) -> io::Result<()> {
-        self.note(Event::Fence);
+    fn fence(&self, base: NonNull<u8>) -> io::Result<()> {
+        self.show(base, Event::Fence);
         Ok(())
     }
 }

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod crash;
+mod pools;
 mod runs;
 
 const SMALL: usize = 16 * limits::MIN_SEGMENT_BYTES;
@@ -38,18 +40,50 @@ fn expiry(seconds: Option<u16>, now: Time) -> Expiry {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Put { key: u8, bytes: usize, seconds: Option<u16> },
-    Get { key: u8, cas: bool },
-    Remove { key: u8 },
-    Touch { key: u8, seconds: u16 },
-    Mark { key: u8, marks: Marks },
-    Reserve { key: u8, bytes: usize, seconds: Option<u16> },
-    Commit { which: prop::sample::Index, abandon: bool },
-    Lend { key: u8 },
-    GiveBack { which: prop::sample::Index },
-    Later { millis: u32 },
+    Put {
+        key: u8,
+        bytes: usize,
+        seconds: Option<u16>,
+    },
+    Get {
+        key: u8,
+        cas: bool,
+    },
+    Remove {
+        key: u8,
+    },
+    Touch {
+        key: u8,
+        seconds: u16,
+    },
+    Mark {
+        key: u8,
+        marks: Marks,
+    },
+    Reserve {
+        key: u8,
+        bytes: usize,
+        seconds: Option<u16>,
+    },
+    Commit {
+        which: prop::sample::Index,
+        abandon: bool,
+    },
+    Lend {
+        key: u8,
+    },
+    GiveBack {
+        which: prop::sample::Index,
+    },
+    Later {
+        millis: u32,
+    },
     Expire,
     Clear,
+    /// A pool is opened by the next process.
+    Reopen {
+        closes: bool,
+    },
 }
 
 /// With values of less than a segment, about one, and a few.
@@ -83,6 +117,7 @@ fn ops_of(bytes: BoxedStrategy<usize>) -> impl Strategy<Value = Vec<Op>> {
         2 => (0u32..9000).prop_map(|millis| Op::Later { millis }),
         1 => Just(Op::Expire),
         1 => Just(Op::Clear),
+        1 => any::<bool>().prop_map(|closes| Op::Reopen { closes }),
     ];
     prop::collection::vec(op, 1..250)
 }
@@ -179,7 +214,37 @@ impl Begun {
 }
 
 /// Runs operations on a store and on a map. An evicting store may have forgotten an item, and has never an old one.
-fn behaves(mut store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseError> {
+fn behaves(store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseError> {
+    behaves_over_time(store, evicts, ops, |store, _, _| store)
+}
+
+fn touched(
+    store: &mut Store,
+    known: &mut HashMap<u8, Known>,
+    evicts: bool,
+    key: u8,
+    expiry: Expiry,
+    now: Time,
+) -> Result<(), TestCaseError> {
+    let hash = store.hash(&[key; 3]);
+    let expected = known.get_mut(&key).filter(|known| !known.expiry.has_come(now));
+    match (store.touch(hash, &[key; 3], expiry, now), expected) {
+        (Ok(true), Some(expected)) => expected.expiry = expiry,
+        (Ok(true), None) => prop_assert!(false, "{} came back", key),
+        (Ok(false), Some(_)) => prop_assert!(evicts, "{} is lost", key),
+        (Ok(false), None) | (Err(NoRoom::TooLarge(_)), _) => {}
+        (Err(NoRoom::Full), _) => prop_assert!(!evicts || store.pinned_bytes() > 0),
+    }
+    Ok(())
+}
+
+/// With what happens to the store when its process ends in order or not.
+fn behaves_over_time(
+    mut store: Store,
+    evicts: bool,
+    ops: Vec<Op>,
+    mut reopen: impl FnMut(Store, bool, Time) -> Store,
+) -> Result<(), TestCaseError> {
     let mut known: HashMap<u8, Known> = HashMap::new();
     let mut begun = Begun::default();
     let mut now = Time::from_millis(1_700_000_000_000);
@@ -208,38 +273,31 @@ fn behaves(mut store: Store, evicts: bool, ops: Vec<Op>) -> Result<(), TestCaseE
                     (None, None) => {}
                 }
             }
-            Op::Mark { key, marks } => {
-                let hash = store.hash(&[key; 3]);
-                if store.mark(hash, &[key; 3], marks, now) {
-                    known.get_mut(&key).expect("it was there").marks = marks;
-                }
+            Op::Mark { key, marks } if store.mark(store.hash(&[key; 3]), &[key; 3], marks, now) => {
+                known.get_mut(&key).expect("it was there").marks = marks;
             }
             Op::Remove { key } => {
                 let was = known.remove(&key).is_some_and(|known| !known.expiry.has_come(now));
                 prop_assert!(remove(&mut store, &[key; 3], now) == was || evicts && was);
             }
             Op::Touch { key, seconds } => {
-                let hash = store.hash(&[key; 3]);
-                let expiry = Expiry::At(now.plus(Duration::from_secs(seconds.into())));
-                let expected = known.get_mut(&key).filter(|known| !known.expiry.has_come(now));
-                match (store.touch(hash, &[key; 3], expiry, now), expected) {
-                    (Ok(true), Some(expected)) => expected.expiry = expiry,
-                    (Ok(true), None) => prop_assert!(false, "{} came back", key),
-                    (Ok(false), Some(_)) => prop_assert!(evicts, "{} is lost", key),
-                    (Ok(false), None) | (Err(NoRoom::TooLarge(_)), _) => {}
-                    (Err(NoRoom::Full), _) => prop_assert!(!evicts || store.pinned_bytes() > 0),
-                }
+                touched(&mut store, &mut known, evicts, key, expiry(Some(seconds), now), now)?
             }
             Op::Later { millis } => now = now.plus(Duration::from_millis(millis.into())),
-            Op::Expire => {
-                store.expire(now);
-            }
+            Op::Expire => drop(store.expire(now)),
             Op::Clear => {
                 store.clear();
                 known.clear();
                 prop_assert_eq!((store.figures().items, store.figures().live_bytes), (0, 0));
             }
+            Op::Reopen { closes } => {
+                std::mem::take(&mut begun).end(&mut store);
+                store = reopen(store, closes, now);
+            }
             op => begun.step(op, &mut store, &mut known, number as u8, now)?,
+        }
+        if number % 3 == 0 {
+            store.sync().expect("a medium");
         }
         if number % 8 == 0 {
             store.check();
@@ -381,7 +439,7 @@ fn what_never_fits_is_refused() {
     let mut store = store(SMALL, true);
     let largest = store.largest_item();
     let now = Time::from_millis(0);
-    assert!(put(&mut store, b"k", &vec![0; largest - 6], Expiry::Never, now).is_ok());
+    assert!(put(&mut store, b"k", &vec![0; largest - 10], Expiry::Never, now).is_ok());
     let refused = put(&mut store, b"k", &vec![0; largest - 1], Expiry::Never, now);
     assert!(matches!(refused, Err(NoRoom::TooLarge(_))), "{refused:?}");
     assert!(value_of(&mut store, b"k", now).is_some(), "the old one is still there");

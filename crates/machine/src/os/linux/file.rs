@@ -91,6 +91,23 @@ pub fn allocated_bytes(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.blocks() * 512)
 }
 
+/// Makes a file at least so long, and takes the space for all of that: writing to it will not lack any. What is there
+/// stays.
+///
+/// # Errors
+/// Those of `fallocate`; with `StorageFull` some of the space may have been taken.
+pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    Ok(retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, bytes))?)
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// Those of opening it and of `fsync`.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
 /// Whether holes can be punched: a range gives its space back and reads as zeros from then on, also where it covers a
 /// file system's block only in part. To be asked of what is open for writing; a file that is not gives false.
 #[must_use]

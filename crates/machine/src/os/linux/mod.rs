@@ -11,15 +11,15 @@ mod ward;
 mod zoned;
 
 pub use file::{
-    allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
-    is_read_only_disk, open_data, punches_holes, set_xattr,
+    allocate, allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
+    is_read_only_disk, open_data, punches_holes, set_xattr, sync_directory,
 };
 pub(crate) use nvme::{
     RawCommand, nvme_command, nvme_control, nvme_entry, nvme_has_poll_queues, nvme_node, nvme_nsid,
     nvme_transfer_limits,
 };
 pub(crate) use range::{deallocate, read_exact_at, read_exact_vectored_at, write_all_at, write_all_vectored_at, zero};
-pub use runtime::runtime_dir;
+pub use runtime::{boot_id, runtime_dir};
 pub use signal::{ask_to_reload, on_signal};
 pub use socket::connected_sockets;
 pub use thread::{

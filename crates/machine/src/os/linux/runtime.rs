@@ -29,3 +29,13 @@ pub fn runtime_dir(name: &str) -> io::Result<PathBuf> {
     }
     Ok(path)
 }
+
+/// A number that the machine has drawn when it was started: what memory held before has another one.
+///
+/// # Errors
+/// Those of reading it from `/proc` (random(4)), or it is not one.
+pub fn boot_id() -> io::Result<u128> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.trim().split('-').collect();
+    u128::from_str_radix(&digits, 16).map_err(|_| io::Error::other(format!("no boot ID: {text}")))
+}

@@ -1,0 +1,251 @@
+//! The heap of a store in a pool: what it finds there, and what it notes. In memory there is nothing to note.
+
+use std::io;
+
+use machine::region::{Arena, Region};
+
+use crate::free::Free;
+use crate::heap::{Heap, NONE, Segment, Use};
+use crate::item::{self, Header, Layout};
+use crate::kept::{Entry, word};
+use crate::limits::ITEMS_START;
+use crate::pool::Part;
+use crate::slot::Place;
+use crate::time::{Expiry, Time};
+
+impl Heap {
+    /// All segments of a part of a pool, as if they were free. The table's are made of memory beside it, of which only
+    /// so much is taken as is used.
+    ///
+    /// # Errors
+    /// The system's refusal of that memory.
+    pub(crate) fn of_pool(part: Part) -> io::Result<Self> {
+        let pages = Arena::new(Region::sparse(part.items.len())?);
+        let layout = part.kept.layout;
+        let mut heap = Self::new(part.items, part.segment_bytes);
+        (heap.pages, heap.kept, heap.layout) = (Some(pages), Some(Box::new(part.kept)), layout);
+        Ok(heap)
+    }
+
+    /// Takes the segments that the directory has: which they are. Of two that overlap, which a power cut may leave,
+    /// the later one holds.
+    pub(crate) fn enter_found(&mut self) -> Vec<u32> {
+        let Some(kept) = &mut self.kept else { return Vec::new() };
+        let count = self.segments.len() as u32;
+        let mut found: Vec<(u32, Entry)> =
+            (0..count).filter_map(|segment| Some((segment, kept.entry(segment)?))).collect();
+        found.sort_unstable_by_key(|(_, entry)| std::cmp::Reverse(entry.number));
+        let mut free = Free::all(self.segments.len());
+        found.retain(|(segment, entry)| {
+            let run = *segment..segment.saturating_add(entry.run);
+            let fits = entry.run > 0 && run.end <= count && usize::from(entry.chain) < self.chains.len();
+            let whole = fits && run.clone().all(|one| free.has(one));
+            if whole {
+                run.for_each(|one| free.take(one));
+            } else {
+                kept.erase(*segment);
+            }
+            whole
+        });
+        for (segment, entry) in found.iter().rev() {
+            let Entry { number, used, run, chain, sealed } = *entry;
+            let used = used.clamp(ITEMS_START as u32, (self.segment_bytes * run as usize) as u32);
+            self.mark_run(*segment, Segment { is: Use::Items, run, number, used, sealed, ..Segment::FRESH });
+            let tail = self.chain(usize::from(chain)).tail;
+            self.link(*segment, usize::from(chain), tail);
+        }
+        found.into_iter().map(|(segment, _)| segment).collect()
+    }
+
+    /// What the segment was found to have, all of it dead so far.
+    pub(crate) fn set_found(&mut self, segment: u32, used: u32, expires: Expiry) {
+        let meta = &mut self.segments[segment as usize];
+        (meta.used, meta.expires) = (used, expires);
+    }
+
+    /// An item was found that holds.
+    pub(crate) fn revive(&mut self, segment: u32, bytes: usize) {
+        self.segments[segment as usize].live += bytes as u32;
+    }
+
+    /// Where a segment, or a run, ends.
+    pub(crate) fn end_of(&self, segment: u32) -> u32 {
+        (self.segment_bytes * self.segment(segment).run as usize) as u32
+    }
+
+    /// Notes that nothing more is appended to a segment, whose items are on the medium.
+    pub(crate) fn seal(&mut self, segment: u32) {
+        let meta = &mut self.segments[segment as usize];
+        meta.sealed = true;
+        let (used, run) = (meta.used, meta.run);
+        if let Some(kept) = &mut self.kept {
+            kept.set_used(segment, used, run);
+            kept.filled(segment);
+        }
+    }
+
+    /// Notes a segment that was opened.
+    pub(super) fn enter(&mut self, segment: u32) {
+        let Segment { number, used, run, chain, sealed, .. } = *self.segment(segment);
+        // Whoever is in front of it now gets nothing more: only the last one of a chain is appended to.
+        let before = self.chain(usize::from(chain)).tail;
+        if let Some(kept) = &mut self.kept {
+            kept.enter(segment, Entry { number, used, run, chain, sealed });
+        }
+        let previous = self.segment(segment).previous;
+        if before == segment && previous != NONE && !self.segment(previous).sealed {
+            self.seal(previous);
+        }
+    }
+
+    /// Notes that a segment is free: nothing that it held is needed any more.
+    pub(super) fn erase(&mut self, segment: u32) {
+        self.settle();
+        if let Some(kept) = &mut self.kept {
+            kept.erase(segment);
+        }
+    }
+
+    /// Notes that a segment has moved with all that it holds.
+    pub(super) fn enter_moved(&mut self, from: u32, to: u32) {
+        let Segment { number, used, run, chain, sealed, .. } = *self.segment(to);
+        let bytes = to as usize * self.segment_bytes..to as usize * self.segment_bytes + used as usize;
+        let Some(kept) = &mut self.kept else { return };
+        let arena = &self.arena;
+        kept.wrote(|_| arena.persist(bytes));
+        kept.enter(to, Entry { number, used, run, chain, sealed });
+        self.erase(from);
+    }
+
+    /// All of an item lies at its place: from now on the next process finds it there.
+    #[inline]
+    pub(crate) fn written(&mut self, place: Place, bytes: usize) {
+        if self.layout != Layout::Volatile {
+            self.note_item(place, bytes, item::seal);
+        }
+    }
+
+    /// A whole item was copied to its place from a segment, with its checksum.
+    pub(crate) fn copied(&mut self, from: u32, to: Place, bytes: usize) {
+        if self.layout != Layout::Volatile {
+            let number = self.segment(from).number;
+            self.note_item(to, bytes, |item, to_number| item::reseal(item, number, to_number));
+        }
+    }
+
+    fn note_item(&mut self, place: Place, bytes: usize, seal: impl FnOnce(&mut [u8], u64)) {
+        let Segment { number, used, run, .. } = *self.segment(place.segment);
+        let start = self.position(place);
+        let Some(kept) = &mut self.kept else { return };
+        if self.layout == Layout::Durable {
+            seal(&mut self.arena[start..start + bytes], number);
+            let arena = &self.arena;
+            kept.wrote(|_| arena.persist(start..start + bytes));
+        }
+        if run == 1 {
+            kept.set_used(place.segment, used, run);
+        } else {
+            self.enter(place.segment);
+            self.seal(place.segment);
+        }
+    }
+
+    /// The first byte of an item was changed where it lies.
+    pub(crate) fn changed(&mut self, place: Place) {
+        let start = self.position(place);
+        if let Some(kept) = &mut self.kept {
+            let arena = &self.arena;
+            kept.wrote(|_| arena.persist(start..start + 1));
+        }
+    }
+
+    /// A newer item has come in the place of this one.
+    pub(crate) fn overwritten(&mut self, hash: u64, place: Place) {
+        if let Some(kept) = &mut self.kept {
+            kept.overwritten(&mut self.arena, self.segment_bytes, hash, place);
+        }
+    }
+
+    /// The item is to be gone.
+    pub(crate) fn deleted(&mut self, hash: u64, place: Place) {
+        if let Some(kept) = &mut self.kept {
+            kept.deleted(&mut self.arena, self.segment_bytes, hash, place);
+        }
+    }
+
+    /// All items that were ever stored are to be gone.
+    pub(crate) fn deleted_all(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            let last = kept.last_sequence();
+            kept.store(word::EPOCH, last);
+        }
+    }
+
+    /// Notes when everything is to be gone.
+    pub(crate) fn note_clear_at(&mut self, at: Option<Time>) {
+        if let Some(kept) = &mut self.kept {
+            kept.store(word::CLEAR, at.map_or(0, Time::millis));
+        }
+    }
+
+    /// Notes that nothing is left of what a power cut has torn, if it is durable that it is not.
+    pub(crate) fn trust(&mut self, boot: u128) {
+        self.settle();
+        if let Some(kept) = &mut self.kept {
+            kept.trust(boot);
+        }
+    }
+
+    /// Notes what time it is: the next process will not believe an earlier one.
+    pub(crate) fn note_time(&mut self, now: Time) {
+        if let Some(kept) = &mut self.kept {
+            kept.note_time(now);
+        }
+    }
+
+    /// Makes durable what was done.
+    ///
+    /// # Errors
+    /// The medium failed, now or before, or a part of the pool's file was lost.
+    pub(crate) fn commit(&mut self) -> io::Result<()> {
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        kept.commit(&mut self.arena, self.segment_bytes);
+        kept.check()?;
+        self.arena.region().check()
+    }
+
+    /// Makes durable what was done, and the marks on what was overwritten by it.
+    pub(crate) fn settle(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            kept.settle(&mut self.arena, self.segment_bytes);
+        }
+    }
+
+    /// Makes all of the pool durable, for whoever opens it next.
+    ///
+    /// # Errors
+    /// Those of [`Heap::commit`].
+    pub(crate) fn close_pool(&mut self, now: Time) -> io::Result<()> {
+        self.commit()?;
+        self.settle();
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        kept.close(&self.arena, now)?;
+        self.arena.region().check()
+    }
+
+    /// The header of the item at a place, if all of it is there and lies in front of `end`.
+    pub(crate) fn whole_item(&self, place: Place, end: u32) -> Option<Header> {
+        let start = self.position(place);
+        let bytes = &self.arena[start..start + (end - place.offset) as usize];
+        let header = Header::read_untrusted(self.layout, bytes)?;
+        let number = self.segment(place.segment).number;
+        let whole = self.layout != Layout::Durable || item::is_sealed(&bytes[..header.item_bytes()], number);
+        (whole && header.sequence != 0).then_some(header)
+    }
+
+    /// Whether there is nothing at a place but what a new file has.
+    pub(crate) fn is_blank(&self, place: Place) -> bool {
+        let start = self.position(place);
+        self.arena[start..].iter().take(item::MAX_HEADER_BYTES).all(|byte| *byte == 0)
+    }
+}

@@ -535,21 +535,22 @@ impl Store {
         self.evicted += (before - kept.len()) as u64;
         let first = segments[0];
         let chain = usize::from(self.heap.segment(first).chain);
-        let merged = (!kept.is_empty()).then(|| {
-            let previous = self.heap.segment(first).previous;
-            self.heap.open(chain, previous).expect("one is reserved")
-        });
+        // What came of the last merge may have room left.
+        let mut merged = self.heap.segment(first).previous;
         for candidate in &kept {
-            let merged = merged.expect("there are items for it");
+            if merged == NONE || !self.heap.has_room(merged, candidate.bytes as usize) {
+                let full = merged;
+                merged = self.heap.open(chain, full).expect("one is reserved");
+                if full != NONE && !self.heap.segment(full).sealed {
+                    self.heap.seal(full);
+                }
+            }
             self.relocate(candidate.place, candidate.at, merged, None);
             self.bury(candidate.place);
             let slot = candidate.at.read(&self.heap);
             candidate.at.write(&mut self.heap, slot.with_frequency(slot.frequency() / 2));
         }
         self.candidates = kept;
-        if let Some(merged) = merged {
-            self.heap.seal(merged);
-        }
         for &segment in segments {
             // What was not moved.
             self.forget(segment);

@@ -111,7 +111,7 @@ The exit code is 1 if a request failed, did not complete, or gave back other dat
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// nvme-tcp://HOST:PORT/NQN?ns=N, a path, ram:SIZE, null:SIZE, memcache://HOST:PORT
+    /// nvme-tcp://HOST:PORT/NQN?ns=N, a path, ram:SIZE, null:SIZE, memcache:// or resp://HOST:PORT
     ///
     /// Several share the load; a cache is measured by itself.
     #[arg(required = true, value_name = "TARGET")]
@@ -248,7 +248,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         return cache::run(&args);
     }
     if let Some(option) = args.cache.given() {
-        return Err(format!("{option} is for caches: memcache://HOST:PORT").into());
+        return Err(format!("{option} is for caches: memcache://HOST:PORT, resp://HOST:PORT").into());
     }
     if !args.compare.is_empty() {
         crate::signals::watch(false, |_| {})?;

@@ -14,6 +14,7 @@ mod glob;
 mod inline;
 pub mod limits;
 mod number;
+pub mod reply;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,4 @@
-//! `qpair bench memcache://...`: measures a cache, as many clients on one thread.
+//! `qpair bench memcache://...`, `resp://...`: measures a cache, as many clients on one thread.
 //!
 //! | file | idea |
 //! |---|---|
@@ -44,7 +44,7 @@ use super::{Args, fresh_seed, print};
 
 /// What is asked of a cache.
 #[derive(clap::Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Options for memcache://")]
+#[command(next_help_heading = "Options for memcache:// and resp://")]
 pub(crate) struct CacheArgs {
     /// Gets for so many sets [default: 9:1]
     #[arg(long, value_name = "GET:SET", hide_short_help = true)]

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::Serialize;
-use wire::memcache::client::{self as memcache, Replied, Reply, VALUE_END};
+use wire::memcache::client::{self as memcache, VALUE_END};
+use wire::resp::reply as resp;
 
 use super::items::Items;
 
@@ -12,6 +13,7 @@ use super::items::Items;
 #[serde(rename_all = "lowercase")]
 pub(super) enum Protocol {
     Memcache,
+    Resp,
 }
 
 /// What a request is to do.
@@ -48,12 +50,13 @@ impl fmt::Display for Verb {
 }
 
 impl Protocol {
-    pub(super) const ALL: [(&'static str, Self); 1] = [("memcache://", Self::Memcache)];
+    pub(super) const ALL: [(&'static str, Self); 2] = [("memcache://", Self::Memcache), ("resp://", Self::Resp)];
 
     /// The port where it is served.
     pub(super) fn port(self) -> u16 {
         match self {
             Self::Memcache => 11211,
+            Self::Resp => 6379,
         }
     }
 
@@ -61,6 +64,7 @@ impl Protocol {
     pub(super) fn ends_a_get(self) -> bool {
         match self {
             Self::Memcache => true,
+            Self::Resp => false,
         }
     }
 
@@ -75,6 +79,21 @@ impl Protocol {
                 out.extend_from_slice(items.value(number));
                 out.extend_from_slice(VALUE_END);
             }
+            (Self::Resp, Verb::Get) => {
+                resp::begin(out, 2);
+                resp::bulk(out, b"GET");
+                resp::bulk(out, items.key(number));
+            }
+            (Self::Resp, Verb::Set) => {
+                resp::begin(out, if ttl == 0 { 3 } else { 5 });
+                resp::bulk(out, b"SET");
+                resp::bulk(out, items.key(number));
+                resp::bulk(out, items.value(number));
+                if ttl > 0 {
+                    resp::bulk(out, b"EX");
+                    resp::number(out, ttl.into());
+                }
+            }
         }
     }
 
@@ -82,21 +101,45 @@ impl Protocol {
     #[inline]
     pub(super) fn hear(self, bytes: &[u8], verb: Verb, value: bool) -> Heard<'_> {
         match self {
-            Self::Memcache => match (memcache::reply(bytes), verb, value) {
-                (Replied::More, ..) => Heard::More,
-                (Replied::Reply(Reply::Value { key, bytes, .. }, used), Verb::Get, false) => {
-                    Heard::Value(Some(key), bytes, used)
-                }
-                (Replied::Reply(Reply::End, used), Verb::Get, false) => Heard::Miss(used),
-                (Replied::Reply(Reply::End, used), Verb::Get, true) => Heard::Done(used),
-                (Replied::Reply(Reply::Stored, used), Verb::Set, _) => Heard::Done(used),
-                (Replied::Reply(Reply::ServerError(why) | Reply::ClientError(why), used), ..) => {
-                    Heard::Refused(why, used)
-                }
-                (Replied::Reply(Reply::Error, used), ..) => Heard::Refused(b"ERROR", used),
-                (Replied::Reply(Reply::NotStored, used), Verb::Set, _) => Heard::Refused(b"NOT_STORED", used),
-                (Replied::Reply(..) | Replied::Garbage, ..) => Heard::Garbage,
-            },
+            Self::Memcache => hear_memcache(bytes, verb, value),
+            Self::Resp => hear_resp(bytes, verb),
         }
+    }
+}
+
+#[inline]
+fn hear_memcache(bytes: &[u8], verb: Verb, value: bool) -> Heard<'_> {
+    use memcache::Replied;
+    let (reply, used) = match memcache::reply(bytes) {
+        Replied::More => return Heard::More,
+        Replied::Garbage => return Heard::Garbage,
+        Replied::Reply(reply, used) => (reply, used),
+    };
+    match (reply, verb) {
+        (memcache::Reply::Value { key, bytes, .. }, Verb::Get) if !value => Heard::Value(Some(key), bytes, used),
+        (memcache::Reply::End, Verb::Get) if value => Heard::Done(used),
+        (memcache::Reply::End, Verb::Get) => Heard::Miss(used),
+        (memcache::Reply::Stored, Verb::Set) => Heard::Done(used),
+        (memcache::Reply::NotStored, Verb::Set) => Heard::Refused(b"NOT_STORED", used),
+        (memcache::Reply::ServerError(why) | memcache::Reply::ClientError(why), _) => Heard::Refused(why, used),
+        (memcache::Reply::Error, _) => Heard::Refused(b"ERROR", used),
+        _ => Heard::Garbage,
+    }
+}
+
+#[inline]
+fn hear_resp(bytes: &[u8], verb: Verb) -> Heard<'_> {
+    use resp::Replied;
+    let (reply, used) = match resp::reply(bytes) {
+        Replied::More => return Heard::More,
+        Replied::Garbage => return Heard::Garbage,
+        Replied::Reply(reply, used) => (reply, used),
+    };
+    match (reply, verb) {
+        (resp::Reply::Bulk(bytes), Verb::Get) => Heard::Value(None, bytes, used),
+        (resp::Reply::Null, Verb::Get) => Heard::Miss(used),
+        (resp::Reply::Simple(b"OK"), Verb::Set) => Heard::Done(used),
+        (resp::Reply::Error(why), _) => Heard::Refused(why, used),
+        _ => Heard::Garbage,
     }
 }

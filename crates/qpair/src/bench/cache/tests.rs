@@ -16,33 +16,34 @@ use crate::bench::live::Progress;
 use crate::bench::plan::tests::args;
 
 /// What a run against this address says of itself, and whether it went well.
-fn run(address: SocketAddr, line: &str) -> (Value, bool) {
-    let plan = Plan::new(&args(&format!("memcache://{address} --warmup 0 {line}")), 7).expect("it can be");
+fn run(target: &str, line: &str) -> (Value, bool) {
+    let plan = Plan::new(&args(&format!("{target} --warmup 0 {line}")), 7).expect("it can be");
     let report = measure(&plan, &AtomicBool::new(false), Arc::new(Progress::default())).expect("it starts");
     let text = report.text();
     assert!(text.lines().all(|line| line.len() <= 120), "{text}");
     (serde_json::from_str(&report.json()).expect("JSON"), report.success())
 }
 
-fn serve() -> Server {
-    let memcache = vec!["127.0.0.1:0".parse().expect("an address")];
-    let (resp, mode, cpus) = (Vec::new(), Mode::Shared, Vec::new());
+/// A cache, and its names as targets of either protocol.
+fn serve() -> (Server, [String; 2]) {
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let (memcache, resp, mode, cpus) = (vec![any], vec![any], Mode::Shared, Vec::new());
     let options = Options { memcache, resp, reactors: 1, memory: 16 << 20, evicts: true, seed: 1, mode, cpus };
-    Server::start(&options).expect("it starts")
+    let server = Server::start(&options).expect("it starts");
+    let [memcache, resp] = server.addresses() else { panic!("two addresses") };
+    let targets = [format!("memcache://{memcache}"), format!("resp://{resp}")];
+    (server, targets)
 }
 
 #[test]
 fn what_was_filled_in_is_hit_and_right() {
-    let server = serve();
-    for line in
-        ["--pipeline 16 --value-size 0-2k", "--connections 3 --zipf 0.9", "--rate 2000 --connections 7 --ttl 60"]
-    {
-        let (report, well) = run(server.addresses()[0], &format!("--prefill --verify --keys 500 --secs 0.1 {line}"));
+    let (server, targets) = serve();
+    let lines = ["--pipeline 16 --value-size 0-2k", "--connections 3 --zipf 0.9", "--rate 2k --connections 7 --ttl 60"];
+    for (target, line) in targets.iter().flat_map(|target| lines.map(|line| (target, line))) {
+        let (report, well) = run(target, &format!("--prefill --verify --keys 500 --secs 0.1 {line}"));
         assert!(well, "{report}");
-        assert_eq!(
-            (&report["misses"], &report["errors"], &report["verify"]["wrong"]),
-            (&0.into(), &0.into(), &0.into())
-        );
+        let none = &Value::from(0);
+        assert_eq!((&report["misses"], &report["errors"], &report["verify"]["wrong"]), (none, none, none));
         assert!(report["operations"].as_u64() > Some(0), "{report}");
         assert_eq!(report["verify"]["checked"].as_u64(), report["hits"].as_u64());
         assert!(report["latency_us"]["p99_99"].as_f64() > Some(0.0) && report["ended_by"] == "goal");
@@ -52,16 +53,18 @@ fn what_was_filled_in_is_hit_and_right() {
 
 #[test]
 fn an_empty_cache_misses_and_a_rate_is_kept() {
-    let server = serve();
-    let (report, well) = run(server.addresses()[0], "--ratio 1:0 --rate 1000 --secs 0.2 --connections 2");
-    assert!(well && report["hits"] == 0 && report["set"].is_null(), "{report}");
-    // One at the start, and no more than are due.
-    assert!((1..=201).contains(&report["misses"].as_u64().expect("a number")), "{report}");
+    let (server, targets) = serve();
+    for target in &targets {
+        let (report, well) = run(target, "--ratio 1:0 --rate 1000 --secs 0.2 --connections 2");
+        assert!(well && report["hits"] == 0 && report["set"].is_null(), "{report}");
+        // One at the start, and no more than are due.
+        assert!((1..=201).contains(&report["misses"].as_u64().expect("a number")), "{report}");
+    }
     server.stop().expect("it stops");
 }
 
 /// A server of one connection that answers every line as it is told.
-fn answering(answer: impl Fn(&str) -> Option<&'static str> + Send + 'static) -> SocketAddr {
+fn answering(answer: impl Fn(&str) -> Option<&'static str> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
@@ -75,7 +78,7 @@ fn answering(answer: impl Fn(&str) -> Option<&'static str> + Send + 'static) -> 
             }
         }
     });
-    address
+    format!("memcache://{address}")
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn wrong_values_end_the_run_and_fail_it() {
     for wrong in
         ["VALUE k00 0 4\r\nabcd\r\nEND\r\n", "VALUE k00 0 5\r\nabcde\r\nEND\r\n", "VALUE k01 0 4\r\nabcd\r\nEND\r\n"]
     {
-        let (report, well) = run(answering(move |_| Some(wrong)), line);
+        let (report, well) = run(&answering(move |_| Some(wrong)), line);
         assert!(
             !well && report["ended_by"] == "miscompare" && report["verify"]["wrong"].as_u64() > Some(0),
             "{report}"
@@ -97,7 +100,7 @@ fn wrong_values_end_the_run_and_fail_it() {
 fn what_is_no_answer_or_no_server_ends_the_run() {
     let line = "--connections 1 --ratio 1:0 --keys 1 --secs 60";
     let problem = |answer: Option<&'static str>| {
-        let (report, well) = run(answering(move |_| answer), line);
+        let (report, well) = run(&answering(move |_| answer), line);
         assert!(!well && report["ended_by"] == "errors", "{report}");
         report["problems"][0].as_str().expect("a sentence").to_owned()
     };

@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     /// Who it is to the other reactors, and what it waits for from them: then it takes no commands.
     origin: Origin,
     flight: Option<Box<Flight>>,
+    /// What a flight has found for the next step of the command at the front.
+    kept: Vec<u8>,
     /// There was no room in the parcels: it is tried again when one is back.
     pub(crate) stalled: bool,
     /// The last word was said.
@@ -71,6 +73,7 @@ impl Connection {
             answered: 0,
             origin,
             flight: None,
+            kept: Vec::new(),
             stalled: false,
             closing: false,
             blocked: None,
@@ -143,9 +146,10 @@ impl Connection {
     /// Carries out what the bytes, of which there are some, begin with.
     #[inline]
     fn step(&mut self, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
-        let Self { session, flight, pump, .. } = self;
+        let Self { session, origin, flight, pump, kept, .. } = self;
         if let Some(session) = session {
-            return session.step(bytes, house, here(flight, pump.out.bytes()));
+            let out = pump.out.bytes();
+            return session.step(bytes, &mut Dispatch { peers, house, origin: *origin, flight, out, kept });
         }
         if self.skip > 0 {
             let thrown = self.skip.min(bytes.len());
@@ -206,8 +210,8 @@ impl Connection {
     }
 
     fn dispatch<'a>(&'a mut self, house: &'a mut House, peers: &'a mut Peers) -> Dispatch<'a> {
-        let Self { origin, flight, pump, .. } = self;
-        Dispatch { peers, house, origin: *origin, flight, out: pump.out.bytes() }
+        let Self { origin, flight, pump, kept, .. } = self;
+        Dispatch { peers, house, origin: *origin, flight, out: pump.out.bytes(), kept }
     }
 
     /// Where answers from here go.
@@ -224,7 +228,10 @@ impl Connection {
     pub(crate) fn land(&mut self, ask: &Ask, answer: &[u8], house: &mut House, peers: &mut Peers) {
         let flight = self.flight.as_mut().expect("it waits for all that it asked for");
         flight.land(ask.piece, answer, house, self.pump.out.bytes());
-        self.flight.take_if(|flight| flight.is_over()).into_iter().for_each(|flight| peers.end(flight));
+        if let Some(mut flight) = self.flight.take_if(|flight| flight.is_over()) {
+            self.kept = flight.kept();
+            peers.end(flight);
+        }
     }
 
     /// A command that its owner gave back.

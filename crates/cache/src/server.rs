@@ -47,9 +47,6 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The clients of a protocol are served by one reactor.
-    #[error("Redis clients are served by one reactor so far: ask for --reactors 1, or do not listen for them")]
-    Alone,
     /// A reactor, or its memory.
     #[error("cannot start the cache: {0}")]
     Reactor(#[from] io::Error),
@@ -75,9 +72,6 @@ impl Server {
     /// See [`StartError`].
     pub fn start(options: &Options) -> Result<Self, StartError> {
         assert!(options.reactors > 0, "a cache runs on at least one reactor");
-        if options.reactors > 1 && !options.resp.is_empty() {
-            return Err(StartError::Alone);
-        }
         let calendar = Calendar::now();
         let mut ports = peers::ports(options.reactors).into_iter();
         let first = ports.next().expect("one for each reactor");
@@ -213,7 +207,8 @@ fn build(
         }
     }
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
-    let house = House::new(store, settings(options), calendar.at(machine::clock::Fine::now()));
+    let mut house = House::new(store, settings(options), calendar.at(machine::clock::Fine::now()));
+    house.clients.share(ports.me(), options.reactors);
     let peers = Peers::new(ports, ring.waker());
     Ok((Shard::new(owner, doors, peers, house, calendar), Started { arrivals: own, addresses }))
 }

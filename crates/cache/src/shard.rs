@@ -11,7 +11,7 @@ use machine::ring::{Listener, Owner, Ready, Ring};
 use crate::calendar::Calendar;
 use crate::connection::{Connection, End};
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_PASS, COLD_PASSES, MAX_CONNECTIONS, TICK};
-use crate::peers::{Ask, Message, Origin, Parcel, Peers, serve};
+use crate::peers::{Ask, Message, Origin, Parcel, Peers, answer};
 use crate::session::House;
 
 /// Keys of listeners in the ring begin here; below are those of connections.
@@ -196,7 +196,7 @@ impl Shard {
         for (from, message) in inbox.drain(..) {
             match message {
                 Message::Asks(mut parcel) => {
-                    parcel.answer(|ask, bytes, out| serve(ask, bytes, &mut self.house, out));
+                    parcel.answer(|ask, bytes, out| answer(ask, bytes, &mut self.house, out));
                     self.peers.answered(from, parcel);
                 }
                 Message::Answers(parcel) => self.land(from, parcel),

@@ -10,7 +10,7 @@ use qpair_cache::{Options, Server};
 fn server(reactors: usize) -> Server {
     let options = Options {
         memcache: vec!["127.0.0.1:0".parse().expect("an address")],
-        resp: Vec::new(),
+        resp: vec!["127.0.0.1:0".parse().expect("an address")],
         reactors,
         memory: 64 << 20,
         evicts: true,
@@ -22,19 +22,38 @@ fn server(reactors: usize) -> Server {
 }
 
 fn client(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(server.addresses()[0]).expect("it listens");
+    connect(server, 0)
+}
+
+/// One that speaks Redis' protocol.
+fn resp(server: &Server) -> TcpStream {
+    connect(server, 1)
+}
+
+fn connect(server: &Server, listener: usize) -> TcpStream {
+    let stream = TcpStream::connect(server.addresses()[listener]).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
     stream.set_nodelay(true).expect("a socket");
     stream
 }
 
-/// Sends commands, reading meanwhile; all answers up to that of an `mn` behind them.
+/// Sends commands of memcached's; all answers up to that of an `mn` behind them.
 fn ask(stream: &TcpStream, asked: &[u8]) -> Vec<u8> {
+    exchange(stream, &[asked, b"mn\r\n"].concat(), b"MN\r\n")
+}
+
+/// Sends commands of Redis'; all answers up to that of an `ECHO` behind them.
+fn ask_resp(stream: &TcpStream, asked: &[u8]) -> Vec<u8> {
+    exchange(stream, &[asked, b"ECHO it-ends-here\r\n"].concat(), b"$12\r\nit-ends-here\r\n")
+}
+
+/// Sends, reading meanwhile up to this end.
+fn exchange(stream: &TcpStream, asked: &[u8], end: &[u8]) -> Vec<u8> {
     let (mut writer, mut reader) = (stream.try_clone().expect("a socket"), stream);
     let (mut answers, mut part) = (Vec::new(), [0; 64 << 10]);
     std::thread::scope(|scope| {
-        scope.spawn(move || writer.write_all(&[asked, b"mn\r\n"].concat()).expect("it listens"));
-        while !answers.ends_with(b"MN\r\n") {
+        scope.spawn(move || writer.write_all(asked).expect("it listens"));
+        while !answers.ends_with(end) {
             let read = reader.read(&mut part).expect("an answer");
             assert!(read > 0, "it ended behind {}", answers[answers.len().saturating_sub(99)..].escape_ascii());
             answers.extend_from_slice(&part[..read]);
@@ -80,19 +99,63 @@ impl Chance {
         }
         all
     }
+
+    /// The same of a Redis client.
+    fn resp_pipeline(&mut self, client: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        for _ in 0..1 + self.below(40) {
+            let mut key = || format!("c{client}k{}", self.below(9));
+            let (one, two, three) = (key(), key(), key());
+            let bytes = [0, 1, 2, 300, 9000][self.below(5)];
+            let value = format!("\"{}\"", "4".repeat(bytes));
+            let command = match self.below(16) {
+                0..=2 => format!("SET {one} {value}"),
+                3 => format!("SET {one} {value} PXAT 4000000000000"),
+                4 => format!("MGET {one} {two} {three} {one} {two}"),
+                5 => format!("MSET {one} {value} {two} 7 {one} {value}"),
+                6 => format!("MSETNX {one} {value} {two} 8"),
+                7 => format!("RENAME {one} {two}"),
+                8 => format!("RENAMENX {one} {two}"),
+                9 => format!("{} {one} {two} {three}", ["DEL", "UNLINK"][self.below(2)]),
+                10 => format!("{} {one} {two} {one} {three}", ["EXISTS", "TOUCH"][self.below(2)]),
+                11 => format!("APPEND {one} x\r\nGETRANGE {two} 0 5\r\nSTRLEN {three}"),
+                12 => format!("PEXPIRETIME {one}\r\nINCR {two}"),
+                13 => format!("CLIENT REPLY {}\r\nGET {one}", ["SKIP", "ON"][self.below(2)]),
+                14 => format!("nonsense {one}\r\nMSET {one} 1 {two}\r\nRENAME {one}"),
+                _ => format!("*2\r\n$3\r\nGET\r\n${}\r\n{one}", one.len()),
+            };
+            all.extend_from_slice(command.as_bytes());
+            all.extend_from_slice(b"\r\n");
+        }
+        all
+    }
 }
 
 #[test]
 fn several_answer_as_one_does() {
+    answers_are_the_same(client, ask, Chance::pipeline);
+}
+
+#[test]
+fn several_answer_redis_clients_as_one_does() {
+    answers_are_the_same(resp, ask_resp, Chance::resp_pipeline);
+}
+
+/// Random pipelines of several clients at once, to one, two and three reactors.
+fn answers_are_the_same(
+    connect: fn(&Server) -> TcpStream,
+    ask: fn(&TcpStream, &[u8]) -> Vec<u8>,
+    pipeline: fn(&mut Chance, usize) -> Vec<u8>,
+) {
     let servers: Vec<Server> = (1..=3).map(server).collect();
     std::thread::scope(|scope| {
         for number in 0..4 {
             let servers = &servers;
             scope.spawn(move || {
-                let streams: Vec<TcpStream> = servers.iter().map(client).collect();
+                let streams: Vec<TcpStream> = servers.iter().map(connect).collect();
                 let mut chance = Chance(0x9e37_79b9_7f4a_7c15 + number as u64);
                 for round in 0..40 {
-                    let asked = chance.pipeline(number);
+                    let asked = pipeline(&mut chance, number);
                     let mut answers = streams.iter().map(|stream| ask(stream, &asked));
                     let expected = answers.next().expect("of one");
                     for (others, answer) in answers.enumerate() {
@@ -103,6 +166,36 @@ fn several_answer_as_one_does() {
         }
     });
     servers.into_iter().for_each(|server| server.stop().expect("it stops"));
+}
+
+#[test]
+fn what_is_about_all_keys_is_about_those_of_all_reactors() {
+    let server = server(3);
+    let stream = resp(&server);
+    let says = |asked: &str, expected: &str| {
+        let answer = ask_resp(&stream, asked.as_bytes());
+        let end = answer.len() - b"$12\r\nit-ends-here\r\n".len();
+        assert_eq!(answer[..end].escape_ascii().to_string(), expected.as_bytes().escape_ascii().to_string(), "{asked}");
+    };
+    let all: Vec<String> = (0..2000).map(|key| format!("k{key}")).collect();
+    let pairs: Vec<String> = all.iter().map(|key| format!("{key} v{key}")).collect();
+    says(&format!("MSET {}\r\nDBSIZE\r\n", pairs.join(" ")), "+OK\r\n:2000\r\n");
+    says("MSET a\r\nMSET a 1 b\r\n", &"-ERR wrong number of arguments for 'mset' command\r\n".repeat(2));
+    let values: String = all.iter().map(|key| format!("${}\r\nv{key}\r\n", key.len() + 1)).collect();
+    says(&format!("MGET {}\r\n", all.join(" ")), &format!("*2000\r\n{values}"));
+    says(&format!("EXISTS {}\r\nFLUSHALL maybe\r\n", all.join(" ")), ":2000\r\n-ERR syntax error\r\n");
+    says(&format!("DEL none {}\r\nDBSIZE\r\n", all[..1990].join(" ")), ":1990\r\n:10\r\n");
+    says("SET a 1\r\nDBSIZE\r\nFLUSHALL\r\nDBSIZE\r\nGET a\r\nSET a 2\r\nDBSIZE\r\n", {
+        "+OK\r\n:11\r\n+OK\r\n:0\r\n$-1\r\n+OK\r\n:1\r\n"
+    });
+    says(
+        "CLIENT REPLY OFF\r\nMGET a b c d e\r\nDBSIZE\r\nMSET f 1 g 2\r\nRENAME f h\r\nCLIENT REPLY ON\r\n",
+        "+OK\r\n",
+    );
+    says("CLIENT REPLY SKIP\r\nMSETNX f 1 i 2 j 3\r\nMGET f g h i j k\r\n", {
+        "*6\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$-1\r\n"
+    });
+    server.stop().expect("it stops");
 }
 
 #[test]

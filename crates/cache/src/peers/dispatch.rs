@@ -4,6 +4,7 @@ use wire::memcache::{Command, Key, Keys, Parsed, parse};
 
 use super::{Ask, Dialect, Flight, Origin, Peers, Rule};
 use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES};
+use crate::resp;
 use crate::session::{House, Next};
 use crate::tally::Tally;
 
@@ -60,9 +61,21 @@ pub(crate) struct Dispatch<'a> {
     pub(crate) flight: &'a mut Option<Box<Flight>>,
     /// What the client is told before all that waits.
     pub(crate) out: &'a mut Vec<u8>,
+    /// What the step before has found, of a command in [steps](super::steps).
+    pub(crate) kept: &'a mut Vec<u8>,
 }
 
 impl Dispatch<'_> {
+    /// Where answers from here go.
+    pub(crate) fn here(&mut self) -> &mut Vec<u8> {
+        here(self.flight, self.out)
+    }
+
+    /// What a command is carried out with here.
+    pub(crate) fn parts(&mut self) -> (&mut House, &mut Vec<u8>) {
+        (self.house, here(self.flight, self.out))
+    }
+
     /// A command of these bytes; of its parts, those in front of `from` are under way or answered.
     pub(crate) fn dispatch(&mut self, command: &Command<'_>, bytes: &[u8], from: usize) -> Dispatched {
         match whose(command) {
@@ -118,15 +131,25 @@ impl Dispatch<'_> {
         Some(owner).filter(|owner| *owner != self.peers.me())
     }
 
+    /// Whether an owner can be asked for something more.
+    pub(super) fn has_room(&self, owner: usize) -> bool {
+        self.flight.as_ref().is_none_or(|flight| flight.has_room()) && self.peers.has_room(owner)
+    }
+
     /// Asks an owner for something; `false` if there is no room for that now.
-    fn ask(&mut self, owner: usize, dialect: Dialect, counts: bool, rule: Rule, parts: &[&[u8]]) -> bool {
-        if self.flight.as_ref().is_some_and(|flight| !flight.has_room()) || !self.peers.has_room(owner) {
-            return false;
+    pub(super) fn ask(&mut self, owner: usize, dialect: Dialect, counts: bool, rule: Rule, parts: &[&[u8]]) -> bool {
+        let has_room = self.has_room(owner);
+        if has_room {
+            self.send(owner, dialect, counts, rule, parts);
         }
+        has_room
+    }
+
+    /// Asks an owner, who has room.
+    pub(super) fn send(&mut self, owner: usize, dialect: Dialect, counts: bool, rule: Rule, parts: &[&[u8]]) {
         let flight = self.flight.get_or_insert_with(|| self.peers.flight());
         let ask = Ask { origin: self.origin, piece: flight.hole(rule), dialect, counts };
         self.peers.ask(owner, ask, parts);
-        true
     }
 
     /// A get of several keys, each a command of its own for its owner.
@@ -193,13 +216,21 @@ fn execute(bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
     assert!(used == bytes.len() && next == Next::Go, "one command that is answered at once, and nothing else");
 }
 
-/// Carries out what another reactor asks.
-pub(crate) fn serve(ask: &Ask, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
-    let counters = house.counters;
-    match ask.dialect {
+/// Carries out what another reactor asks, or this one of itself.
+pub(crate) fn serve(dialect: Dialect, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
+    match dialect {
         Dialect::Memcache => execute(bytes, house, out),
+        Dialect::Resp(version) => resp::serve(bytes, version, house, out),
         Dialect::Tally => Tally::of(house).write(out),
+        Dialect::Dump => house.dump(bytes, out),
+        Dialect::Restore => house.restore(bytes, out),
     }
+}
+
+/// Carries out what another reactor asks.
+pub(crate) fn answer(ask: &Ask, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
+    let counters = house.counters;
+    serve(ask.dialect, bytes, house, out);
     if !ask.counts {
         house.counters = counters;
     }

@@ -12,6 +12,8 @@
 //! at most one parcel under way to each reactor. What a parcel brings back unanswered is asked again in the same order,
 //! and nothing else before: so the commands for one reactor are carried out in the order of the client.
 
+use wire::resp::{Answer, Version};
+
 use super::dispatch::tell_sums;
 use super::parcel::Ask;
 use crate::limits::{FLIGHT_BYTES, FLIGHT_PIECES};
@@ -31,6 +33,20 @@ pub(crate) enum Rule {
     Add,
     /// ... for the command that these bytes are.
     Sums,
+    /// Of a Redis client's command: a number, which is added up, or an error, of which the first is said ...
+    Count,
+    /// ... and this is where.
+    SayCount,
+    /// The same, kept for the next step of the command.
+    KeepCount,
+    /// OK, or an error, of which the first is said ...
+    Done,
+    /// ... here, or else OK, ...
+    SayDone,
+    /// ... or 1.
+    SayOne,
+    /// It is kept for the next step of the command.
+    Keep,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +79,10 @@ pub(crate) struct Flight {
     again: Vec<Again>,
     again_bytes: Vec<u8>,
     tally: Tally,
+    /// Of the parts of a Redis client's command: the sum of their numbers, and the first error.
+    count: i64,
+    error: Vec<u8>,
+    kept: Vec<u8>,
 }
 
 impl Flight {
@@ -95,6 +115,17 @@ impl Flight {
             self.pieces.push(Piece { rule, part: Some((self.closed, end)) });
             self.closed = end;
         }
+    }
+
+    /// The next piece has no bytes, and means something.
+    pub(crate) fn mark(&mut self, rule: Rule) {
+        self.close(Rule::Say);
+        self.pieces.push(Piece { rule, part: Some((self.closed, self.closed)) });
+    }
+
+    /// What was kept for the next step of a command.
+    pub(crate) fn kept(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.kept)
     }
 
     /// An answer has come. What can be said goes to `out`.
@@ -143,7 +174,43 @@ impl Flight {
             Rule::Drop => {}
             Rule::Add => self.tally = self.tally.and(Tally::read(bytes)),
             Rule::Sums => tell_sums(std::mem::take(&mut self.tally), bytes, house, out),
+            Rule::Count | Rule::Done => self.join(bytes),
+            Rule::SayCount => self.say_joined(None, out),
+            Rule::SayDone => self.say_joined(Some(b"+OK\r\n"), out),
+            Rule::SayOne => self.say_joined(Some(b":1\r\n"), out),
+            Rule::KeepCount => {
+                let mut kept = self.kept();
+                kept.clear();
+                self.say_joined(None, &mut kept);
+                self.kept = kept;
+            }
+            Rule::Keep => {
+                self.kept.clear();
+                self.kept.extend_from_slice(bytes);
+            }
         }
+    }
+
+    /// The answer to a part of a Redis client's command.
+    fn join(&mut self, answer: &[u8]) {
+        match answer {
+            [b':', number @ .., b'\r', b'\n'] => {
+                self.count += wire::resp::integer(number).expect("a reactor has written it");
+            }
+            [b'-', ..] if self.error.is_empty() => self.error.extend_from_slice(answer),
+            _ => {}
+        }
+    }
+
+    /// What the parts amount to: an error, or this, or their sum.
+    fn say_joined(&mut self, done: Option<&[u8]>, out: &mut Vec<u8>) {
+        match done {
+            _ if !self.error.is_empty() => out.append(&mut self.error),
+            Some(done) => out.extend_from_slice(done),
+            None => Answer::new(out, Version::default()).integer(self.count),
+        }
+        self.error.clear();
+        self.count = 0;
     }
 
     /// Whether all of it was said.
@@ -199,6 +266,8 @@ impl Flight {
         self.again.clear();
         self.again_bytes.clear();
         self.again_bytes.shrink_to(FLIGHT_BYTES);
-        (self.closed, self.front, self.said, self.tally) = (0, 0, 0, Tally::default());
+        (self.closed, self.front, self.said, self.tally, self.count) = (0, 0, 0, Tally::default(), 0);
+        self.error.clear();
+        self.kept.clear();
     }
 }

@@ -30,15 +30,19 @@
 mod dispatch;
 mod flight;
 mod parcel;
+mod resp;
+mod steps;
 #[cfg(test)]
 mod tests;
 
 use machine::reactor::{Arm, Ports, mesh};
 use machine::ring::Waker;
+use wire::resp::Version;
 
-pub(crate) use dispatch::{Dispatch, Dispatched, here, serve};
+pub(crate) use dispatch::{Dispatch, Dispatched, answer, here};
 pub(crate) use flight::{Flight, Rule};
 pub(crate) use parcel::{Ask, Origin, Parcel};
+pub(crate) use resp::Asked;
 
 use crate::limits::PARCELS;
 
@@ -47,6 +51,12 @@ use crate::limits::PARCELS;
 pub(crate) enum Dialect {
     /// memcached's text protocol.
     Memcache,
+    /// Redis' protocol, and what the client understands of it.
+    Resp(Version),
+    /// Nobody's: the bytes are a key, and all of its item is wanted ...
+    Dump,
+    /// ... which is to be stored under another one.
+    Restore,
     /// Nobody's: a [`Tally`](crate::tally::Tally) is wanted.
     Tally,
 }
@@ -85,6 +95,8 @@ pub(crate) struct Peers {
     #[expect(clippy::vec_box, reason = "a box goes to a connection as it is, and comes back")]
     flights: Vec<Box<Flight>>,
     inbox: Vec<(usize, Message)>,
+    /// For commands that are made of others.
+    work: Vec<u8>,
     said_bye: bool,
 }
 
@@ -97,7 +109,7 @@ impl Peers {
         let way = |to| Way { free: (0..parcels(to)).map(|_| Parcel::default()).collect(), ..Way::default() };
         let ways = (0..count).map(way).collect();
         let inbox = Vec::with_capacity(count * MESSAGES);
-        Self { ports, ways, flights: Vec::new(), inbox, said_bye: false }
+        Self { ports, ways, flights: Vec::new(), inbox, work: Vec::new(), said_bye: false }
     }
 
     /// Whether there are none.

@@ -38,6 +38,7 @@ struct Client {
     part: usize,
     generation: u32,
     flight: Option<Box<Flight>>,
+    kept: Vec<u8>,
     out: Vec<u8>,
     /// What it was told, and whether it reads that.
     told: Vec<u8>,
@@ -63,7 +64,7 @@ impl Node {
         for (from, message) in inbox.drain(..) {
             match message {
                 Message::Asks(mut parcel) => {
-                    parcel.answer(|ask, bytes, out| serve(ask, bytes, &mut self.house, out));
+                    parcel.answer(|ask, bytes, out| answer(ask, bytes, &mut self.house, out));
                     self.peers.answered(from, parcel);
                 }
                 Message::Answers(parcel) => {
@@ -114,8 +115,9 @@ impl Node {
             let bytes = &client.asked[client.at..];
             let Parsed::Command(command, used) = parse(bytes, MAX_VALUE_BYTES) else { panic!("whole commands") };
             let origin = Origin { connection: number as u32, generation: client.generation };
-            let Client { flight, out, .. } = client;
-            let mut dispatch = Dispatch { peers: &mut self.peers, house: &mut self.house, origin, flight, out };
+            let Client { flight, out, kept, .. } = client;
+            let (peers, house) = (&mut self.peers, &mut self.house);
+            let mut dispatch = Dispatch { peers, house, origin, flight, out, kept };
             match dispatch.dispatch(&command, &bytes[..used], client.part) {
                 Dispatched::Here => {
                     self.house.execute(command, 0, here(&mut client.flight, &mut client.out));

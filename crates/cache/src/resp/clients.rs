@@ -26,6 +26,9 @@ pub(crate) struct Clients {
     pub(crate) known: BTreeMap<u64, Known>,
     /// Clients that there were.
     pub(crate) welcomed: u64,
+    /// Other reactors whose clients have numbers between these, and how many of them in front.
+    others: u64,
+    before: u64,
     /// Commands of all of them.
     pub(crate) commands: u64,
     /// For the arguments of inline commands.
@@ -33,6 +36,11 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    /// The clients are those of one of several reactors: no two have the same number.
+    pub(crate) fn share(&mut self, reactor: usize, reactors: usize) {
+        (self.before, self.others) = (reactor as u64, reactors as u64 - 1);
+    }
+
     /// A client that has come, from the first address to the second.
     pub(crate) fn welcome(&mut self, addresses: [SocketAddr; 2], now: Time) -> Box<Session> {
         self.welcomed += 1;
@@ -43,8 +51,9 @@ impl Clients {
             library: [Vec::new(), Vec::new()],
             version: Version::default(),
         };
-        self.known.insert(self.welcomed, known);
-        Box::new(Session::new(self.welcomed))
+        let id = self.welcomed + (self.welcomed - 1) * self.others + self.before;
+        self.known.insert(id, known);
+        Box::new(Session::new(id))
     }
 
     /// A client that has gone.

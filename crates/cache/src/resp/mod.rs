@@ -25,6 +25,7 @@ use table::{Run, Spec};
 
 use crate::connection::Step;
 use crate::limits::MAX_COMMAND_BYTES;
+use crate::peers::{Asked, Dispatch, Dispatched};
 use crate::session::House;
 
 /// What the session does after a command.
@@ -34,6 +35,8 @@ pub(crate) enum Then {
     Go,
     /// The same one again, which knows by its [`Progress`] how far it was.
     Again,
+    /// The same, when other reactors have answered.
+    Stalled,
     /// It is over.
     Close,
 }
@@ -95,34 +98,38 @@ impl Session {
     }
 
     /// Carries out what the bytes begin with.
-    pub(crate) fn step(&mut self, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) -> Step {
+    pub(crate) fn step(&mut self, bytes: &[u8], way: &mut Dispatch<'_>) -> Step {
         if !self.skip.is_done() {
             return match self.skip.over(bytes) {
                 Ok(0) => Step::More(bytes.len() + 1),
                 Ok(used) => Step::Go(used),
-                Err(wrong) => self.end(wrong, out),
+                Err(wrong) => self.end(wrong, way.here()),
             };
         }
         match parse(bytes, Limits { command: MAX_COMMAND_BYTES, stranger: false }) {
-            Parsed::Command(args, used) => stepped(self.command(args, house, out), used),
+            Parsed::Command(args, used) => stepped(self.command(args, way), used),
             Parsed::More(wanted) => Step::More(wanted),
             Parsed::Nothing(used) => Step::Go(used),
             Parsed::Inline(line, used) => {
-                let mut words = std::mem::take(&mut house.clients.words);
+                let mut words = std::mem::take(&mut way.house.clients.words);
                 let step = match unquote(line, &mut words) {
-                    Ok(args) => stepped(self.command(args, house, out), used),
-                    Err(wrong) => self.end(wrong, out),
+                    Ok(args) => stepped(self.command(args, way), used),
+                    Err(wrong) => self.end(wrong, way.here()),
                 };
-                house.clients.words = words;
+                way.house.clients.words = words;
                 step
             }
             Parsed::TooLong(skip, used) => {
                 self.skip = skip;
                 let most = MAX_COMMAND_BYTES.to_string();
-                self.answer(out).error(&[b"ERR a command of more than ", most.as_bytes(), b" bytes is not taken"]);
+                self.answer(way.here()).error(&[
+                    b"ERR a command of more than ",
+                    most.as_bytes(),
+                    b" bytes is not taken",
+                ]);
                 Step::Go(used)
             }
-            Parsed::Wrong(wrong) => self.end(wrong, out),
+            Parsed::Wrong(wrong) => self.end(wrong, way.here()),
         }
     }
 
@@ -135,8 +142,14 @@ impl Session {
         Step::Close
     }
 
-    /// Carries a command out.
-    fn command(&mut self, args: Args<'_>, house: &mut House, out: &mut Vec<u8>) -> Then {
+    /// Carries a command out, or has the owners of its keys do so.
+    fn command(&mut self, args: Args<'_>, way: &mut Dispatch<'_>) -> Then {
+        if !way.peers.is_alone()
+            && let Some(then) = self.ask(args, way)
+        {
+            return then;
+        }
+        let (house, out) = way.parts();
         house.clients.commands += 1;
         let before = out.len();
         let then = self.run(args, house, out);
@@ -144,6 +157,25 @@ impl Session {
             self.hush(out, before);
         }
         then
+    }
+
+    /// Asks other reactors, if a command is about their keys.
+    fn ask(&mut self, args: Args<'_>, way: &mut Dispatch<'_>) -> Option<Then> {
+        let (spec, _) = table::find(args).ok()?;
+        let asked = Asked { spec, args, version: self.version, quiet: self.replies != Replies::All };
+        match way.resp(&asked, self.progress.written) {
+            Dispatched::Here => None,
+            Dispatched::Taken => {
+                way.house.clients.commands += 1;
+                self.progress = Progress::default();
+                self.replies = self.replies.next();
+                Some(Then::Go)
+            }
+            Dispatched::Again(part) => {
+                self.progress.written = part;
+                Some(Then::Stalled)
+            }
+        }
     }
 
     fn run(&mut self, args: Args<'_>, house: &mut House, out: &mut Vec<u8>) -> Then {
@@ -176,18 +208,51 @@ impl Session {
     /// Takes back an answer that the client does not want.
     fn hush(&mut self, out: &mut Vec<u8>, before: usize) {
         out.truncate(before);
-        self.replies = match self.replies {
-            Replies::SkipNext => Replies::Skip,
-            Replies::Skip => Replies::All,
-            other => other,
-        };
+        self.replies = self.replies.next();
     }
+}
+
+impl Replies {
+    /// For the next command.
+    fn next(self) -> Self {
+        match self {
+            Self::SkipNext => Self::Skip,
+            Self::Skip => Self::All,
+            other => other,
+        }
+    }
+}
+
+/// Carries out a command that has come from another reactor, or from this one: about keys that are here, and whole.
+pub(crate) fn serve(bytes: &[u8], version: Version, house: &mut House, out: &mut Vec<u8>) {
+    let limits = Limits { command: usize::MAX, stranger: false };
+    let Parsed::Command(args, _) = parse(bytes, limits) else { unreachable!("home has parsed it") };
+    let Ok((spec, args)) = table::find(args) else { unreachable!("home has found it") };
+    let before = out.len();
+    let mut progress = Progress::default();
+    let mut call = Call { spec, house, args, out: Answer::new(out, version), progress: &mut progress };
+    let Run::Data(run) = spec.run else { unreachable!("sessions stay at home") };
+    match run(&mut call) {
+        Ok(then) => assert_eq!(then, Then::Go, "it is answered at once"),
+        Err(failure) => {
+            call.out.bytes.truncate(before);
+            failure.tell(spec, &mut call.out);
+        }
+    }
+}
+
+/// Whether nothing is wrong with the arguments, name first, of a command that stores several values.
+pub(crate) fn is_complete(spec: &Spec, args: Args<'_>) -> bool {
+    let mut pairs = args;
+    pairs.next();
+    spec.keys.is_none_or(|(_, _, step)| step == 1) || strings::are_pairs(pairs).is_ok()
 }
 
 fn stepped(then: Then, used: usize) -> Step {
     match then {
         Then::Go => Step::Go(used),
         Then::Again => Step::Again,
+        Then::Stalled => Step::Stalled,
         Then::Close => Step::Close,
     }
 }

@@ -2,7 +2,7 @@
 
 use store::limits::MAX_KEY_BYTES;
 use store::{Expiry, Item, Value};
-use wire::resp::integer;
+use wire::resp::{Args, integer};
 
 use super::expiry::Unit;
 use super::{Call, Done, Failure, Then};
@@ -12,7 +12,7 @@ use crate::session::House;
 impl House {
     /// What is stored under a key, for a client who asked for it.
     #[inline]
-    pub(super) fn asked(&mut self, key: &[u8]) -> Option<Item<'_>> {
+    pub(crate) fn asked(&mut self, key: &[u8]) -> Option<Item<'_>> {
         let hash = self.store.hash(key);
         self.counters.cmd_get += 1;
         let item = self.store.get(hash, key, self.now);
@@ -21,13 +21,13 @@ impl House {
     }
 
     /// What is stored under a key, for another reason.
-    pub(super) fn known(&self, key: &[u8]) -> Option<Item<'_>> {
+    pub(crate) fn known(&self, key: &[u8]) -> Option<Item<'_>> {
         self.store.peek(self.store.hash(key), key, self.now)
     }
 
     /// Stores a value, or takes the key out if its time has come already.
     #[inline]
-    pub(super) fn store(&mut self, key: &[u8], value: Value<'_>) -> Result<(), Failure> {
+    pub(crate) fn store(&mut self, key: &[u8], value: Value<'_>) -> Result<(), Failure> {
         put(self, key, value)
     }
 
@@ -40,7 +40,7 @@ impl House {
     }
 
     /// Takes a key out; whether it was there.
-    pub(super) fn remove(&mut self, key: &[u8]) -> bool {
+    pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
         let hash = self.store.hash(key);
         self.store.remove(hash, key, self.now)
     }
@@ -284,7 +284,7 @@ pub(super) fn mset(call: &mut Call<'_>) -> Done {
 
 /// `MSETNX key value [key value ...]`
 pub(super) fn msetnx(call: &mut Call<'_>) -> Done {
-    check_pairs(call)?;
+    are_pairs(call.args)?;
     let free = call.args.step_by(2).all(|key| call.house.known(key).is_none());
     if free {
         store_pairs(call)?;
@@ -293,12 +293,11 @@ pub(super) fn msetnx(call: &mut Call<'_>) -> Done {
     Ok(Then::Go)
 }
 
-/// What can be known to be wrong is known before anything is stored.
-fn check_pairs(call: &Call<'_>) -> Result<(), Failure> {
-    if !call.args.len().is_multiple_of(2) {
+/// Whether these are keys and values. What can be known to be wrong is known before anything is stored.
+pub(super) fn are_pairs(mut pairs: Args<'_>) -> Result<(), Failure> {
+    if !pairs.len().is_multiple_of(2) {
         return Err(Failure::Arity);
     }
-    let mut pairs = call.args;
     while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
         if key.len() > MAX_KEY_BYTES {
             return Err(Failure::KeyTooLong);
@@ -311,7 +310,7 @@ fn check_pairs(call: &Call<'_>) -> Result<(), Failure> {
 }
 
 fn store_pairs(call: &mut Call<'_>) -> Result<(), Failure> {
-    check_pairs(call)?;
+    are_pairs(call.args)?;
     let mut pairs = call.args;
     while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
         call.house.store(key, plain(&[value]))?;

@@ -210,6 +210,15 @@ impl Pump {
         self.out.flush(|parts| socket.try_send(parts))
     }
 
+    /// Sends what there is, with held pieces. See [`Outbox::flush_held`].
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn flush_held<'s>(&mut self, show: impl Fn(usize) -> &'s [u8]) -> io::Result<Sent> {
+        let socket = &self.socket;
+        self.out.flush_held(show, |parts| socket.try_send(parts))
+    }
+
     /// Gives back memory that is kept for its room: for a connection that has become idle.
     pub fn shrink(&mut self) {
         self.tail.shrink_to_fit();

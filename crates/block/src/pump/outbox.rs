@@ -27,6 +27,10 @@ enum Segment {
     Bytes { end: usize },
     /// A piece of a device's memory.
     Lent(Lent),
+    /// So many bytes that the connection's owner has, and shows when they are sent.
+    Held { bytes: usize },
+    /// Bytes that were held.
+    Copied(Box<[u8]>),
     /// A part of the bytes of buffers, which come back under their key, if they have one.
     Carried { bufs: Bufs, part: Range<usize>, key: Option<u32> },
 }
@@ -49,7 +53,9 @@ pub struct Outbox {
     /// Sent bytes of the front segment, unless it is `Bytes`.
     front_sent: usize,
     payload: usize,
-    loans: usize,
+    loans: u32,
+    /// Held pieces that were sent.
+    shown: u32,
     returned: Vec<(u32, Bufs)>,
     iov: Vec<IoSlice<'static>>,
 }
@@ -66,6 +72,38 @@ impl Outbox {
         self.payload += piece.len();
         self.loans += 1;
         self.segments.push_back(Segment::Lent(piece));
+    }
+
+    /// Puts a piece that the caller holds behind the first `end` of [`Outbox::bytes`], which is not in front of the last
+    /// piece. It is shown to [`Outbox::flush_held`] until it is sent.
+    pub fn held(&mut self, end: usize, bytes: usize) {
+        self.close_bytes_at(end);
+        self.payload += bytes;
+        self.segments.push_back(Segment::Held { bytes });
+    }
+
+    /// Held pieces that were sent since the last call: the first ones.
+    pub fn take_shown(&mut self) -> usize {
+        std::mem::take(&mut self.shown) as usize
+    }
+
+    /// Bytes of the held pieces that wait.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let held = |segment: &Segment| if let Segment::Held { bytes } = segment { *bytes } else { 0 };
+        self.segments.iter().map(held).sum()
+    }
+
+    /// Copies all held pieces, so that their owner can do without them; how many those were.
+    pub fn copy_held<'a>(&mut self, mut show: impl FnMut(usize) -> &'a [u8]) -> usize {
+        let mut copied = 0;
+        for segment in &mut self.segments {
+            if let Segment::Held { bytes } = *segment {
+                *segment = Segment::Copied(show(copied)[..bytes].into());
+                copied += 1;
+            }
+        }
+        copied
     }
 
     /// Appends a part of the bytes of buffers. With a key, they come back through [`Outbox::returned`] once it is sent.
@@ -123,12 +161,12 @@ impl Outbox {
                 buf[at..at + piece.len()].copy_from_slice(piece);
                 at += piece.len();
             }
-            self.loans -= run.len();
+            self.loans -= run.len() as u32;
             // What was sent of the first piece is now what was sent of the buffer.
             self.segments.push_back(Segment::Carried { bufs: buf.into(), part: 0..len, key: None });
         }
         self.segments.append(&mut rest);
-        self.loans
+        self.loans as usize
     }
 
     /// Drops everything unsent: the connection is over. Buffers with a key come back.
@@ -140,17 +178,35 @@ impl Outbox {
         }
         self.bytes.clear();
         (self.bytes_sent, self.bytes_closed, self.front_sent, self.payload, self.loans) = (0, 0, 0, 0, 0);
+        self.shown = 0;
     }
 
     /// Sends as much as `send` takes, with as few calls as [`IOV_ENTRIES`] allows.
     ///
     /// # Errors
     /// Those of `send`.
-    pub fn flush(&mut self, mut send: impl FnMut(&[IoSlice]) -> io::Result<Option<usize>>) -> io::Result<Sent> {
+    ///
+    /// # Panics
+    /// If there are held pieces.
+    pub fn flush(&mut self, send: impl FnMut(&[IoSlice]) -> io::Result<Option<usize>>) -> io::Result<Sent> {
+        self.flush_held(|_| unreachable!("nothing is held"), send)
+    }
+
+    /// The same, where `show` has the bytes of the held pieces that wait, by their number from the front.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    pub fn flush_held<'s>(
+        &mut self,
+        show: impl Fn(usize) -> &'s [u8],
+        mut send: impl FnMut(&[IoSlice]) -> io::Result<Option<usize>>,
+    ) -> io::Result<Sent> {
         self.close_bytes();
+        let shown = self.shown;
         while !self.segments.is_empty() {
             let mut iov = recycle(std::mem::take(&mut self.iov));
-            let offered = self.gather(&mut iov);
+            let before = (self.shown - shown) as usize;
+            let offered = self.gather(|number| show(before + number), &mut iov);
             let sent = send(&iov);
             self.iov = recycle(iov);
             let Some(sent) = sent? else { return Ok(Sent::Blocked) };
@@ -174,7 +230,10 @@ impl Outbox {
 
     /// Gives the bytes behind the last segment a segment.
     fn close_bytes(&mut self) {
-        let end = self.bytes.len();
+        self.close_bytes_at(self.bytes.len());
+    }
+
+    fn close_bytes_at(&mut self, end: usize) {
         if end > self.bytes_closed {
             self.segments.push_back(Segment::Bytes { end });
             self.bytes_closed = end;
@@ -182,8 +241,8 @@ impl Outbox {
     }
 
     /// Fills `iov` from the front; the number of bytes in it.
-    fn gather<'a>(&'a self, iov: &mut Vec<IoSlice<'a>>) -> usize {
-        let (mut start, mut skip, mut total) = (self.bytes_sent, self.front_sent, 0);
+    fn gather<'a, 's: 'a>(&'a self, show: impl Fn(usize) -> &'s [u8], iov: &mut Vec<IoSlice<'a>>) -> usize {
+        let (mut start, mut skip, mut total, mut held) = (self.bytes_sent, self.front_sent, 0, 0);
         for segment in &self.segments {
             let part = match segment {
                 Segment::Bytes { end } => {
@@ -192,6 +251,11 @@ impl Outbox {
                     part
                 }
                 Segment::Lent(piece) => &piece[std::mem::take(&mut skip)..],
+                Segment::Held { bytes } => {
+                    held += 1;
+                    &show(held - 1)[std::mem::take(&mut skip)..*bytes]
+                }
+                Segment::Copied(bytes) => &bytes[std::mem::take(&mut skip)..],
                 Segment::Carried { bufs: Bufs::One(buf), part, .. } => {
                     &buf[part.start + std::mem::take(&mut skip)..part.end]
                 }
@@ -221,6 +285,8 @@ impl Outbox {
             let len = match front {
                 Segment::Bytes { end } => end - self.bytes_sent,
                 Segment::Lent(piece) => piece.len() - self.front_sent,
+                Segment::Held { bytes } => bytes - self.front_sent,
+                Segment::Copied(bytes) => bytes.len() - self.front_sent,
                 Segment::Carried { part, .. } => part.len() - self.front_sent,
             };
             let taken = sent.min(len);
@@ -245,7 +311,8 @@ impl Outbox {
             Some(Segment::Bytes { .. }) => return,
             Some(Segment::Lent(_)) => self.loans -= 1,
             Some(Segment::Carried { bufs, key: Some(key), .. }) => self.returned.push((key, bufs)),
-            Some(Segment::Carried { .. }) | None => {}
+            Some(Segment::Held { .. }) => self.shown += 1,
+            Some(Segment::Carried { .. } | Segment::Copied(_)) | None => {}
         }
         self.front_sent = 0;
     }
@@ -359,6 +426,44 @@ mod tests {
             assert!(seen == expected && !out.has_loans());
             drop(kept);
             assert_eq!(pool.free(), 3);
+        }
+    }
+
+    /// Held pieces between bytes, sent in portions, and copied after any number of them: the stream is the same.
+    #[test]
+    fn held_pieces_are_sent_from_where_they_are_or_copied() {
+        let pieces = [vec![1; 100], vec![2; 1], vec![3; 5000]];
+        let stream = |out: &mut Outbox| {
+            let mut expected = Vec::new();
+            for piece in &pieces {
+                out.bytes().extend_from_slice(b"head");
+                let end = out.bytes().len();
+                out.bytes().extend_from_slice(b"tail");
+                out.held(end, piece.len());
+                expected.extend_from_slice(&[b"head", &piece[..], b"tail"].concat());
+            }
+            expected
+        };
+        for (portion, copied_after) in (1..300).flat_map(|portion| [(portion * 7, usize::MAX), (portion, portion % 9)])
+        {
+            let mut out = Outbox::default();
+            let expected = stream(&mut out);
+            assert_eq!((out.queued(), out.held_bytes()), (expected.len(), 5101));
+            let (mut seen, mut returned, mut calls) = (Vec::new(), 0, 0);
+            while !out.is_empty() {
+                if calls == copied_after {
+                    returned += out.copy_held(|number| &pieces[returned + number]);
+                }
+                let send = |iov: &[IoSlice]| {
+                    let bytes: Vec<u8> = iov.iter().flat_map(|part| part.to_vec()).take(portion).collect();
+                    seen.extend_from_slice(&bytes);
+                    Ok(Some(bytes.len()))
+                };
+                out.flush_held(|number| &pieces[returned + number], send).expect("no error");
+                returned += out.take_shown();
+                calls += 1;
+            }
+            assert!(seen == expected && returned == 3 && out.held_bytes() == 0, "{portion} bytes at a time");
         }
     }
 

@@ -51,7 +51,7 @@ pub use marks::Marks;
 pub use pins::Loan;
 pub use pool::{Found, Keep, Part, Pool, PoolError, Shape};
 pub use recover::Recovered;
-pub use reserve::Reserved;
+pub use reserve::{Joined, Reserved};
 pub use share::share;
 pub use store::{Figures, NoRoom, Store, StoreOptions, TooLarge, Value};
 pub use time::{Expiry, Time};

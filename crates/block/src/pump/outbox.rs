@@ -74,8 +74,8 @@ impl Outbox {
         self.segments.push_back(Segment::Lent(piece));
     }
 
-    /// Puts a piece that the caller holds behind the first `end` of [`Outbox::bytes`], which is not in front of the last
-    /// piece. It is shown to [`Outbox::flush_held`] until it is sent.
+    /// Puts a piece that the caller holds behind the first `end` of [`Outbox::bytes`], which is not in front of the
+    /// last piece. It is shown to [`Outbox::flush_held`] until it is sent.
     pub fn held(&mut self, end: usize, bytes: usize) {
         self.close_bytes_at(end);
         self.payload += bytes;

@@ -211,11 +211,12 @@ fn run(shape: Shape, evicts: bool, ops: Vec<Op>, seed: u64, every: u64) {
                 store.landing(&reserved).copy_from_slice(&value);
                 with(&mut |medium| medium.allowed.change(key, Some((value.clone(), expiry))));
                 let hash = store.hash(&[key; 5]);
-                if store.commit(reserved, hash, now).is_err() {
+                if store.complete(reserved, hash, (0, expiry), now).is_err() {
                     with(&mut |medium| drop(medium.allowed.0.get_mut(&key).expect("it was put").pop()));
                 }
             }
             Op::Commit { .. }
+            | Op::Join { .. }
             | Op::Get { .. }
             | Op::Mark { .. }
             | Op::Reopen { .. }

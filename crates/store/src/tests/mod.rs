@@ -69,6 +69,12 @@ enum Op {
         which: prop::sample::Index,
         abandon: bool,
     },
+    Join {
+        key: u8,
+        bytes: usize,
+        front: bool,
+        reserves: bool,
+    },
     Lend {
         key: u8,
     },
@@ -105,8 +111,11 @@ fn ops_of(bytes: BoxedStrategy<usize>) -> impl Strategy<Value = Vec<Op>> {
     let which = any::<prop::sample::Index>;
     let op = prop_oneof![
         8 => put.clone().prop_map(|(key, bytes, seconds)| Op::Put { key, bytes, seconds }),
-        2 => put.prop_map(|(key, bytes, seconds)| Op::Reserve { key, bytes, seconds }),
+        2 => put.clone().prop_map(|(key, bytes, seconds)| Op::Reserve { key, bytes, seconds }),
         2 => (which(), prop::bool::weighted(0.2)).prop_map(|(which, abandon)| Op::Commit { which, abandon }),
+        2 => (put.clone(), any::<bool>(), any::<bool>()).prop_map(|((key, bytes, _), front, reserves)| {
+            Op::Join { key, bytes: bytes / 4 * 3, front, reserves }
+        }),
         2 => (0u8..60).prop_map(|key| Op::Lend { key }),
         2 => which().prop_map(|which| Op::GiveBack { which }),
         6 => (0u8..60, any::<bool>()).prop_map(|(key, cas)| Op::Get { key, cas }),
@@ -166,7 +175,7 @@ impl Begun {
         match op {
             Op::Reserve { key, bytes, seconds } => {
                 let expiry = expiry(seconds, now);
-                match store.reserve(&[key; 3], bytes, bytes as u32 % 3, expiry, now) {
+                match store.reserve(&[key; 3], bytes, bytes as u32 % (2 + fill as u32 % 2), expiry, now) {
                     Ok(reserved) => self.reserved.push((reserved, key, vec![fill; bytes], expiry)),
                     Err(NoRoom::Full) => prop_assert!(!store.options.evicts || store.pinned_bytes() > 0),
                     Err(NoRoom::TooLarge(_)) => prop_assert!(bytes + 40 > store.largest_item()),
@@ -176,13 +185,18 @@ impl Begun {
                 let (reserved, key, value, expiry) = self.reserved.swap_remove(which.index(self.reserved.len()));
                 store.landing(&reserved).copy_from_slice(&value);
                 let hash = store.hash(&[key; 3]);
+                // As it was reserved, or with other flags than that.
+                let flags = value.len() as u32 % 3;
                 if abandon {
                     store.abandon(reserved);
-                } else if let Ok(cas) = store.commit(reserved, hash, now) {
+                } else if let Ok(cas) = store.complete(reserved, hash, (flags, expiry), now) {
                     let marks = Marks::default();
                     let old = known.insert(key, Known { value, expiry, cas, told: false, marks });
                     prop_assert!(old.is_none_or(|old| old.cas != cas), "a change has a CAS of its own");
                 }
+            }
+            Op::Join { key, bytes, front, reserves } => {
+                join(store, known, key, &vec![fill; bytes / 3 * 3], (front, reserves), now)?;
             }
             Op::Lend { key } => {
                 let hash = store.hash(&[key; 3]);
@@ -211,6 +225,40 @@ impl Begun {
         store.check();
         assert_eq!(store.pinned_bytes(), 0);
     }
+}
+
+fn join(
+    store: &mut Store,
+    known: &mut HashMap<u8, Known>,
+    key: u8,
+    more: &[u8],
+    (front, reserves): (bool, bool),
+    now: Time,
+) -> Result<(), TestCaseError> {
+    let hash = store.hash(&[key; 3]);
+    let reserved = reserves.then(|| store.reserve(&[key; 3], more.len(), 0, Expiry::Never, now));
+    let joined = match reserved {
+        Some(Err(_)) => return Ok(()),
+        Some(Ok(reserved)) => {
+            store.landing(&reserved).copy_from_slice(more);
+            let joined = store.join(hash, &[key; 3], Joined::Reserved(&reserved), front, now);
+            store.abandon(reserved);
+            joined
+        }
+        None => store.join(hash, &[key; 3], Joined::Bytes(more), front, now),
+    };
+    match (joined, known.get_mut(&key).filter(|known| !known.expiry.has_come(now))) {
+        (Ok(Some(cas)), Some(known)) => {
+            prop_assert!(known.cas != cas);
+            let at = if front { 0 } else { known.value.len() };
+            known.value.splice(at..at, more.iter().copied());
+            (known.cas, known.told, known.marks) = (cas, false, Marks::default());
+        }
+        (Ok(Some(_)), None) => prop_assert!(false, "{} came back", key),
+        (Ok(None), Some(_)) => prop_assert!(store.options.evicts, "{} is lost", key),
+        (Ok(None), None) | (Err(_), _) => {}
+    }
+    Ok(())
 }
 
 /// Runs operations on a store and on a map. An evicting store may have forgotten an item, and has never an old one.
@@ -326,7 +374,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
     fn values_of_8_mib_have_room_in_64_mib(ops in large_ops()) {
         behaves(store(64 << 20, true), true, ops)?;

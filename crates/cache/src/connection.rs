@@ -1,15 +1,18 @@
 //! One client: its socket and its place in the stream of commands.
 
+use std::collections::VecDeque;
 use std::io;
 
 use block::pump::{Pump, Received, Scratch, Sent};
 use machine::clock::Coarse;
-use wire::memcache::{Command, Parsed, Refused, Wrong, parse};
+use store::Loan;
+use wire::memcache::{Begun, Command, Key, Parsed, Refused, Wrong, parse};
 
-use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
+use crate::landing::{Landed, Landing};
+use crate::limits::{LANDING, LENT, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
 use crate::peers::{Ask, Dispatch, Dispatched, Flight, Origin, Peers, Rule, here};
 use crate::resp::Session;
-use crate::session::{House, Next};
+use crate::session::{House, Next, not_stored};
 
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,10 @@ pub(crate) enum End {
     Left,
     #[error("its answers were not read for {} s", UNREAD.as_secs())]
     Unread,
+    #[error("it did not read a large value for {} s", LENT.as_secs())]
+    Lent,
+    #[error("a value did not come within {} s", LANDING.as_secs())]
+    Late,
     #[error(transparent)]
     Broken(#[from] io::Error),
 }
@@ -46,6 +53,10 @@ pub(crate) struct Connection {
     skip: usize,
     /// Keys of the get at the front that are answered, or parts of a command that others were asked for.
     answered: usize,
+    /// The value that is coming.
+    landing: Option<Landing>,
+    /// What is lent to the client, in the order of its answers.
+    loans: VecDeque<Loan>,
     /// Who it is to the other reactors, and what it waits for from them: then it takes no commands.
     origin: Origin,
     flight: Option<Box<Flight>>,
@@ -71,6 +82,8 @@ impl Connection {
             session,
             skip: 0,
             answered: 0,
+            landing: None,
+            loans: VecDeque::new(),
             origin,
             flight: None,
             kept: Vec::new(),
@@ -105,10 +118,15 @@ impl Connection {
             return Ok(0);
         }
         peers.send_full();
-        let bytes = match self.pump.receive(scratch, [])? {
+        let place = self.landing.as_ref().map(|landing| landing.place(&mut house.store));
+        let bytes = match self.pump.receive(scratch, place)? {
             Received::Nothing => return Ok(0),
             Received::Closed => return Err(End::Left),
-            Received::Bytes { rest, .. } => rest,
+            Received::Bytes { direct, rest } => {
+                house.counters.bytes_read += direct as u64;
+                self.landing.iter_mut().for_each(|landing| landing.has_come(direct));
+                rest
+            }
         };
         let (mut at, mut wanted, mut waits) = (0, 0, None);
         while at < bytes.len() && !self.closing && !self.is_full() && !self.keeps_much() {
@@ -156,12 +174,16 @@ impl Connection {
             self.skip -= thrown;
             return Step::Go(thrown);
         }
-        match parse(bytes, MAX_VALUE_BYTES) {
+        if self.landing.is_some() {
+            return self.take_value(bytes, house, peers);
+        }
+        match parse(bytes, house.settings.max_value) {
             Parsed::More(wanted) => Step::More(wanted),
+            Parsed::Begun(begun) => self.begin(&begun, bytes, house, peers),
             Parsed::Command(command, used) => self.execute(command, &bytes[..used], house, peers),
             Parsed::Wrong(refused) => self.refuse(&refused, house, peers),
-            Parsed::Endless => self.end_with(b"CLIENT_ERROR line too long\r\n"),
-            Parsed::Binary => self.end_with(b"CLIENT_ERROR the binary protocol is not spoken here\r\n"),
+            Parsed::Endless => self.end_with("CLIENT_ERROR line too long"),
+            Parsed::Binary => self.end_with("CLIENT_ERROR the binary protocol is not spoken here"),
         }
     }
 
@@ -174,7 +196,7 @@ impl Connection {
             self.dispatch(house, peers).dispatch(&command, bytes, from)
         };
         let next = match dispatched {
-            Dispatched::Here => house.execute(command, self.answered, here(&mut self.flight, self.pump.out.bytes())),
+            Dispatched::Here => self.execute_here(command, house),
             Dispatched::Taken => Next::Go,
             Dispatched::Again(part) => Next::Again(part),
         };
@@ -187,26 +209,103 @@ impl Connection {
     }
 
     /// Says a last word: the stream is not followed any more.
-    fn end_with(&mut self, word: &[u8]) -> Step {
-        self.here().extend_from_slice(word);
+    fn end_with(&mut self, word: &str) -> Step {
+        say(self.here(), word);
         Step::Close
+    }
+
+    fn execute_here(&mut self, command: Command<'_>, house: &mut House) -> Next {
+        let Self { flight, pump, .. } = self;
+        if flight.is_none() {
+            house.begin_lending();
+        }
+        let next = house.execute(command, self.answered, here(flight, pump.out.bytes()));
+        for (end, loan) in house.lending.end() {
+            pump.out.held(end, loan.bytes());
+            self.loans.push_back(loan);
+        }
+        next
+    }
+
+    /// Makes room for a value that is coming.
+    fn begin(&mut self, begun: &Begun<'_>, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
+        match house.reserve(begun) {
+            Ok(reserved) => {
+                self.landing = Some(Landing::new(&bytes[..begun.used], reserved, begun.bytes));
+                Step::Go(begun.used)
+            }
+            Err(error) => {
+                let (wrong, skip) = (not_stored(error), begun.bytes + b"\r\n".len());
+                self.refuse_with(wrong, (begun.used, skip), begun.quiet, begun.stale, house, peers)
+            }
+        }
+    }
+
+    /// Takes bytes of the value that is coming, or what ends it.
+    fn take_value(&mut self, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
+        let landing = self.landing.as_mut().expect("one is coming");
+        match landing.take(bytes, &mut house.store) {
+            Landed::Some(taken) => Step::Go(taken),
+            Landed::More => Step::More(b"\r\n".len()),
+            Landed::Whole => self.finish(bytes, house, peers),
+        }
+    }
+
+    /// A value has come, and these bytes behind it. Has its command carried out.
+    fn finish(&mut self, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
+        let (line, reserved, landed) = self.landing.take().expect("it has come").end();
+        let Parsed::Begun(begun) = parse(&line, MAX_VALUE_BYTES) else { unreachable!("it was begun") };
+        if !bytes.starts_with(b"\r\n") {
+            house.store.abandon(reserved);
+            if !begun.quiet {
+                say(self.here(), Wrong::Chunk.answer());
+            }
+            return Step::Go(b"\r\n".len());
+        }
+        match self.dispatch(house, peers).forward(begun.key, &line, &reserved) {
+            None => {
+                house.landed = Some(reserved);
+                self.execute_here(begun.command, house);
+                house.landed.take().into_iter().for_each(|reserved| house.store.abandon(reserved));
+            }
+            Some(true) => house.store.abandon(reserved),
+            Some(false) => {
+                self.landing = Some(Landing::whole(line, reserved, landed));
+                return Step::Stalled;
+            }
+        }
+        Step::Go(b"\r\n".len())
     }
 
     /// Answers what is no command of memcached's, or one that is not carried out.
     fn refuse(&mut self, refused: &Refused<'_>, house: &mut House, peers: &mut Peers) -> Step {
-        if let Some(key) = refused.stale
+        let Refused { wrong, used, skip, quiet, stale } = *refused;
+        let step = self.refuse_with(wrong.answer(), (used, skip), quiet, stale, house, peers);
+        if step != Step::Stalled {
+            house.counters.store_too_large += u64::from(wrong == Wrong::TooLarge);
+        }
+        step
+    }
+
+    fn refuse_with(
+        &mut self,
+        answer: &str,
+        (used, skip): (usize, usize),
+        quiet: bool,
+        stale: Option<Key<'_>>,
+        house: &mut House,
+        peers: &mut Peers,
+    ) -> Step {
+        if let Some(key) = stale
             && !self.dispatch(house, peers).forget(key)
         {
             return Step::Stalled;
         }
-        if !refused.quiet {
-            let out = self.here();
-            out.extend_from_slice(refused.wrong.answer().as_bytes());
-            out.extend_from_slice(b"\r\n");
+        if !quiet {
+            say(self.here(), answer);
         }
-        house.counters.store_too_large += u64::from(refused.wrong == Wrong::TooLarge);
-        self.skip = refused.skip;
-        Step::Go(refused.used)
+        self.skip = skip;
+        Step::Go(used)
     }
 
     fn dispatch<'a>(&'a mut self, house: &'a mut House, peers: &'a mut Peers) -> Dispatch<'a> {
@@ -254,7 +353,9 @@ impl Connection {
     }
 
     /// It is over: what it waited for is nobody's.
-    pub(crate) fn end(self, peers: &mut Peers) {
+    pub(crate) fn end(self, house: &mut House, peers: &mut Peers) {
+        self.loans.into_iter().for_each(|loan| house.store.give_back(loan));
+        self.landing.into_iter().for_each(|landing| house.store.abandon(landing.end().1));
         self.flight.into_iter().for_each(|flight| peers.end(flight));
     }
 
@@ -285,7 +386,10 @@ impl Connection {
     /// Sends what there is.
     pub(crate) fn flush(&mut self, house: &mut House, now: Coarse) -> Result<(), End> {
         let before = self.pump.out.queued();
-        let sent = self.pump.flush()?;
+        let Self { pump, loans, .. } = self;
+        let sent = pump.flush_held(|number| house.store.lent(&loans[number]))?;
+        let sent_loans = self.pump.out.take_shown();
+        self.give_back(sent_loans, house);
         house.counters.bytes_written += (before - self.pump.out.queued()) as u64;
         self.blocked = match sent {
             Sent::All if self.closing && self.flight.is_none() => return Err(End::Left),
@@ -296,14 +400,36 @@ impl Connection {
         Ok(())
     }
 
+    /// The first so many loans are over.
+    fn give_back(&mut self, loans: usize, house: &mut House) {
+        self.loans.drain(..loans).for_each(|loan| house.store.give_back(loan));
+    }
+
     /// Looks at the time.
-    pub(crate) fn tick(&mut self, now: Coarse) -> Result<(), End> {
-        if self.blocked.is_some_and(|since| now.since(since) >= UNREAD) {
+    pub(crate) fn tick(&mut self, house: &mut House, now: Coarse) -> Result<(), End> {
+        let unread = self.blocked.map(|since| now.since(since)).unwrap_or_default();
+        if unread >= UNREAD {
             return Err(End::Unread);
+        }
+        if unread >= LENT && !self.loans.is_empty() {
+            if self.pump.out.held_bytes() > MAX_UNSENT_BYTES {
+                return Err(End::Lent);
+            }
+            let Self { pump, loans, .. } = self;
+            let copied = pump.out.copy_held(|number| house.store.lent(&loans[number]));
+            self.give_back(copied, house);
+        }
+        if self.landing.as_mut().is_some_and(|landing| landing.is_late(now)) {
+            return Err(End::Late);
         }
         if self.pump.out.is_empty() {
             self.pump.shrink();
         }
         Ok(())
     }
+}
+
+fn say(out: &mut Vec<u8>, line: &str) {
+    out.extend_from_slice(line.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }

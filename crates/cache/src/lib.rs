@@ -12,6 +12,7 @@
 mod calendar;
 mod connection;
 mod counters;
+mod landing;
 pub mod limits;
 mod peers;
 mod resp;

@@ -3,18 +3,34 @@
 use std::time::Duration;
 
 use block::limits::TAIL_BYTES;
-use wire::memcache::limits::{MAX_GET_LINE_BYTES, MAX_LINE_BYTES};
+pub use store::limits::MAX_VALUE_BYTES;
+use wire::memcache::limits::{MAX_AWAITED_BYTES, MAX_GET_LINE_BYTES, MAX_LINE_BYTES};
 
-/// Largest value: a command is parsed when all of it is there, and so much is kept for a connection.
-pub const MAX_VALUE_BYTES: usize = 64 << 10;
+/// Largest value, if the operator does not say otherwise: memcached's.
+pub const DEFAULT_VALUE_BYTES: usize = 1 << 20;
+/// A larger value has to come within this time after its line.
+pub const LANDING: Duration = Duration::from_secs(60);
+/// From this length on a value is sent from where it lies.
+pub const LENT_BYTES: usize = 16 << 10;
+/// What is lent to a client that does not read is copied after this time, if it is at most [`MAX_UNSENT_BYTES`]. Else
+/// the client is disconnected.
+pub const LENT: Duration = Duration::from_secs(5);
+/// While this part of a store is pinned, values of [`LENT_BYTES`] are copied as far as they are small enough for
+/// [`MAX_COPIED_BYTES`], and larger ones are not found.
+pub const PINNED_SHARE: u64 = 2;
+/// See [`PINNED_SHARE`].
+pub const MAX_COPIED_BYTES: usize = 64 << 10;
 
-const _: () = assert!(MAX_LINE_BYTES + MAX_VALUE_BYTES + 2 <= TAIL_BYTES && MAX_GET_LINE_BYTES <= TAIL_BYTES);
+const _: () = assert!(MAX_LINE_BYTES + MAX_AWAITED_BYTES + 2 <= TAIL_BYTES && MAX_GET_LINE_BYTES <= TAIL_BYTES);
+const _: () = assert!(LENT_BYTES <= MAX_COPIED_BYTES && MAX_COPIED_BYTES <= MAX_UNSENT_BYTES);
 
 /// Longest command of a Redis client with all its arguments: it is parsed when all of it is there.
 pub const MAX_COMMAND_BYTES: usize = 1 << 20;
+/// Largest value that such a client stores.
+pub const MAX_STRING_BYTES: usize = 64 << 10;
 
 const _: () = assert!(MAX_COMMAND_BYTES <= TAIL_BYTES);
-const _: () = assert!(MAX_COMMAND_BYTES >= 2 * (store::limits::MAX_KEY_BYTES + MAX_VALUE_BYTES), "and some to spare");
+const _: () = assert!(MAX_COMMAND_BYTES >= 2 * (store::limits::MAX_KEY_BYTES + MAX_STRING_BYTES), "and some to spare");
 
 /// Steps that the names of one answer may take to be compared with a pattern: some milliseconds.
 pub const PATTERN_FUEL: u64 = 1_000_000;

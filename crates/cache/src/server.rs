@@ -26,6 +26,9 @@ pub struct Options {
     pub reactors: usize,
     /// Bytes of items and of the table that finds them; each reactor has an equal share.
     pub memory: usize,
+    /// Largest value, in bytes: at most [`MAX_VALUE_BYTES`](crate::limits::MAX_VALUE_BYTES). A value takes at most a
+    /// quarter of a reactor's memory, too.
+    pub max_value: usize,
     /// Whether old items make room for new ones.
     pub evicts: bool,
     /// Of the hash of keys: to be chosen by chance.
@@ -179,7 +182,7 @@ fn settings(options: &Options) -> Settings {
         reactors: options.reactors,
         connections: MAX_CONNECTIONS,
         evicts: options.evicts,
-        max_value: MAX_VALUE_BYTES,
+        max_value: options.max_value.min(MAX_VALUE_BYTES),
         auth: false,
     }
 }

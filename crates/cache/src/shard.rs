@@ -288,7 +288,7 @@ impl Shard {
         self.house.tick();
         for index in 0..self.connections.len() as u32 {
             let Some(connection) = &mut self.connections[index as usize] else { continue };
-            if let Err(end) = connection.tick(now) {
+            if let Err(end) = connection.tick(&mut self.house, now) {
                 self.close(index, &end);
             }
         }
@@ -312,7 +312,7 @@ impl Shard {
         let Some(connection) = self.connections[index as usize].take() else { return };
         let peer = connection.pump().socket().peer_addr();
         connection.session().into_iter().for_each(|session| self.house.clients.goodbye(session));
-        connection.end(&mut self.peers);
+        connection.end(&mut self.house, &mut self.peers);
         match end {
             End::Broken(error) if error.kind() != ErrorKind::ConnectionReset => {
                 tracing::info!(%peer, "connection ended: {end}");

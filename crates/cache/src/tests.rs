@@ -20,6 +20,7 @@ fn with(memory: usize, evicts: bool) -> Server {
         reactors: 1,
         resp: vec!["127.0.0.1:0".parse().expect("an address")],
         memory,
+        max_value: 64 << 10,
         evicts,
         seed: 1,
         mode: Mode::Shared,

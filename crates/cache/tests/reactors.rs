@@ -13,6 +13,7 @@ fn server(reactors: usize) -> Server {
         resp: vec!["127.0.0.1:0".parse().expect("an address")],
         reactors,
         memory: 64 << 20,
+        max_value: 1 << 20,
         evicts: true,
         seed: 11,
         mode: Mode::Shared,

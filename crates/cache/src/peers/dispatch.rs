@@ -1,5 +1,6 @@
 //! Whose a command is: carried out here, sent to the reactor whose key it names, or split between several.
 
+use store::Reserved;
 use wire::memcache::{Command, Key, Keys, Parsed, parse};
 
 use super::{Ask, Dialect, Flight, Origin, Peers, Rule};
@@ -123,6 +124,19 @@ impl Dispatch<'_> {
                 self.ask(owner, Dialect::Memcache, false, Rule::Drop, &parts)
             }
         }
+    }
+
+    /// Asks the owner of a key to store a value that has come to its place here; `None` if that is this reactor, and
+    /// `false` if there is no room for it now.
+    pub(crate) fn forward(&mut self, key: Key<'_>, line: &[u8], value: &Reserved) -> Option<bool> {
+        let owner = self.owner(key.bytes(&mut [0; _]))?;
+        if !self.has_room(owner) {
+            return Some(false);
+        }
+        let flight = self.flight.get_or_insert_with(|| self.peers.flight());
+        let ask = Ask { origin: self.origin, piece: flight.hole(Rule::Say), dialect: Dialect::Memcache, counts: true };
+        self.peers.ask(owner, ask, &[line, self.house.store.landing(value), b"\r\n"]);
+        Some(true)
     }
 
     /// The other reactor that a key belongs to.

@@ -6,7 +6,7 @@ use wire::resp::{Args, integer};
 
 use super::expiry::Unit;
 use super::{Call, Done, Failure, Then};
-use crate::limits::{MAX_UNSENT_BYTES, MAX_VALUE_BYTES};
+use crate::limits::{MAX_STRING_BYTES, MAX_UNSENT_BYTES};
 use crate::session::House;
 
 impl House {
@@ -52,7 +52,7 @@ fn put(house: &mut House, key: &[u8], value: Value<'_>) -> Result<(), Failure> {
     if key.len() > MAX_KEY_BYTES {
         return Err(Failure::KeyTooLong);
     }
-    if value.parts.iter().map(|part| part.len()).sum::<usize>() > MAX_VALUE_BYTES {
+    if value.parts.iter().map(|part| part.len()).sum::<usize>() > MAX_STRING_BYTES {
         return Err(Failure::TooLong);
     }
     counters.cmd_set += 1;
@@ -302,7 +302,7 @@ pub(super) fn are_pairs(mut pairs: Args<'_>) -> Result<(), Failure> {
         if key.len() > MAX_KEY_BYTES {
             return Err(Failure::KeyTooLong);
         }
-        if value.len() > MAX_VALUE_BYTES {
+        if value.len() > MAX_STRING_BYTES {
             return Err(Failure::TooLong);
         }
     }
@@ -334,7 +334,7 @@ pub(super) fn setrange(call: &mut Call<'_>) -> Done {
     let offset = usize::try_from(offset).map_err(|_| Failure::Said("ERR offset is out of range"))?;
     let (flags, expiry) = call.house.load(key);
     if !value.is_empty() {
-        let end = offset.checked_add(value.len()).filter(|end| *end <= MAX_VALUE_BYTES).ok_or(Failure::TooLong)?;
+        let end = offset.checked_add(value.len()).filter(|end| *end <= MAX_STRING_BYTES).ok_or(Failure::TooLong)?;
         let work = &mut call.house.work;
         work.resize(work.len().max(end), 0);
         work[offset..end].copy_from_slice(value);

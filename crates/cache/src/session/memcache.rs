@@ -7,6 +7,7 @@ use store::{Expiry, Item, Marks, NoRoom, Time, Value};
 use wire::memcache::limits::MAX_RELATIVE_SECONDS;
 use wire::memcache::{Command, Keys, Verb};
 
+use super::large::{End, Gift, Mode};
 use super::{House, Next};
 use crate::limits::MAX_UNSENT_BYTES;
 
@@ -39,17 +40,20 @@ impl House {
     }
 
     fn get(&mut self, keys: Keys<'_>, from: usize, cas: bool, touch: Option<i64>, out: &mut Vec<u8>) -> Next {
-        let before = out.len();
+        let (before, mode) = (out.len(), self.lending.mode);
         for (number, key) in keys.enumerate().skip(from) {
-            if out.len() - before >= MAX_UNSENT_BYTES {
+            if out.len() - before + self.lending.bytes() >= MAX_UNSENT_BYTES {
                 return Next::Again(number);
             }
             let hash = self.store.hash(key);
             self.counters.cmd_get += 1;
             let item =
                 if cas { self.store.get_with_cas(hash, key, self.now) } else { self.store.get(hash, key, self.now) };
-            let hit = item.is_some();
-            item.inspect(|item| give(item, cas, out));
+            let given = item.and_then(|item| give(&item, cas, mode, out));
+            let hit = given.is_some();
+            if given == Some(Gift::Lent) {
+                self.lend(key, out);
+            }
             *if hit { &mut self.counters.get_hits } else { &mut self.counters.get_misses } += 1;
             if let Some(exptime) = touch {
                 self.counters.cmd_touch += 1;
@@ -83,25 +87,20 @@ impl House {
         &mut self,
         verb: Verb,
         key: &[u8],
-        (mut flags, mut expiry): (u32, Expiry),
+        (flags, mut expiry): (u32, Expiry),
         value: &[u8],
         demand: Demand,
     ) -> Outcome {
         let (hash, now) = (self.store.hash(key), self.now);
         self.counters.cmd_set += 1;
         let old = if verb == Verb::Set { None } else { self.store.peek(hash, key, now) };
-        let mut marks = Marks::default();
-        self.work.clear();
-        let parts: [&[u8]; 2] = match (verb, old) {
-            (Verb::Set, _) | (Verb::Add, None) | (Verb::Replace, Some(_)) => [value, b""],
-            (Verb::Cas(wanted), Some(old)) if old.cas == wanted => {
-                self.counters.cas_hits += 1;
-                [value, b""]
-            }
+        let (mut marks, mut end) = (Marks::default(), None);
+        match (verb, old) {
+            (Verb::Set, _) | (Verb::Add, None) | (Verb::Replace, Some(_)) => {}
+            (Verb::Cas(wanted), Some(old)) if old.cas == wanted => self.counters.cas_hits += 1,
             // Newer than what the client knows, but the client's will do until somebody makes one that is newer still.
             (Verb::Cas(wanted @ 1..), Some(old)) if demand.stale && wanted < old.cas => {
                 (expiry, marks) = (old.expiry, Marks { stale: true, won: old.marks.won });
-                [value, b""]
             }
             (Verb::Cas(_), Some(_)) => {
                 self.counters.cas_badval += 1;
@@ -112,16 +111,19 @@ impl House {
                 return Outcome::NotFound;
             }
             (Verb::Append | Verb::Prepend, Some(old)) if demand.cas.is_none_or(|cas| cas == old.cas) => {
-                (flags, expiry) = (old.flags, old.expiry);
-                self.work.extend_from_slice(old.value);
-                if verb == Verb::Append { [&self.work, value] } else { [value, &self.work] }
+                end = Some(if verb == Verb::Append { End::Back } else { End::Front });
             }
             (Verb::Append | Verb::Prepend, Some(_)) => return Outcome::Exists,
             (Verb::Add, Some(_)) | (Verb::Replace | Verb::Append | Verb::Prepend, None) => return Outcome::NotStored,
-        };
+        }
         self.counters.total_items += 1;
-        match self.store.put(hash, key, Value { parts: &parts, flags, expiry }, now) {
-            Ok(cas) => {
+        let stored = match end {
+            Some(end) => self.join(key, value, end),
+            None => self.stow(key, value, flags, expiry).map(Some),
+        };
+        match stored {
+            Ok(None) => Outcome::NotStored,
+            Ok(Some(cas)) => {
                 if marks != Marks::default() {
                     self.store.mark(hash, key, marks, now);
                 }
@@ -254,7 +256,7 @@ pub(super) enum Counted {
 
 pub(super) const NO_NUMBER: &str = "CLIENT_ERROR cannot increment or decrement non-numeric value";
 
-pub(super) fn not_stored(error: NoRoom) -> &'static str {
+pub(crate) fn not_stored(error: NoRoom) -> &'static str {
     match error {
         NoRoom::TooLarge(_) => "SERVER_ERROR object too large for cache",
         NoRoom::Full => "SERVER_ERROR out of memory storing object",
@@ -266,7 +268,12 @@ pub(super) fn line(out: &mut Vec<u8>, words: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn give(item: &Item<'_>, cas: bool, out: &mut Vec<u8>) {
+/// Gives a value out, or what is in front of one that is lent; `None` if it is withheld.
+fn give(item: &Item<'_>, cas: bool, mode: Mode, out: &mut Vec<u8>) -> Option<Gift> {
+    let gift = mode.gift(item.value.len());
+    if gift == Gift::Withheld {
+        return None;
+    }
     out.extend_from_slice(b"VALUE ");
     out.extend_from_slice(item.key);
     let bytes = item.value.len();
@@ -276,7 +283,10 @@ fn give(item: &Item<'_>, cas: bool, out: &mut Vec<u8>) {
         write!(out, " {} {bytes}\r\n", item.flags)
     };
     header.expect("memory takes all");
-    line(out, item.value);
+    if gift == Gift::Copied {
+        line(out, item.value);
+    }
+    Some(gift)
 }
 
 /// What a client means by a time.

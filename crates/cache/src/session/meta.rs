@@ -6,10 +6,11 @@
 
 use std::io::Write;
 
-use store::{Expiry, Item, Marks, NoRoom, Time, Value};
+use store::{Expiry, Item, Joined, Marks, NoRoom, Time, Value};
 use wire::memcache::{KeyRoom, Meta, MetaVerb, Options, encode_key};
 
 use super::House;
+use super::large::Gift;
 use super::memcache::{Counted, Demand, NO_NUMBER, Outcome, expiry, line, not_stored};
 
 /// What the answer to `h` and `l` would be made of is not there.
@@ -123,6 +124,7 @@ impl House {
 
     fn meta_get(&mut self, asked: &Asked<'_>, out: &mut Vec<u8>) {
         let (now, options, hash, key) = (self.now, &asked.options, asked.hash, asked.key);
+        let mode = self.lending.mode;
         let is_new = options.vivify.is_some() && self.vivify(asked, b"");
         let item = match (options.peeks || is_new, asked.has(b'c')) {
             (false, false) => self.store.get(hash, key, now),
@@ -130,7 +132,8 @@ impl House {
             (true, false) => self.store.peek(hash, key, now),
             (true, true) => self.store.peek_with_cas(hash, key, now),
         };
-        let Some(item) = item else {
+        let gift = |item: &Item<'_>| if options.value { mode.gift(item.value.len()) } else { Gift::Copied };
+        let Some((item, gift)) = item.map(|item| (item, gift(&item))).filter(|found| found.1 != Gift::Withheld) else {
             self.counters.cmd_get += 1;
             self.counters.get_misses += 1;
             if !options.quiet {
@@ -148,8 +151,10 @@ impl House {
             }
         }
         line(out, b"");
-        if options.value {
-            line(out, item.value);
+        match gift {
+            Gift::Lent => self.lend(key, out),
+            _ if options.value => line(out, item.value),
+            _ => {}
         }
         if won {
             self.store.mark(hash, key, Marks { won, ..marks }, now);
@@ -229,13 +234,18 @@ impl House {
 
     /// Marks an item stale, which changes its CAS: so it is stored again as it is.
     fn invalidate(&mut self, asked: &Asked<'_>, expiry: Expiry) -> Result<(), NoRoom> {
-        let Some(old) = self.store.peek(asked.hash, asked.key, self.now) else { return Ok(()) };
-        self.work.clear();
-        self.work.extend_from_slice(old.value);
-        let value = Value { parts: &[&self.work], flags: old.flags, expiry };
-        self.store.put(asked.hash, asked.key, value, self.now)?;
-        self.store.mark(asked.hash, asked.key, Marks { stale: true, won: false }, self.now);
+        let (hash, key, now) = (asked.hash, asked.key, self.now);
+        self.store.join(hash, key, Joined::Bytes(b""), false, now)?;
+        if self.store.peek(hash, key, now).is_some_and(|item| item.expiry != expiry) {
+            self.store.touch(hash, key, expiry, now)?;
+        }
+        self.store.mark(hash, key, Marks { stale: true, won: false }, now);
         Ok(())
+    }
+
+    /// When an item expires that `ms` stores.
+    pub(super) fn meta_expiry(&self, meta: Meta<'_>) -> Expiry {
+        Asked { meta, options: meta.options(), key: b"", hash: 0 }.expiry(Expiry::Never, false, self.now)
     }
 
     fn meta_count(&mut self, asked: &Asked<'_>, out: &mut Vec<u8>) {

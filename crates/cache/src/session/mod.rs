@@ -1,11 +1,15 @@
 //! What the commands of clients mean: a command, a store, an answer. What all of a reactor's sessions share, and the
 //! verbs of a protocol a file.
 
+mod large;
 mod memcache;
 mod meta;
 mod stats;
 
-use store::{Figures, Store, Time};
+use store::{Figures, Reserved, Store, Time};
+
+pub(crate) use large::Lending;
+pub(crate) use memcache::not_stored;
 
 use crate::counters::Counters;
 use crate::resp::Clients;
@@ -37,6 +41,9 @@ pub(crate) struct House {
     pub(crate) flush_at: Option<Time>,
     /// For values that are made of others.
     pub(crate) work: Vec<u8>,
+    /// The value of the next command that stores one, if it has come to its place; else it is with the command.
+    pub(crate) landed: Option<Reserved>,
+    pub(crate) lending: Lending,
     /// Those that speak Redis' protocol.
     pub(crate) clients: Clients,
     pub(crate) settings: Settings,
@@ -54,6 +61,8 @@ impl House {
             started: now,
             flush_at: None,
             work: Vec::new(),
+            landed: None,
+            lending: Lending::default(),
             clients: Clients::default(),
             settings,
             forgotten: Figures::default(),

@@ -365,6 +365,7 @@ fn answers_as_memcached(reactors: usize) {
         resp: Vec::new(),
         reactors,
         memory: 64 << 20,
+        max_value: 1 << 20,
         evicts: true,
         seed: 3,
         mode: Mode::Shared,

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use block::size::{format_size, parse_size};
-use cache::limits::MAX_VALUE_BYTES;
+use cache::limits::{DEFAULT_VALUE_BYTES, MAX_VALUE_BYTES};
 use cache::{Options, Server};
 use control::limits::DEDICATED_SPIN;
 use machine::os;
@@ -29,10 +29,9 @@ const EXAMPLES: &str = "\
 Protocols:
   memcache=ADDR:PORT   memcached's text protocol: get gets gat gats set add replace append prepend cas incr decr
                        delete touch flush_all version verbosity stats quit, and the meta commands mg ms md ma me mn.
-                       Not there yet: a pool that outlives the process, values of more than 64 KiB. The binary
-                       protocol and UDP will not come.
+                       Not there yet: a pool that outlives the process. The binary protocol and UDP will not come.
   resp=ADDR:PORT       Redis' protocol, RESP2 and RESP3: strings and keys; COMMAND LIST says what there is. Both
-                       protocols see the same keys.
+                       protocols see the same keys. Values have at most 64 KiB.
 
 Memory:
   --memory is what items and the table that finds them take. Each item costs 5 bytes beside its key and value, 4 more
@@ -83,6 +82,25 @@ impl fmt::Display for Listen {
     }
 }
 
+/// Bytes of the largest value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct MaxItem(usize);
+
+impl fmt::Display for MaxItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format_size(self.0 as u64))
+    }
+}
+
+fn parse_max_item(text: &str) -> Result<MaxItem, String> {
+    let bytes = parse_size(text)?;
+    if (1..=MAX_VALUE_BYTES as u64).contains(&bytes) {
+        Ok(MaxItem(bytes as usize))
+    } else {
+        Err(format!("a value has at most {}", format_size(MAX_VALUE_BYTES as u64)))
+    }
+}
+
 /// What happens when the memory is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Eviction {
@@ -106,6 +124,10 @@ pub(crate) struct Args {
     /// Bytes of items and of the table that finds them
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64MiB")]
     memory: u64,
+
+    /// Largest value, at most 8MiB; a quarter of a reactor's memory is a limit, too
+    #[arg(long, value_name = "SIZE", value_parser = parse_max_item, default_value_t = MaxItem(DEFAULT_VALUE_BYTES))]
+    max_item: MaxItem,
 
     /// What happens when the memory is full
     #[arg(long, value_enum, default_value_t = Eviction::Merge)]
@@ -183,6 +205,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         memcache: args.addresses(Protocol::Memcache),
         resp: args.addresses(Protocol::Resp),
         memory: usize::try_from(args.memory)?,
+        max_value: args.max_item.0,
         evicts: args.eviction == Eviction::Merge,
         seed: Uuid::new_v4().as_u64_pair().0,
         mode: Mode::choose(args.dedicated.then_some(Mode::Spin(DEDICATED_SPIN)), args.reactors, allowed.len()),
@@ -232,7 +255,7 @@ fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     let (memcache, resp) = server.addresses().split_at(args.addresses(Protocol::Memcache).len());
     if args.json {
-        let (memory, max_value) = (args.memory, MAX_VALUE_BYTES);
+        let (memory, max_value) = (args.memory, args.max_item.0);
         let listening = Listening { schema: SCHEMA, event: "listening", memcache, resp, memory, max_value };
         writeln!(out, "{}", serde_json::to_string(&listening)?)?;
     } else {

@@ -20,7 +20,7 @@ mod tests;
 pub use base64::encode as encode_key;
 pub use meta::{Key, KeyRoom, Meta, MetaVerb, Options};
 
-use limits::{MAX_GET_LINE_BYTES, MAX_KEY_BYTES, MAX_LINE_BYTES};
+use limits::{MAX_AWAITED_BYTES, MAX_GET_LINE_BYTES, MAX_KEY_BYTES, MAX_LINE_BYTES};
 use line::{Words, signed, unsigned};
 
 /// How a value is to be stored.
@@ -150,12 +150,31 @@ pub enum Parsed<'a> {
     More(usize),
     /// A command, of so many bytes.
     Command(Command<'a>, usize),
+    /// The line of a command whose value, of more than [`limits::MAX_AWAITED_BYTES`], is still coming.
+    Begun(Begun<'a>),
     /// Nothing that is understood.
     Wrong(Refused<'a>),
     /// A line that is too long, or has no end: the stream is not followed any more.
     Endless,
     /// The binary protocol, which is not spoken here.
     Binary,
+}
+
+/// A command that is to be carried out when its value and an end of line have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun<'a> {
+    /// With nothing as its value.
+    pub command: Command<'a>,
+    /// Bytes of its line.
+    pub used: usize,
+    /// Bytes of its value.
+    pub bytes: usize,
+    /// Its key.
+    pub key: Key<'a>,
+    /// No answer is wanted, whatever becomes of it.
+    pub quiet: bool,
+    /// See [`Refused::stale`].
+    pub stale: Option<Key<'a>>,
 }
 
 /// A command that is not carried out.
@@ -325,20 +344,36 @@ impl<'a> Store<'a> {
             let wrong = Wrong::TooLarge;
             return Parsed::Wrong(Refused { wrong, used: line, skip: whole, quiet, stale: what.replaces() });
         }
-        let Some(value) = bytes.get(line..line + whole) else { return Parsed::More(line + whole) };
+        let Some(value) = bytes.get(line..line + whole) else {
+            if length <= MAX_AWAITED_BYTES {
+                return Parsed::More(line + whole);
+            }
+            let (key, stale, command) = (what.key(), what.replaces(), what.with(b"", quiet));
+            return Parsed::Begun(Begun { command, used: line, bytes: length, key, quiet, stale });
+        };
         let Some(value) = value.strip_suffix(b"\r\n") else {
             let used = line + whole;
             return Parsed::Wrong(Refused { wrong: Wrong::Chunk, used, skip: 0, quiet, stale: None });
         };
-        let command = match what {
-            What::Plain { verb, key, flags, exptime } => Command::Store { verb, key, flags, exptime, value, quiet },
-            What::Meta(meta) => Command::Meta { meta, value },
-        };
-        Parsed::Command(command, line + whole)
+        Parsed::Command(what.with(value, quiet), line + whole)
     }
 }
 
 impl<'a> What<'a> {
+    fn with(self, value: &'a [u8], quiet: bool) -> Command<'a> {
+        match self {
+            Self::Plain { verb, key, flags, exptime } => Command::Store { verb, key, flags, exptime, value, quiet },
+            Self::Meta(meta) => Command::Meta { meta, value },
+        }
+    }
+
+    fn key(&self) -> Key<'a> {
+        match self {
+            Self::Plain { key, .. } => Key::plain(key),
+            Self::Meta(meta) => meta.key,
+        }
+    }
+
     /// The key whose old value must not be found when the new one is not taken.
     fn replaces(&self) -> Option<Key<'a>> {
         match self {

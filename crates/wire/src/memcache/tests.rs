@@ -81,6 +81,38 @@ fn a_command_cut_anywhere_waits_for_the_rest() {
     }
 }
 
+#[test]
+fn a_large_value_is_told_of_when_its_line_is_there() {
+    const LIMIT: usize = MAX_AWAITED_BYTES + 2;
+    let large = MAX_AWAITED_BYTES + 1;
+    for (line, stale, is_quiet) in [
+        (format!("set k 7 60 {large}\r\n"), Some(&b"k"[..]), false),
+        (format!("set k 7 60 {large} noreply\r\n"), Some(&b"k"[..]), true),
+        (format!("append k 7 60 {large}\r\n"), None, false),
+        (format!("ms aw== {large} b T60\r\n"), Some(b"k"), false),
+    ] {
+        let whole = [line.as_bytes(), &vec![b'x'; large], b"\r\n"].concat();
+        for cut in 0..whole.len() {
+            let parsed = parse(&whole[..cut], LIMIT);
+            if cut < line.len() {
+                assert!(matches!(parsed, Parsed::More(wanted) if wanted <= line.len()), "{cut}: {parsed:?}");
+                continue;
+            }
+            let Parsed::Begun(Begun { command, used, bytes, key, quiet, stale: told }) = parsed else {
+                panic!("{cut}")
+            };
+            assert_eq!((used, bytes, quiet), (line.len(), large, is_quiet));
+            assert_eq!(key.bytes(&mut [0; _]), b"k");
+            assert_eq!(told.map(|key| key.bytes(&mut [0; _]).to_vec()).as_deref(), stale);
+            assert!(matches!(command, Command::Store { value: b"", .. } | Command::Meta { value: b"", .. }));
+        }
+        assert!(matches!(parse(&whole, LIMIT), Parsed::Command(_, used) if used == whole.len()));
+        assert!(matches!(parse(line.as_bytes(), large - 1), Parsed::Wrong(Refused { wrong: Wrong::TooLarge, .. })));
+    }
+    let awaited = format!("set k 7 60 {MAX_AWAITED_BYTES}\r\n");
+    assert_eq!(parse(awaited.as_bytes(), LIMIT), Parsed::More(awaited.len() + LIMIT));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_something(bytes in prop::collection::vec(prop_oneof![
@@ -92,6 +124,7 @@ proptest! {
             Parsed::Command(_, used) | Parsed::Wrong(Refused { used, .. }) => {
                 prop_assert!(used > 0 && used <= bytes.len());
             }
+            Parsed::Begun(_) => prop_assert!(false, "it is more than the limit"),
             Parsed::Endless => prop_assert!(false, "it is short"),
             Parsed::Binary => prop_assert_eq!(bytes[0], 0x80),
         }

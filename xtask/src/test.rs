@@ -138,15 +138,18 @@ fn campaigns(report: &mut Report, selection: &Selection) {
     if selection.wants("campaign: bitflips") {
         report.counted("campaign: bitflips", || counted(&mut campaign("qpair-nvmf", "host", "bitflips")));
     }
+    if selection.wants("campaign: pool") {
+        report.counted("campaign: pool", || counted(&mut campaign("qpair", "pool", "killed")));
+    }
     if selection.wants("campaign: memcached") {
         report.counted("campaign: memcached", || counted(&mut campaign("qpair-cache", "differential", "memcached")));
     }
 }
 
-/// One module of a test program at its full size, alone, from a release build.
+/// A module of a test program, or tests of one name, at full size, alone, from a release build.
 fn campaign(package: &str, program: &str, name: &str) -> Command {
     let mut command = cargo();
-    command.args(["test", "--release", "--package", package, "--test", program, &format!("{name}::")]);
+    command.args(["test", "--release", "--package", package, "--test", program, name]);
     command.args(["--", "--nocapture", "--test-threads=1"]).env("QPAIR_CAMPAIGN", "full");
     command
 }

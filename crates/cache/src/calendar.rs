@@ -13,10 +13,11 @@ pub(crate) struct Calendar {
 }
 
 impl Calendar {
-    /// By the system's clock.
-    pub(crate) fn now() -> Self {
+    /// By the system's clock, but not before a time that was seen already: nothing that has expired is there again
+    /// because somebody has set the clock back.
+    pub(crate) fn now(seen: Time) -> Self {
         let date = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { then: Fine::now(), date: Time::default().plus(date) }
+        Self { then: Fine::now(), date: Time::default().plus(date).max(seen) }
     }
 
     pub(crate) fn at(self, now: Fine) -> Time {

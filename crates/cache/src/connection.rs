@@ -8,6 +8,7 @@ use machine::clock::Coarse;
 use store::Loan;
 use wire::memcache::{Begun, Command, Key, Parsed, Refused, Wrong, parse};
 
+use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
 use crate::limits::{LANDING, LENT, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
 use crate::peers::{Ask, Dispatch, Dispatched, Flight, Origin, Peers, Rule, here};
@@ -21,6 +22,8 @@ pub(crate) enum End {
     Left,
     #[error("its answers were not read for {} s", UNREAD.as_secs())]
     Unread,
+    #[error("the pool has failed")]
+    Failed,
     #[error("it did not read a large value for {} s", LENT.as_secs())]
     Lent,
     #[error("a value did not come within {} s", LANDING.as_secs())]
@@ -189,6 +192,9 @@ impl Connection {
 
     /// Has a command of memcached's carried out, here or where its key is.
     fn execute(&mut self, command: Command<'_>, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
+        if house.finding != Finding::Done && !house.knows_enough_for(&command, peers.is_alone()) {
+            return Step::Stalled;
+        }
         let dispatched = if peers.is_alone() {
             Dispatched::Here
         } else {
@@ -229,6 +235,9 @@ impl Connection {
 
     /// Makes room for a value that is coming.
     fn begin(&mut self, begun: &Begun<'_>, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
+        if house.finding != Finding::Done {
+            return Step::Stalled;
+        }
         match house.reserve(begun) {
             Ok(reserved) => {
                 self.landing = Some(Landing::new(&bytes[..begun.used], reserved, begun.bytes));
@@ -297,7 +306,7 @@ impl Connection {
         peers: &mut Peers,
     ) -> Step {
         if let Some(key) = stale
-            && !self.dispatch(house, peers).forget(key)
+            && (house.finding != Finding::Done || !self.dispatch(house, peers).forget(key))
         {
             return Step::Stalled;
         }

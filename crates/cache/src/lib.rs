@@ -12,6 +12,7 @@
 mod calendar;
 mod connection;
 mod counters;
+mod kept;
 mod landing;
 pub mod limits;
 mod peers;
@@ -23,4 +24,4 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use server::{Options, Server, StartError};
+pub use server::{Options, PoolFile, Server, StartError};

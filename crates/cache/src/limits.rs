@@ -45,6 +45,10 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const MAX_UNSENT_BYTES: usize = 1 << 20;
 /// Such a client is disconnected after this time.
 pub const UNREAD: Duration = Duration::from_secs(30);
+/// While the items of a pool are being found again, so many bytes of segments are looked at in one pass ...
+pub const RECOVERY_BYTES_PER_PASS: usize = 1 << 20;
+/// ... and for so long a get waits for an item that is not found yet.
+pub const RECOVERY_PATIENCE: Duration = Duration::from_secs(1);
 /// How often time-outs are looked at, and expired items.
 pub const TICK: Duration = Duration::from_secs(1);
 /// Passes without a word after which a connection is only listened to through the ring, while the reactor spins.

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
 
 use machine::reactor::{Handle, Mode, Poller, Ports, Reactor, ReactorConfig, Sender, Snapshot, mailbox};
 use machine::region::Region;
 use machine::ring::{Ring, RingKind};
-use store::{Store, StoreOptions};
+use store::{Found, Keep, Part, Pool, PoolError, Shape, Store, StoreOptions};
 
 use crate::calendar::Calendar;
+use crate::kept::{Keeping, Shared};
 use crate::limits::{MAX_CONNECTIONS, MAX_VALUE_BYTES};
 use crate::peers::{self, Message, Peers};
 use crate::session::{House, Settings};
@@ -29,6 +31,8 @@ pub struct Options {
     /// Largest value, in bytes: at most [`MAX_VALUE_BYTES`](crate::limits::MAX_VALUE_BYTES). A value takes at most a
     /// quarter of a reactor's memory, too.
     pub max_value: usize,
+    /// The file that items are kept in; else they end with the process.
+    pub pool: Option<PoolFile>,
     /// Whether old items make room for new ones.
     pub evicts: bool,
     /// Of the hash of keys: to be chosen by chance.
@@ -37,6 +41,15 @@ pub struct Options {
     pub mode: Mode,
     /// The processors to pin the reactors to, one each, if there are enough of them.
     pub cpus: Vec<usize>,
+}
+
+/// A file that items are kept in.
+#[derive(Clone, Debug)]
+pub struct PoolFile {
+    /// Which. It is made if it is not there.
+    pub path: PathBuf,
+    /// What its items survive.
+    pub keep: Keep,
 }
 
 /// Why a cache could not be started.
@@ -50,6 +63,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Its pool cannot be used.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
     /// A reactor, or its memory.
     #[error("cannot start the cache: {0}")]
     Reactor(#[from] io::Error),
@@ -59,6 +75,8 @@ pub enum StartError {
 pub struct Server {
     reactors: Vec<Handle>,
     addresses: Vec<SocketAddr>,
+    found: Option<Found>,
+    shared: Arc<Shared>,
 }
 
 /// What a reactor tells when it has started.
@@ -75,13 +93,25 @@ impl Server {
     /// See [`StartError`].
     pub fn start(options: &Options) -> Result<Self, StartError> {
         assert!(options.reactors > 0, "a cache runs on at least one reactor");
-        let calendar = Calendar::now();
+        let pool = options.pool.as_ref().map(|file| open_pool(file, options)).transpose()?;
+        let found = pool.as_ref().map(|pool| pool.found);
+        let mut parts = pool.into_iter().flat_map(|pool| pool.parts).collect::<Vec<_>>().into_iter();
+        let seen = parts.as_slice().iter().map(Part::time).max().unwrap_or_default();
+        let shared = Arc::new(Shared::default());
+        let mut begin = |ports| Begin {
+            ports,
+            part: parts.next(),
+            calendar: Calendar::now(seen),
+            shared: Arc::clone(&shared),
+            others: None,
+        };
         let mut ports = peers::ports(options.reactors).into_iter();
         let first = ports.next().expect("one for each reactor");
-        let mut server = Self { reactors: Vec::new(), addresses: Vec::new() };
+        let first = begin(first);
+        let mut server = Self { reactors: Vec::new(), addresses: Vec::new(), found, shared: Arc::clone(&shared) };
         let mut deals = Vec::new();
         while let Some(next) = ports.next() {
-            match spawn(next, options, calendar, None) {
+            match spawn(begin(next), options) {
                 Ok((reactor, started)) => {
                     server.reactors.push(reactor);
                     deals.push(started.arrivals);
@@ -94,7 +124,7 @@ impl Server {
             }
         }
         // The first one listens for all.
-        match spawn(first, options, calendar, Some(deals)) {
+        match spawn(Begin { others: Some(deals), ..first }, options) {
             Ok((reactor, started)) => {
                 server.reactors.insert(0, reactor);
                 server.addresses = started.addresses;
@@ -123,31 +153,55 @@ impl Server {
         self.reactors.iter().map(Handle::stats).collect()
     }
 
+    /// In what state its pool was found.
+    #[must_use]
+    pub fn found(&self) -> Option<Found> {
+        self.found
+    }
+
     /// Whether a reactor has ended, which it does not do by itself unless it panics.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.reactors.iter().any(Handle::is_finished)
     }
 
-    /// Stops: answers what has come, and closes the connections.
+    /// Why it serves nobody any more: its pool has failed. It cannot be stopped in order then.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.shared.failure()
+    }
+
+    /// Stops: answers what has come, closes the connections, and the pool.
     ///
     /// # Errors
-    /// A reactor panicked: what it said.
+    /// A reactor panicked, or the pool could not be closed: what it said.
     pub fn stop(self) -> Result<(), String> {
         self.reactors.iter().for_each(Handle::stop);
         let ends: Vec<_> = self.reactors.into_iter().map(Handle::join).collect();
-        ends.into_iter().collect::<Result<(), _>>().map_err(|panic| panic.to_string())
+        ends.into_iter().collect::<Result<(), _>>().map_err(|panic| panic.to_string())?;
+        self.shared.failure().map_or(Ok(()), |failure| Err(failure.to_owned()))
     }
 }
 
-/// Starts one reactor with its store; with the ways to the `others`, it listens for itself and them.
-fn spawn(
+fn open_pool(file: &PoolFile, options: &Options) -> Result<Pool, StartError> {
+    let shape = Shape { bytes: options.memory as u64, parts: options.reactors, keep: file.keep };
+    Ok(Pool::open(&file.path, shape, options.seed)?)
+}
+
+/// What a reactor begins with.
+struct Begin {
     ports: Ports<Message>,
-    options: &Options,
+    /// Of the pool.
+    part: Option<Part>,
     calendar: Calendar,
+    shared: Arc<Shared>,
+    /// The ways to those that it listens for.
     others: Option<Vec<Sender<Arrival>>>,
-) -> Result<(Handle, Started), StartError> {
-    let number = ports.me();
+}
+
+/// Starts one reactor with its store; with the ways to others, it listens for itself and them.
+fn spawn(begin: Begin, options: &Options) -> Result<(Handle, Started), StartError> {
+    let number = begin.ports.me();
     let config = ReactorConfig {
         name: format!("reactor-{number}"),
         cpu: options.cpus.get(number).copied(),
@@ -157,7 +211,7 @@ fn spawn(
     let options = options.clone();
     let (report, told) = mpsc::channel();
     let started = Reactor::spawn(config, move |ring| {
-        let (shard, started) = match build(ring, ports, &options, calendar, others) {
+        let (shard, started) = match build(ring, begin, &options) {
             Ok(built) => built,
             Err(error) => {
                 let why = io::Error::other(error.to_string());
@@ -187,15 +241,15 @@ fn settings(options: &Options) -> Settings {
     }
 }
 
-fn build(
-    ring: &mut Ring,
-    ports: Ports<Message>,
-    options: &Options,
-    calendar: Calendar,
-    others: Option<Vec<Sender<Arrival>>>,
-) -> Result<(Shard, Started), StartError> {
+fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Started), StartError> {
+    let Begin { ports, part, calendar, shared, others } = begin;
     let store_options = StoreOptions { seed: options.seed, evicts: options.evicts };
-    let store = Store::new(Region::anonymous(options.memory / options.reactors)?, store_options)?;
+    let is_kept = part.is_some();
+    let store = match part {
+        Some(part) => Store::open(part, store_options)?,
+        None => Store::new(Region::anonymous(options.memory / options.reactors)?, store_options)?,
+    };
+    let keeping = is_kept.then(|| Keeping::new(shared, &store));
     let owner = ring.owner();
     let (own, arrivals) = mailbox(MAX_CONNECTIONS, ring.waker());
     let mut doors = Doors { listeners: Vec::new(), deals: Vec::new(), arrivals };
@@ -213,5 +267,5 @@ fn build(
     let mut house = House::new(store, settings(options), calendar.at(machine::clock::Fine::now()));
     house.clients.share(ports.me(), options.reactors);
     let peers = Peers::new(ports, ring.waker());
-    Ok((Shard::new(owner, doors, peers, house, calendar), Started { arrivals: own, addresses }))
+    Ok((Shard::new(owner, doors, peers, house, calendar, keeping), Started { arrivals: own, addresses }))
 }

@@ -10,6 +10,7 @@ use machine::ring::{Listener, Owner, Ready, Ring};
 
 use crate::calendar::Calendar;
 use crate::connection::{Connection, End};
+use crate::kept::Keeping;
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_PASS, COLD_PASSES, MAX_CONNECTIONS, TICK};
 use crate::peers::{Ask, Message, Origin, Parcel, Peers, answer};
 use crate::session::House;
@@ -65,10 +66,23 @@ pub(crate) struct Shard {
     ready: Vec<Ready>,
     ticked: Coarse,
     stopping: bool,
+    /// For a store that is kept in a pool.
+    keeping: Option<Keeping>,
+    /// The pool has failed.
+    failed: bool,
+    /// Parcels whose answers may be told when what was done for them is durable.
+    answered: Vec<(usize, Parcel)>,
 }
 
 impl Shard {
-    pub(crate) fn new(owner: Owner, doors: Doors, peers: Peers, house: House, calendar: Calendar) -> Self {
+    pub(crate) fn new(
+        owner: Owner,
+        doors: Doors,
+        peers: Peers,
+        house: House,
+        calendar: Calendar,
+        keeping: Option<Keeping>,
+    ) -> Self {
         Self {
             house,
             peers,
@@ -88,6 +102,9 @@ impl Shard {
             ready: Vec::new(),
             ticked: Coarse::from_millis(0),
             stopping: false,
+            keeping,
+            failed: false,
+            answered: Vec::new(),
         }
     }
 
@@ -197,7 +214,7 @@ impl Shard {
             match message {
                 Message::Asks(mut parcel) => {
                     parcel.answer(|ask, bytes, out| answer(ask, bytes, &mut self.house, out));
-                    self.peers.answered(from, parcel);
+                    self.answered.push((from, parcel));
                 }
                 Message::Answers(parcel) => self.land(from, parcel),
                 Message::Bye => self.peers.bye(from),
@@ -226,11 +243,7 @@ impl Shard {
             with(ask, &mut |connection| connection.returned(owner, ask, command));
         }
         self.peers.landed(owner, parcel);
-        for index in self.stalled.drain(..) {
-            let Some(connection) = &mut self.connections[index as usize] else { continue };
-            connection.stalled = false;
-            mark(&mut connection.hot, &mut self.hot, index);
-        }
+        self.wake_stalled();
     }
 
     /// Receives from all hot connections and carries out what they ask.
@@ -306,6 +319,46 @@ impl Shard {
         if self.connections.iter().all(Option::is_none) {
             self.peers.say_bye();
         }
+        if let Some(keeping) = &mut self.keeping
+            && self.peers.are_done()
+        {
+            keeping.close(&mut self.house.store, self.house.now);
+        }
+    }
+
+    /// Finds more of a pool's items, and lets those go on that wait for them.
+    fn find(&mut self, now: Coarse) -> usize {
+        let Some(keeping) = &mut self.keeping else { return 0 };
+        let finds = keeping.is_finding();
+        let finding = keeping.find(&mut self.house.store, now);
+        if std::mem::replace(&mut self.house.finding, finding) != finding {
+            self.wake_stalled();
+        }
+        usize::from(finds)
+    }
+
+    fn wake_stalled(&mut self) {
+        for index in self.stalled.drain(..) {
+            let Some(connection) = &mut self.connections[index as usize] else { continue };
+            connection.stalled = false;
+            mark(&mut connection.hot, &mut self.hot, index);
+        }
+    }
+
+    /// What was done in this pass is durable where it has to be: now it can be told. If it is not, nobody is told
+    /// anything any more.
+    fn tell(&mut self, now: Coarse) {
+        if self.keeping.as_ref().is_some_and(|keeping| !keeping.sync(&mut self.house.store)) {
+            self.failed = true;
+            self.doors.listeners.clear();
+            (0..self.connections.len() as u32).for_each(|index| self.close(index, &End::Failed));
+            return;
+        }
+        for (to, parcel) in self.answered.drain(..) {
+            self.peers.answered(to, parcel);
+        }
+        self.peers.send_all();
+        self.flush(now);
     }
 
     fn close(&mut self, index: u32, end: &End) {
@@ -331,13 +384,16 @@ impl Poller for Shard {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> usize {
         self.house.now = self.calendar.at(cx.now);
+        if self.failed {
+            return 0;
+        }
         self.collect_readiness(cx.ring);
-        let mut units = self.exchange();
+        let mut units = self.find(cx.now.coarse());
+        units += self.exchange();
         if !self.stopping {
             units += self.receive(cx.spinning);
         }
-        self.peers.send_all();
-        self.flush(cx.now.coarse());
+        self.tell(cx.now.coarse());
         units += self.accept(cx);
         self.tick(cx.now.coarse());
         if cx.stopping {
@@ -347,7 +403,8 @@ impl Poller for Shard {
     }
 
     fn arm(&mut self, cx: &mut Context<'_>) -> Arm {
-        let busy = !self.hot.is_empty() || !self.dirty.is_empty() || self.pending && self.paused.is_none();
+        let finds = self.keeping.as_ref().is_some_and(Keeping::is_finding);
+        let busy = finds || !self.hot.is_empty() || !self.dirty.is_empty() || self.pending && self.paused.is_none();
         let start = if busy { Arm::Busy } else { Arm::PollEvery(TICK) };
         let listeners = self.doors.listeners.iter().map(|(listener, _)| cx.ring.arm_listener(listener));
         let arm = listeners.fold(start, Arm::and).and(self.doors.arrivals.arm()).and(self.peers.arm());
@@ -357,7 +414,7 @@ impl Poller for Shard {
     }
 
     fn drained(&self) -> bool {
-        self.peers.are_done()
+        self.failed || self.peers.are_done() && self.keeping.as_ref().is_none_or(Keeping::is_closed)
     }
 }
 

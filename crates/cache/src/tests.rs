@@ -21,6 +21,7 @@ fn with(memory: usize, evicts: bool) -> Server {
         resp: vec!["127.0.0.1:0".parse().expect("an address")],
         memory,
         max_value: 64 << 10,
+        pool: None,
         evicts,
         seed: 1,
         mode: Mode::Shared,

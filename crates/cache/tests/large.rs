@@ -14,6 +14,7 @@ fn server(memory: usize, reactors: usize) -> Server {
         resp: Vec::new(),
         reactors,
         memory,
+        pool: None,
         max_value: MAX_VALUE_BYTES,
         evicts: true,
         seed: 11,

@@ -14,6 +14,7 @@ fn server(reactors: usize) -> Server {
         reactors,
         memory: 64 << 20,
         max_value: 1 << 20,
+        pool: None,
         evicts: true,
         seed: 11,
         mode: Mode::Shared,

@@ -163,6 +163,12 @@ impl Store {
         XxHash3_64::oneshot_with_seed(self.options.seed, key)
     }
 
+    /// Bytes of a segment.
+    #[must_use]
+    pub fn segment_bytes(&self) -> usize {
+        self.heap.segment_bytes()
+    }
+
     /// Bytes of the largest item, header and key included.
     #[must_use]
     pub fn largest_item(&self) -> usize {
@@ -333,11 +339,11 @@ impl Store {
         self.heap.commit()
     }
 
-    /// Ends the use of a pool: all of it is made durable, and noted to be whole.
+    /// Ends the use of a pool: all of it is made durable, and noted to be whole. Nothing is changed in it after that.
     ///
     /// # Errors
     /// Those of [`Store::sync`].
-    pub fn close(mut self, now: Time) -> io::Result<()> {
+    pub fn close(&mut self, now: Time) -> io::Result<()> {
         self.heap.close_pool(now)
     }
 

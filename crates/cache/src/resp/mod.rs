@@ -21,9 +21,10 @@ use wire::resp::{Answer, Args, Limits, Parsed, Skip, Version, parse, unquote};
 
 pub(crate) use clients::Clients;
 use failure::Failure;
-use table::{Run, Spec};
+use table::{LOADING, Run, Spec};
 
 use crate::connection::Step;
+use crate::kept::Finding;
 use crate::limits::MAX_COMMAND_BYTES;
 use crate::peers::{Asked, Dispatch, Dispatched};
 use crate::session::House;
@@ -35,7 +36,7 @@ pub(crate) enum Then {
     Go,
     /// The same one again, which knows by its [`Progress`] how far it was.
     Again,
-    /// The same, when other reactors have answered.
+    /// The same, when other reactors have answered, or all items of the pool are found.
     Stalled,
     /// It is over.
     Close,
@@ -144,6 +145,9 @@ impl Session {
 
     /// Carries a command out, or has the owners of its keys do so.
     fn command(&mut self, args: Args<'_>, way: &mut Dispatch<'_>) -> Then {
+        if way.house.finding != Finding::Done && !knows_enough_for(args, way.house, way.peers.is_alone()) {
+            return Then::Stalled;
+        }
         if !way.peers.is_alone()
             && let Some(then) = self.ask(args, way)
         {
@@ -246,6 +250,15 @@ pub(crate) fn is_complete(spec: &Spec, args: Args<'_>) -> bool {
     let mut pairs = args;
     pairs.next();
     spec.keys.is_none_or(|(_, _, step)| step == 1) || strings::are_pairs(pairs).is_ok()
+}
+
+/// Whether a command can be answered while items of the pool are still to be found.
+fn knows_enough_for(args: Args<'_>, house: &House, alone: bool) -> bool {
+    // One that is unknown is said to be so.
+    let Ok((spec, mut args)) = table::find(args) else { return true };
+    let get = spec.name == "get" && args.len() == 1;
+    let known = |key| house.finding == Finding::Long || alone && house.knows(key);
+    get && args.next().is_some_and(known) || spec.flags & LOADING != 0
 }
 
 fn stepped(then: Then, used: usize) -> Step {

@@ -214,9 +214,8 @@ impl House {
     fn flush_all(&mut self, delay: i64) -> &'static str {
         self.counters.cmd_flush += 1;
         match expiry(delay, self.now) {
-            Expiry::At(time) if time > self.now => self.flush_at = Some(time),
+            Expiry::At(time) if time > self.now => self.store.set_clear_at(Some(time)),
             _ => {
-                self.flush_at = None;
                 self.store.clear();
             }
         }

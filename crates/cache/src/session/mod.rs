@@ -7,11 +7,13 @@ mod meta;
 mod stats;
 
 use store::{Figures, Reserved, Store, Time};
+use wire::memcache::Command;
 
 pub(crate) use large::Lending;
 pub(crate) use memcache::not_stored;
 
 use crate::counters::Counters;
+use crate::kept::Finding;
 use crate::resp::Clients;
 use crate::tally::Tally;
 
@@ -37,8 +39,8 @@ pub(crate) struct House {
     /// The time at the start of this pass, and at that of the program.
     pub(crate) now: Time,
     pub(crate) started: Time,
-    /// When everything goes: `flush_all` with a delay.
-    pub(crate) flush_at: Option<Time>,
+    /// Of a pool, how far its items are found.
+    pub(crate) finding: Finding,
     /// For values that are made of others.
     pub(crate) work: Vec<u8>,
     /// The value of the next command that stores one, if it has come to its place; else it is with the command.
@@ -59,7 +61,7 @@ impl House {
             sums: None,
             now,
             started: now,
-            flush_at: None,
+            finding: Finding::default(),
             work: Vec::new(),
             landed: None,
             lending: Lending::default(),
@@ -76,12 +78,26 @@ impl House {
         Figures { evicted: figures.evicted - evicted, expired: figures.expired - expired, ..figures }
     }
 
+    /// Whether a command of memcached's can be answered while items of the pool are still to be found.
+    pub(crate) fn knows_enough_for(&self, command: &Command<'_>, alone: bool) -> bool {
+        match command {
+            Command::Get { keys, touch: None, .. } => {
+                self.finding == Finding::Long || alone && keys.clone().all(|key| self.knows(key))
+            }
+            Command::Version | Command::Verbosity { .. } | Command::MetaNoop | Command::Stats(_) | Command::Quit => {
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the item of a key is found.
+    pub(crate) fn knows(&self, key: &[u8]) -> bool {
+        self.store.peek(self.store.hash(key), key, self.now).is_some()
+    }
+
     /// What is due by the clock: `flush_all` with a delay, and what has expired.
     pub(crate) fn tick(&mut self) {
-        if self.flush_at.is_some_and(|time| time <= self.now) {
-            self.flush_at = None;
-            self.store.clear();
-        }
         self.store.expire(self.now);
     }
 }

@@ -366,6 +366,7 @@ fn answers_as_memcached(reactors: usize) {
         reactors,
         memory: 64 << 20,
         max_value: 1 << 20,
+        pool: None,
         evicts: true,
         seed: 3,
         mode: Mode::Shared,

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::mpsc;
@@ -14,11 +15,12 @@ use std::time::Duration;
 
 use block::size::{format_size, parse_size};
 use cache::limits::{DEFAULT_VALUE_BYTES, MAX_VALUE_BYTES};
-use cache::{Options, Server};
+use cache::{Options, PoolFile, Server};
 use control::limits::DEDICATED_SPIN;
 use machine::os;
 use machine::reactor::{Mode, on_panic_abort};
 use serde::Serialize;
+use store::{Found, Keep};
 use uuid::Uuid;
 
 use crate::serve::parse_reactors;
@@ -29,7 +31,7 @@ const EXAMPLES: &str = "\
 Protocols:
   memcache=ADDR:PORT   memcached's text protocol: get gets gat gats set add replace append prepend cas incr decr
                        delete touch flush_all version verbosity stats quit, and the meta commands mg ms md ma me mn.
-                       Not there yet: a pool that outlives the process. The binary protocol and UDP will not come.
+                       The binary protocol and UDP will not come.
   resp=ADDR:PORT       Redis' protocol, RESP2 and RESP3: strings and keys; COMMAND LIST says what there is. Both
                        protocols see the same keys. Values have at most 64 KiB.
 
@@ -39,6 +41,7 @@ Memory:
 
 Examples:
   qpair cache
+  qpair cache --memory 4GiB --pool /var/lib/cache.pool
   qpair cache --memory 4GiB --listen memcache=0.0.0.0:11211
   printf 'set k 0 60 5\\r\\nhello\\r\\nget k\\r\\nquit\\r\\n' | nc 127.0.0.1 11211";
 
@@ -110,6 +113,15 @@ enum Eviction {
     None,
 }
 
+/// What the contents survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Durability {
+    /// The end of the process, whatever it comes from; a power cut may lose all of them (the default with --pool)
+    Warm,
+    /// Power cuts: what is answered is on the medium
+    Durable,
+}
+
 /// Serve a cache to memcached and Redis clients
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
@@ -128,6 +140,15 @@ pub(crate) struct Args {
     /// Largest value, at most 8MiB; a quarter of a reactor's memory is a limit, too
     #[arg(long, value_name = "SIZE", value_parser = parse_max_item, default_value_t = MaxItem(DEFAULT_VALUE_BYTES))]
     max_item: MaxItem,
+
+    /// Keep the contents in this file, which is made if it is not there: the next start serves them again. The file
+    /// takes as many bytes as --memory says
+    #[arg(long, value_name = "FILE")]
+    pool: Option<PathBuf>,
+
+    /// What the contents survive
+    #[arg(long, value_enum, requires = "pool")]
+    durability: Option<Durability>,
 
     /// What happens when the memory is full
     #[arg(long, value_enum, default_value_t = Eviction::Merge)]
@@ -168,6 +189,9 @@ struct Listening<'a> {
     resp: &'a [SocketAddr],
     memory: u64,
     max_value: usize,
+    /// In what state the pool was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -206,6 +230,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         resp: args.addresses(Protocol::Resp),
         memory: usize::try_from(args.memory)?,
         max_value: args.max_item.0,
+        pool: args.pool.clone().map(|path| PoolFile { path, keep: args.keep() }),
         evicts: args.eviction == Eviction::Merge,
         seed: Uuid::new_v4().as_u64_pair().0,
         mode: Mode::choose(args.dedicated.then_some(Mode::Spin(DEDICATED_SPIN)), args.reactors, allowed.len()),
@@ -213,7 +238,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     let server = Server::start(&options)?;
     announce(args, &server)?;
-    while woken.recv_timeout(WATCH) == Err(mpsc::RecvTimeoutError::Timeout) && !server.has_failed() {}
+    while woken.recv_timeout(WATCH) == Err(mpsc::RecvTimeoutError::Timeout) && !server.has_failed() {
+        if let Some(failure) = server.failure() {
+            return Err(failure.to_owned().into());
+        }
+    }
     let reactors = server.stats();
     server.stop()?;
     if args.json {
@@ -246,6 +275,13 @@ fn check_cpus(args: &Args, allowed: &[usize]) -> Result<(), String> {
 }
 
 impl Args {
+    fn keep(&self) -> Keep {
+        match self.durability {
+            Some(Durability::Durable) => Keep::Durable,
+            _ => Keep::Warm,
+        }
+    }
+
     fn addresses(&self, protocol: Protocol) -> Vec<SocketAddr> {
         self.listen.iter().filter(|listen| listen.0 == protocol).map(|listen| listen.1).collect()
     }
@@ -253,13 +289,33 @@ impl Args {
 
 fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
+    let found = server.found().map(|found| match found {
+        Found::New => "new",
+        Found::Closed => "closed",
+        Found::Unclosed => "unclosed",
+        Found::Dropped => "dropped",
+    });
     let (memcache, resp) = server.addresses().split_at(args.addresses(Protocol::Memcache).len());
     if args.json {
         let (memory, max_value) = (args.memory, args.max_item.0);
-        let listening = Listening { schema: SCHEMA, event: "listening", memcache, resp, memory, max_value };
+        let listening =
+            Listening { schema: SCHEMA, event: "listening", memcache, resp, memory, max_value, pool: found };
         writeln!(out, "{}", serde_json::to_string(&listening)?)?;
     } else {
         let memory = format_size(args.memory);
+        if let (Some(found), Some(path)) = (server.found(), &args.pool) {
+            let pool = format!("the {} pool {}", args.keep(), path.display());
+            match found {
+                Found::New => writeln!(out, "{pool} is new")?,
+                Found::Closed => writeln!(out, "{pool} was closed in order: its items are there again")?,
+                Found::Unclosed => writeln!(out, "{pool} was not closed: its items are there again")?,
+                Found::Dropped => writeln!(
+                    out,
+                    "{pool} was not closed before the machine was started anew: what it held may not be whole, and was \
+                     dropped"
+                )?,
+            }
+        }
         for (clients, addresses) in [("memcached", memcache), ("Redis", resp)] {
             for address in addresses {
                 writeln!(out, "caching {memory} for {clients} clients on {address}")?;

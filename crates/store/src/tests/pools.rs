@@ -32,7 +32,7 @@ fn is_found_again(shape: Shape, evicts: bool, ops: Vec<Op>) -> Result<(), TestCa
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("pool");
     let (store, _) = open_as(&path, shape, evicts);
-    behaves_over_time(store, evicts, ops, |store, closes, now| {
+    behaves_over_time(store, evicts, ops, |mut store, closes, now| {
         if closes {
             store.close(now).expect("a medium");
         } else {

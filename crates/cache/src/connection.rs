@@ -121,13 +121,14 @@ impl Connection {
             return Ok(0);
         }
         peers.send_full();
-        let place = self.landing.as_ref().map(|landing| landing.place(&mut house.store));
+        let mut landing = landing_of(&mut self.session, &mut self.landing);
+        let place = landing.as_ref().map(|landing| landing.place(&mut house.store));
         let bytes = match self.pump.receive(scratch, place)? {
             Received::Nothing => return Ok(0),
             Received::Closed => return Err(End::Left),
             Received::Bytes { direct, rest } => {
                 house.counters.bytes_read += direct as u64;
-                self.landing.iter_mut().for_each(|landing| landing.has_come(direct));
+                landing.iter_mut().for_each(|landing| landing.has_come(direct));
                 rest
             }
         };
@@ -169,8 +170,13 @@ impl Connection {
     fn step(&mut self, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
         let Self { session, origin, flight, pump, kept, .. } = self;
         if let Some(session) = session {
+            if flight.is_none() {
+                house.begin_lending();
+            }
             let out = pump.out.bytes();
-            return session.step(bytes, &mut Dispatch { peers, house, origin: *origin, flight, out, kept });
+            let step = session.step(bytes, &mut Dispatch { peers, house, origin: *origin, flight, out, kept });
+            self.take_loans(house);
+            return step;
         }
         if self.skip > 0 {
             let thrown = self.skip.min(bytes.len());
@@ -226,11 +232,16 @@ impl Connection {
             house.begin_lending();
         }
         let next = house.execute(command, self.answered, here(flight, pump.out.bytes()));
+        self.take_loans(house);
+        next
+    }
+
+    /// What was lent is to be sent.
+    fn take_loans(&mut self, house: &mut House) {
         for (end, loan) in house.lending.end() {
-            pump.out.held(end, loan.bytes());
+            self.pump.out.held(end, loan.bytes());
             self.loans.push_back(loan);
         }
-        next
     }
 
     /// Makes room for a value that is coming.
@@ -365,6 +376,7 @@ impl Connection {
     pub(crate) fn end(self, house: &mut House, peers: &mut Peers) {
         self.loans.into_iter().for_each(|loan| house.store.give_back(loan));
         self.landing.into_iter().for_each(|landing| house.store.abandon(landing.end().1));
+        self.session.into_iter().for_each(|mut session| session.leave(&mut house.store));
         self.flight.into_iter().for_each(|flight| peers.end(flight));
     }
 
@@ -428,7 +440,7 @@ impl Connection {
             let copied = pump.out.copy_held(|number| house.store.lent(&loans[number]));
             self.give_back(copied, house);
         }
-        if self.landing.as_mut().is_some_and(|landing| landing.is_late(now)) {
+        if landing_of(&mut self.session, &mut self.landing).is_some_and(|landing| landing.is_late(now)) {
             return Err(End::Late);
         }
         if self.pump.out.is_empty() {
@@ -436,6 +448,11 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// The value that is coming, whatever the client speaks.
+fn landing_of<'a>(session: &'a mut Option<Box<Session>>, landing: &'a mut Option<Landing>) -> Option<&'a mut Landing> {
+    session.as_mut().and_then(|session| session.landing()).or(landing.as_mut())
 }
 
 fn say(out: &mut Vec<u8>, line: &str) {

@@ -26,7 +26,9 @@ const _: () = assert!(LENT_BYTES <= MAX_COPIED_BYTES && MAX_COPIED_BYTES <= MAX_
 
 /// Longest command of a Redis client with all its arguments: it is parsed when all of it is there.
 pub const MAX_COMMAND_BYTES: usize = 1 << 20;
-/// Largest value that such a client stores.
+/// Longest options behind a large value of such a client.
+pub const MAX_OPTION_BYTES: usize = 64 << 10;
+/// Largest value that such a client stores with others by MSET, or by SETRANGE.
 pub const MAX_STRING_BYTES: usize = 64 << 10;
 
 const _: () = assert!(MAX_COMMAND_BYTES <= TAIL_BYTES);

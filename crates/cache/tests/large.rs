@@ -11,7 +11,7 @@ use qpair_cache::{Options, Server};
 fn server(memory: usize, reactors: usize) -> Server {
     let options = Options {
         memcache: vec!["127.0.0.1:0".parse().expect("an address")],
-        resp: Vec::new(),
+        resp: vec!["127.0.0.1:0".parse().expect("an address")],
         reactors,
         memory,
         pool: None,
@@ -296,4 +296,49 @@ fn a_full_store_takes_the_largest_values_again_and_again() {
     }
     client.0.shutdown(Shutdown::Both).expect("it is open");
     server.stop().expect("no panic");
+}
+
+/// A command of Redis' protocol.
+fn command(words: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    words.iter().for_each(|word| bytes.extend(bulk(word)));
+    bytes
+}
+
+fn bulk(word: &[u8]) -> Vec<u8> {
+    [format!("${}\r\n", word.len()).as_bytes(), word, b"\r\n"].concat()
+}
+
+/// The same for Redis clients, with what stands behind a value, in front of it, and with conditions.
+#[test]
+fn redis_clients_store_and_get_values_of_all_sizes_however_the_stream_is_cut() {
+    for portions in [&[usize::MAX][..], &[65_536 + 17, 3, 1, 300_000], &[16_384, 1]] {
+        let server = server(128 << 20, 1);
+        let client = Client(TcpStream::connect(server.addresses()[1]).expect("it listens"));
+        client.0.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
+        let (mut asked, mut expected) = (Vec::new(), Vec::new());
+        let mut says = |words: &[&[u8]], answer: &[u8]| {
+            asked.extend(command(words));
+            expected.extend_from_slice(answer);
+        };
+        for (number, bytes) in SIZES.into_iter().enumerate() {
+            let (key, value) = (format!("k{number}"), value(number, bytes));
+            let key = key.as_bytes();
+            says(&[b"SET", key, &value], b"+OK\r\n");
+            says(&[b"GET", key], &bulk(&value));
+            says(&[b"set", key, &value[1..], b"NX"], b"$-1\r\n");
+            says(&[b"setnx", b"other", &value], if number == 0 { b":1\r\n" } else { b":0\r\n" });
+            says(&[b"SET", key, &value[..bytes / 2], b"EX", b"1000", b"GET"], &bulk(&value));
+            says(&[b"APPEND", key, &value[bytes / 2..]], format!(":{bytes}\r\n").as_bytes());
+            says(&[b"TTL", key], b":1000\r\n");
+            says(&[b"SETEX", key, b"500", &value], b"+OK\r\n");
+            says(&[b"SET", key, &value, b"EX", b"soon"], b"-ERR value is not an integer or out of range\r\n");
+            says(&[b"GETDEL", key], &bulk(&value));
+            says(&[b"CLIENT", b"REPLY", b"SKIP"], b"");
+            says(&[b"SET", key, &value], b"");
+            says(&[b"STRLEN", key], format!(":{bytes}\r\n").as_bytes());
+        }
+        client.says(&asked, portions, &expected);
+        server.stop().expect("no panic");
+    }
 }

@@ -94,6 +94,12 @@ impl Store {
         &mut self.heap.at_mut(place, header.item_bytes())[value..]
     }
 
+    /// Bytes of the value.
+    #[must_use]
+    pub fn reserved_bytes(&self, reserved: &Reserved) -> usize {
+        self.reserved(reserved).1.value_bytes
+    }
+
     /// The key of the item.
     #[must_use]
     pub fn reserved_key(&self, reserved: &Reserved) -> &[u8] {

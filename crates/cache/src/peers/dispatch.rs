@@ -140,7 +140,7 @@ impl Dispatch<'_> {
     }
 
     /// The other reactor that a key belongs to.
-    fn owner(&self, key: &[u8]) -> Option<usize> {
+    pub(crate) fn owner(&self, key: &[u8]) -> Option<usize> {
         let owner = store::share(self.house.store.hash(key), self.peers.count());
         Some(owner).filter(|owner| *owner != self.peers.me())
     }

@@ -17,7 +17,9 @@ mod keys;
 mod strings;
 pub(crate) mod table;
 
-use wire::resp::{Answer, Args, Limits, Parsed, Skip, Version, parse, unquote};
+use store::limits::MAX_KEY_BYTES;
+use store::{Expiry, Store};
+use wire::resp::{Answer, Args, Begun, Limits, Parsed, Skip, Version, parse, rest, unquote};
 
 pub(crate) use clients::Clients;
 use failure::Failure;
@@ -25,9 +27,10 @@ use table::{LOADING, Run, Spec};
 
 use crate::connection::Step;
 use crate::kept::Finding;
-use crate::limits::MAX_COMMAND_BYTES;
+use crate::landing::{Landed, Landing};
+use crate::limits::{MAX_COMMAND_BYTES, MAX_OPTION_BYTES};
 use crate::peers::{Asked, Dispatch, Dispatched};
-use crate::session::House;
+use crate::session::{House, Mode};
 
 /// What the session does after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,9 @@ pub(crate) enum Then {
     /// It is over.
     Close,
 }
+
+/// Behind each argument.
+const END: &[u8] = b"\r\n";
 
 /// How a command ended.
 pub(crate) type Done = Result<Then, Failure>;
@@ -90,12 +96,14 @@ pub(crate) struct Session {
     /// The rest of a command that was too long.
     skip: Skip,
     progress: Progress,
+    /// The value that is coming, and how many arguments there are behind it.
+    landing: Option<(Landing, usize)>,
 }
 
 impl Session {
     fn new(id: u64) -> Self {
         let (version, replies) = (Version::default(), Replies::default());
-        Self { id, version, replies, skip: Skip::default(), progress: Progress::default() }
+        Self { id, version, replies, skip: Skip::default(), progress: Progress::default(), landing: None }
     }
 
     /// Carries out what the bytes begin with.
@@ -107,7 +115,26 @@ impl Session {
                 Err(wrong) => self.end(wrong, way.here()),
             };
         }
-        match parse(bytes, Limits { command: MAX_COMMAND_BYTES, stranger: false }) {
+        if let Some((landing, _)) = &mut self.landing {
+            return match landing.take(bytes, &mut way.house.store) {
+                Landed::Some(taken) => Step::Go(taken),
+                Landed::More => Step::More(END.len()),
+                Landed::Whole => self.finish(bytes, way),
+            };
+        }
+        let limits = Limits { command: MAX_COMMAND_BYTES, stranger: false, begins: true };
+        match parse(bytes, limits) {
+            Parsed::Begun(begun) => match self.begin(&begun, bytes, way) {
+                Some(step) => step,
+                None => self.carry_out(parse(bytes, Limits { begins: false, ..limits }), way),
+            },
+            parsed => self.carry_out(parsed, way),
+        }
+    }
+
+    fn carry_out(&mut self, parsed: Parsed<'_>, way: &mut Dispatch<'_>) -> Step {
+        match parsed {
+            Parsed::Begun(_) => unreachable!("it was not asked for"),
             Parsed::Command(args, used) => stepped(self.command(args, way), used),
             Parsed::More(wanted) => Step::More(wanted),
             Parsed::Nothing(used) => Step::Go(used),
@@ -134,6 +161,69 @@ impl Session {
         }
     }
 
+    /// Makes room for a large value of one key, if this is a command that stores one, and the key is here.
+    fn begin(&mut self, begun: &Begun<'_>, bytes: &[u8], way: &mut Dispatch<'_>) -> Option<Step> {
+        let mut args = begun.args;
+        let (name, key) = (args.next()?, args.next()?);
+        let spec = table::named(name)?;
+        let number = match spec.name {
+            "set" | "setnx" | "getset" | "append" => 2,
+            "setex" | "psetex" => 3,
+            _ => return None,
+        };
+        let fits = key.len() <= MAX_KEY_BYTES && begun.bytes <= way.house.settings.max_value;
+        if begun.args.len() != number || !fits || way.owner(key).is_some() {
+            return None;
+        }
+        if way.house.finding != Finding::Done {
+            return Some(Step::Stalled);
+        }
+        let now = way.house.now;
+        match way.house.store.reserve(key, begun.bytes, 0, Expiry::Never, now) {
+            Ok(reserved) => {
+                let landing = Landing::new(&bytes[..begun.start], reserved, begun.bytes);
+                self.landing = Some((landing, begun.behind));
+            }
+            Err(error) => {
+                self.skip = begun.skip;
+                if self.replies == Replies::All {
+                    Failure::from(error).tell(spec, &mut self.answer(way.here()));
+                }
+                self.replies = self.replies.next();
+            }
+        }
+        Some(Step::Go(begun.used))
+    }
+
+    /// A value has come, and these bytes behind it. Has its command carried out when that is whole.
+    fn finish(&mut self, bytes: &[u8], way: &mut Dispatch<'_>) -> Step {
+        let behind = self.landing.as_ref().expect("it has come").1;
+        let end = match rest(&bytes[END.len()..], behind) {
+            Ok(Some(end)) => END.len() + end,
+            Ok(None) if bytes.len() < MAX_OPTION_BYTES => return Step::More(bytes.len() + 1),
+            Ok(None) => return self.end(wire::resp::Wrong::EndlessBulk, way.here()),
+            Err(wrong) => return self.end(wrong, way.here()),
+        };
+        let (front, reserved, _) = self.landing.take().expect("it has come").0.end();
+        let command = [&front, &b"$0\r\n\r\n"[..], &bytes[END.len()..end]].concat();
+        let limits = Limits { command: usize::MAX, stranger: false, begins: false };
+        let Parsed::Command(args, _) = parse(&command, limits) else { unreachable!("it is whole") };
+        way.house.landed = Some(reserved);
+        let then = self.command(args, way);
+        way.house.landed.take().into_iter().for_each(|reserved| way.house.store.abandon(reserved));
+        stepped(then, end)
+    }
+
+    /// The value that is coming.
+    pub(crate) fn landing(&mut self) -> Option<&mut Landing> {
+        self.landing.as_mut().map(|(landing, _)| landing)
+    }
+
+    /// The connection is over.
+    pub(crate) fn leave(&mut self, store: &mut Store) {
+        self.landing.take().into_iter().for_each(|(landing, _)| store.abandon(landing.end().1));
+    }
+
     fn answer<'a>(&self, out: &'a mut Vec<u8>) -> Answer<'a> {
         Answer::new(out, self.version)
     }
@@ -156,6 +246,9 @@ impl Session {
         let (house, out) = way.parts();
         house.clients.commands += 1;
         let before = out.len();
+        if self.replies != Replies::All {
+            house.lending.mode = Mode::Copy;
+        }
         let then = self.run(args, house, out);
         if self.replies != Replies::All {
             self.hush(out, before);
@@ -199,6 +292,7 @@ impl Session {
             Run::Session(run) => run(&mut call, self),
         };
         let then = done.unwrap_or_else(|failure| {
+            call.house.withdraw(before);
             call.out.bytes.truncate(before);
             failure.tell(spec, &mut call.out);
             Then::Go
@@ -229,13 +323,15 @@ impl Replies {
 
 /// Carries out a command that has come from another reactor, or from this one: about keys that are here, and whole.
 pub(crate) fn serve(bytes: &[u8], version: Version, house: &mut House, out: &mut Vec<u8>) {
-    let limits = Limits { command: usize::MAX, stranger: false };
+    let limits = Limits { command: usize::MAX, stranger: false, begins: false };
     let Parsed::Command(args, _) = parse(bytes, limits) else { unreachable!("home has parsed it") };
     let Ok((spec, args)) = table::find(args) else { unreachable!("home has found it") };
     let before = out.len();
     let mut progress = Progress::default();
     let mut call = Call { spec, house, args, out: Answer::new(out, version), progress: &mut progress };
     let Run::Data(run) = spec.run else { unreachable!("sessions stay at home") };
+    // What is sent from elsewhere, or in another order, is not lent.
+    let mode = std::mem::take(&mut call.house.lending.mode);
     match run(&mut call) {
         Ok(then) => assert_eq!(then, Then::Go, "it is answered at once"),
         Err(failure) => {
@@ -243,6 +339,7 @@ pub(crate) fn serve(bytes: &[u8], version: Version, house: &mut House, out: &mut
             failure.tell(spec, &mut call.out);
         }
     }
+    house.lending.mode = mode;
 }
 
 /// Whether nothing is wrong with the arguments, name first, of a command that stores several values.

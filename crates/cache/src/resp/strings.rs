@@ -7,7 +7,7 @@ use wire::resp::{Args, integer};
 use super::expiry::Unit;
 use super::{Call, Done, Failure, Then};
 use crate::limits::{MAX_STRING_BYTES, MAX_UNSENT_BYTES};
-use crate::session::House;
+use crate::session::{End, Gift, House};
 
 impl House {
     /// What is stored under a key, for a client who asked for it.
@@ -48,20 +48,23 @@ impl House {
 
 #[inline]
 fn put(house: &mut House, key: &[u8], value: Value<'_>) -> Result<(), Failure> {
-    let House { store, counters, now, .. } = house;
     if key.len() > MAX_KEY_BYTES {
         return Err(Failure::KeyTooLong);
     }
-    if value.parts.iter().map(|part| part.len()).sum::<usize>() > MAX_STRING_BYTES {
+    if value.parts.iter().map(|part| part.len()).sum::<usize>() > house.settings.max_value {
         return Err(Failure::TooLong);
     }
+    let House { store, counters, now, landed, .. } = house;
     counters.cmd_set += 1;
     let hash = store.hash(key);
     if value.expiry.has_come(*now) {
         store.remove(hash, key, *now);
         return Ok(());
     }
-    store.put(hash, key, value, *now)?;
+    match landed.take() {
+        Some(landed) => store.complete(landed, hash, (value.flags, value.expiry), *now)?,
+        None => store.put(hash, key, value, *now)?,
+    };
     counters.total_items += 1;
     Ok(())
 }
@@ -74,12 +77,18 @@ fn plain<'a>(parts: &'a [&'a [u8]]) -> Value<'a> {
 /// Says the value of a key, or null.
 #[inline]
 fn give(call: &mut Call<'_>, key: &[u8]) -> bool {
+    let mode = call.house.lending.mode;
     let item = call.house.asked(key);
-    match &item {
-        Some(item) => call.out.bulk(item.value),
-        None => call.out.null(),
+    let gift = item.as_ref().map(|item| mode.gift(item.value.len()));
+    match (&item, gift) {
+        (Some(item), Some(Gift::Copied)) => call.out.bulk(item.value),
+        (Some(item), Some(Gift::Lent)) => call.out.begin_bulk(item.value.len()),
+        _ => call.out.null(),
     }
-    item.is_some()
+    if gift == Some(Gift::Lent) {
+        call.house.lend(key, call.out.bytes);
+    }
+    gift.is_some()
 }
 
 /// `GET key`
@@ -97,7 +106,7 @@ pub(super) fn mget(call: &mut Call<'_>) -> Done {
         call.out.array(call.args.len());
     }
     for (number, key) in call.args.enumerate().skip(from) {
-        if call.out.bytes.len() - before >= MAX_UNSENT_BYTES {
+        if call.out.bytes.len() - before + call.house.lending.bytes() >= MAX_UNSENT_BYTES {
             call.progress.written = number;
             return Ok(Then::Again);
         }
@@ -321,10 +330,18 @@ fn store_pairs(call: &mut Call<'_>) -> Result<(), Failure> {
 /// `APPEND key value`
 pub(super) fn append(call: &mut Call<'_>) -> Done {
     let (key, value) = (call.next()?, call.next()?);
-    let (flags, expiry) = call.house.load(key);
-    call.house.work.extend_from_slice(value);
-    call.house.store_work(key, flags, expiry)?;
-    call.out.integer(call.house.work.len() as i64);
+    let more = call.house.landed.as_ref().map_or(value.len(), |landed| call.house.store.reserved_bytes(landed));
+    let old = call.house.known(key).map(|item| item.value.len());
+    let bytes = old.unwrap_or(0) + more;
+    if bytes > call.house.settings.max_value {
+        return Err(Failure::TooLong);
+    }
+    match old {
+        None => call.house.store(key, plain(&[value]))?,
+        // Making room may have evicted it.
+        Some(_) => call.house.join(key, value, End::Back)?.map(drop).ok_or(Failure::Full)?,
+    }
+    call.out.integer(bytes as i64);
     Ok(Then::Go)
 }
 

@@ -9,7 +9,7 @@ use crate::limits::{LENT_BYTES, MAX_COPIED_BYTES, PINNED_SHARE};
 
 /// How values are given out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     /// Copied, all of them: the answer is not one that a connection sends as it is.
     #[default]
     Copy,
@@ -21,14 +21,14 @@ pub(super) enum Mode {
 
 /// What is done with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gift {
+pub(crate) enum Gift {
     Copied,
     Lent,
     Withheld,
 }
 
 impl Mode {
-    pub(super) fn gift(self, bytes: usize) -> Gift {
+    pub(crate) fn gift(self, bytes: usize) -> Gift {
         match self {
             Self::Lend if bytes >= LENT_BYTES => Gift::Lent,
             Self::Withhold if bytes > MAX_COPIED_BYTES => Gift::Withheld,
@@ -40,7 +40,7 @@ impl Mode {
 /// Values that are in an answer without being copied.
 #[derive(Default)]
 pub(crate) struct Lending {
-    pub(super) mode: Mode,
+    pub(crate) mode: Mode,
     /// Behind which byte of the answers each belongs.
     pieces: Vec<(usize, Loan)>,
     bytes: usize,
@@ -54,14 +54,14 @@ impl Lending {
     }
 
     /// Bytes that were lent.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
 /// How a value that is joined to another one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     Front,
     Back,
 }
@@ -79,7 +79,7 @@ impl House {
     }
 
     /// Stores a value, that of a command or the one that has landed.
-    pub(super) fn stow(&mut self, key: &[u8], value: &[u8], flags: u32, expiry: Expiry) -> Result<u64, NoRoom> {
+    pub(crate) fn stow(&mut self, key: &[u8], value: &[u8], flags: u32, expiry: Expiry) -> Result<u64, NoRoom> {
         let hash = self.store.hash(key);
         match self.landed.take() {
             Some(landed) => self.store.complete(landed, hash, (flags, expiry), self.now),
@@ -88,7 +88,7 @@ impl House {
     }
 
     /// Puts such a value in front of another one or behind it; `None` if that is not there any more.
-    pub(super) fn join(&mut self, key: &[u8], value: &[u8], end: End) -> Result<Option<u64>, NoRoom> {
+    pub(crate) fn join(&mut self, key: &[u8], value: &[u8], end: End) -> Result<Option<u64>, NoRoom> {
         let (hash, front) = (self.store.hash(key), end == End::Front);
         let landed = self.landed.take();
         let more = landed.as_ref().map_or(Joined::Bytes(value), Joined::Reserved);
@@ -105,10 +105,18 @@ impl House {
     }
 
     /// Lends the value of an item that was just found, as the next part of an answer.
-    pub(super) fn lend(&mut self, key: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn lend(&mut self, key: &[u8], out: &mut Vec<u8>) {
         let loan = self.store.lend(self.store.hash(key), key).expect("it was found");
         self.lending.bytes += loan.bytes();
         self.lending.pieces.push((out.len(), loan));
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// What was lent behind so many bytes of an answer is not given out.
+    pub(crate) fn withdraw(&mut self, before: usize) {
+        while let Some((_, loan)) = self.lending.pieces.pop_if(|(end, _)| *end > before) {
+            self.lending.bytes -= loan.bytes();
+            self.store.give_back(loan);
+        }
     }
 }

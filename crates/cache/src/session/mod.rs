@@ -9,7 +9,7 @@ mod stats;
 use store::{Figures, Reserved, Store, Time};
 use wire::memcache::Command;
 
-pub(crate) use large::Lending;
+pub(crate) use large::{End, Gift, Lending, Mode};
 pub(crate) use memcache::not_stored;
 
 use crate::counters::Counters;

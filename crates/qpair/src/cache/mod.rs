@@ -33,7 +33,7 @@ Protocols:
                        delete touch flush_all version verbosity stats quit, and the meta commands mg ms md ma me mn.
                        The binary protocol and UDP will not come.
   resp=ADDR:PORT       Redis' protocol, RESP2 and RESP3: strings and keys; COMMAND LIST says what there is. Both
-                       protocols see the same keys. Values have at most 64 KiB.
+                       protocols see the same keys.
 
 Memory:
   --memory is what items and the table that finds them take. Each item costs 5 bytes beside its key and value, 4 more

@@ -72,6 +72,11 @@ impl<'a> Answer<'a> {
         self.header(b':', number);
     }
 
+    /// What is in front of so many bytes, which the caller adds with an end of line.
+    pub fn begin_bulk(&mut self, bytes: usize) {
+        self.header(b'$', bytes as i64);
+    }
+
     /// Bytes.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {

@@ -22,7 +22,8 @@ pub use answer::{Answer, Version};
 pub use glob::{Fuel, matches};
 pub use inline::unquote;
 use limits::{
-    MAX_ARGUMENTS, MAX_BULK_BYTES, MAX_LINE_BYTES, MAX_STRANGER_ARGUMENTS, MAX_STRANGER_BULK_BYTES, MIN_ARGUMENT_BYTES,
+    MAX_ARGUMENTS, MAX_AWAITED_BYTES, MAX_BULK_BYTES, MAX_LINE_BYTES, MAX_STRANGER_ARGUMENTS, MAX_STRANGER_BULK_BYTES,
+    MIN_ARGUMENT_BYTES,
 };
 pub use number::{Decimal, integer};
 
@@ -79,6 +80,8 @@ pub enum Parsed<'a> {
     Nothing(usize),
     /// A command, of so many bytes.
     Command(Args<'a>, usize),
+    /// The front of a command with an argument of more than [`limits::MAX_AWAITED_BYTES`] that is still coming.
+    Begun(Begun<'a>),
     /// A line, of so many bytes with its end: [`unquote`] makes a command of it.
     Inline(&'a [u8], usize),
     /// A command that is longer than what is taken: what is to be skipped, behind so many bytes.
@@ -94,6 +97,25 @@ pub struct Limits {
     pub command: usize,
     /// The client has not said who it is, and must.
     pub stranger: bool,
+    /// Commands with large arguments are told of as [`Parsed::Begun`].
+    pub begins: bool,
+}
+
+/// What is in front of a large argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun<'a> {
+    /// The arguments in front of it.
+    pub args: Args<'a>,
+    /// Bytes in front of it, and with the line that says its length.
+    pub start: usize,
+    /// See `start`.
+    pub used: usize,
+    /// Its own bytes.
+    pub bytes: usize,
+    /// Arguments behind it: [`rest`] finds their end.
+    pub behind: usize,
+    /// All that comes from now on, if it is not carried out.
+    pub skip: Skip,
 }
 
 /// Why a stream is not followed any more.
@@ -174,6 +196,11 @@ fn strings(bytes: &[u8], limits: Limits) -> Result<Parsed<'_>, Wrong> {
         };
         left -= 1;
         let end = data + length + 2;
+        if limits.begins && length > MAX_AWAITED_BYTES && bytes.len() < end {
+            let args = Args::of(&bytes[start..at], count - left - 1);
+            let skip = Skip { bytes: length + 2, arguments: left };
+            return Ok(Parsed::Begun(Begun { args, start: at, used: data, bytes: length, behind: left, skip }));
+        }
         let least = end + left * MIN_ARGUMENT_BYTES;
         if least > limits.command {
             return Ok(Parsed::TooLong(Skip { bytes: length + 2, arguments: left }, data));
@@ -184,6 +211,22 @@ fn strings(bytes: &[u8], limits: Limits) -> Result<Parsed<'_>, Wrong> {
         at = end;
     }
     Ok(Parsed::Command(Args::of(&bytes[start..at], count), at))
+}
+
+/// Where so many arguments, of which these are the bytes, end; `None` if that is not there.
+///
+/// # Errors
+/// The stream cannot be followed.
+pub fn rest(bytes: &[u8], arguments: usize) -> Result<Option<usize>, Wrong> {
+    let mut at = 0;
+    for _ in 0..arguments {
+        let Some((length, data)) = bulk(bytes, at, false)? else { return Ok(None) };
+        at = data + length + 2;
+        if bytes.len() < at {
+            return Ok(None);
+        }
+    }
+    Ok(Some(at))
 }
 
 /// The length of the argument that begins at `at`, and where its bytes begin; `None` if that is not all there.

@@ -4,7 +4,36 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { command: 1000, stranger: false };
+#[test]
+fn a_large_argument_is_told_of_when_its_length_is_there() {
+    const LARGE: usize = limits::MAX_AWAITED_BYTES + 1;
+    let front = format!("*5\r\n$3\r\nSET\r\n$1\r\nk\r\n${LARGE}\r\n");
+    let behind = b"$2\r\nEX\r\n$2\r\n10\r\n";
+    let whole = [front.as_bytes(), &vec![b'x'; LARGE], b"\r\n", behind].concat();
+    let limits = Limits { command: 100, stranger: false, begins: true };
+    for cut in 1..whole.len() {
+        let parsed = parse(&whole[..cut], limits);
+        if cut < front.len() {
+            assert!(matches!(parsed, Parsed::More(wanted) if wanted > cut), "{cut}: {parsed:?}");
+        } else if cut < front.len() + LARGE + 2 {
+            let Parsed::Begun(Begun { args, start, used, bytes, behind, .. }) = parsed else { panic!("{cut}") };
+            assert_eq!(args.collect::<Vec<_>>(), [&b"SET"[..], b"k"]);
+            assert_eq!((start, used, bytes, behind), (front.len() - 8, front.len(), LARGE, 2));
+        } else {
+            assert!(matches!(parsed, Parsed::TooLong(..)), "{cut}: {parsed:?}");
+        }
+    }
+    let awaited = Limits { begins: false, ..limits };
+    assert!(matches!(parse(&whole[..front.len()], awaited), Parsed::TooLong(..)));
+    for cut in 0..behind.len() {
+        assert_eq!(rest(&behind[..cut], 2), Ok(None));
+    }
+    assert_eq!((rest(behind, 2), rest(behind, 1), rest(behind, 0)), (Ok(Some(behind.len())), Ok(Some(8)), Ok(Some(0))));
+    assert_eq!(rest(b"x", 1), Ok(None));
+    assert_eq!(rest(b"x2\r\n", 1), Err(Wrong::NoBulk(b'x')));
+}
+
+const LIMITS: Limits = Limits { command: 1000, stranger: false, begins: false };
 
 fn command<'a>(words: &[&'a [u8]]) -> (Vec<u8>, Vec<&'a [u8]>) {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
@@ -193,6 +222,7 @@ proptest! {
                 }
                 Parsed::Nothing(used) => prop_assert!(used > 0 && used <= bytes.len()),
                 Parsed::More(wanted) => prop_assert!(wanted > bytes.len()),
+                Parsed::Begun(_) => panic!("it was not asked for"),
                 Parsed::Wrong(_) => {}
             }
         }

@@ -128,7 +128,11 @@ impl Peers {
     }
 
     /// What is full goes, so that the next connection finds room.
+    #[inline]
     pub(crate) fn send_full(&mut self) {
+        if self.is_alone() {
+            return;
+        }
         for to in 0..self.ways.len() {
             if self.ways[to].open.as_ref().is_some_and(|parcel| !parcel.has_room()) {
                 self.send(to);
@@ -162,6 +166,9 @@ impl Peers {
 
     /// All that is to be asked goes, and those that sleep are woken.
     pub(crate) fn send_all(&mut self) {
+        if self.is_alone() {
+            return;
+        }
         (0..self.ways.len()).for_each(|to| self.send(to));
         self.ports.flush();
     }

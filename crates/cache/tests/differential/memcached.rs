@@ -15,22 +15,27 @@ use qpair_cache as cache;
 
 use crate::meta;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const COMMANDS: usize = 20_000;
 const CAMPAIGN: usize = 1_000_000;
 
 /// A memcached that is killed when this is dropped.
-struct Memcached {
+pub(crate) struct Memcached {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Memcached {
     /// `None`: there is none here.
     fn start() -> Option<Self> {
+        Self::start_with(&["-m", "64"])
+    }
+
+    /// The same, with more options.
+    pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
         let mut command = Command::new("memcached");
-        command.args(["-l", "127.0.0.1", "-m", "64", "-t", "1", "-p", &address.port().to_string()]);
+        command.args(["-l", "127.0.0.1", "-t", "1", "-p", &address.port().to_string()]).args(options);
         // It will not run as root unless it is told whose rights to have; it ignores this otherwise.
         command.args(["-u", "root"]).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().ok()?;
@@ -242,7 +247,7 @@ const ODD: &[&str] = &[
 ];
 
 /// Commands by chance.
-pub(crate) struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     pub(crate) fn below(&mut self, most: usize) -> usize {

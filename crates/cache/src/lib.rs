@@ -25,3 +25,4 @@ mod tally;
 mod tests;
 
 pub use server::{Options, PoolFile, Server, StartError};
+pub use store::Eviction;

@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use machine::reactor::{Handle, Mode, Poller, Ports, Reactor, ReactorConfig, Sender, Snapshot, mailbox};
 use machine::region::Region;
 use machine::ring::{Ring, RingKind};
-use store::{Found, Keep, Part, Pool, PoolError, Shape, Store, StoreOptions};
+use store::{Eviction, Found, Keep, Part, Pool, PoolError, Shape, Store, StoreOptions};
 
 use crate::calendar::Calendar;
 use crate::kept::{Keeping, Shared};
@@ -33,8 +33,8 @@ pub struct Options {
     pub max_value: usize,
     /// The file that items are kept in; else they end with the process.
     pub pool: Option<PoolFile>,
-    /// Whether old items make room for new ones.
-    pub evicts: bool,
+    /// Which old items make room for new ones.
+    pub eviction: Eviction,
     /// Of the hash of keys: to be chosen by chance.
     pub seed: u64,
     /// What a reactor does when it finds no work.
@@ -235,7 +235,7 @@ fn settings(options: &Options) -> Settings {
         memory: options.memory,
         reactors: options.reactors,
         connections: MAX_CONNECTIONS,
-        evicts: options.evicts,
+        evicts: options.eviction != Eviction::None,
         max_value: options.max_value.min(MAX_VALUE_BYTES),
         auth: false,
     }
@@ -243,11 +243,12 @@ fn settings(options: &Options) -> Settings {
 
 fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Started), StartError> {
     let Begin { ports, part, calendar, shared, others } = begin;
-    let store_options = StoreOptions { seed: options.seed, evicts: options.evicts };
+    let store_options = StoreOptions { seed: options.seed, eviction: options.eviction };
+    let share = options.memory / options.reactors;
     let is_kept = part.is_some();
     let store = match part {
         Some(part) => Store::open(part, store_options)?,
-        None => Store::new(Region::anonymous(options.memory / options.reactors)?, store_options)?,
+        None => Store::new(Region::anonymous(share - options.eviction.bytes_beside(share))?, store_options)?,
     };
     let keeping = is_kept.then(|| Keeping::new(shared, &store));
     let owner = ring.owner();

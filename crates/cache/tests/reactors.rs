@@ -15,7 +15,7 @@ fn server(reactors: usize) -> Server {
         memory: 64 << 20,
         max_value: 1 << 20,
         pool: None,
-        evicts: true,
+        eviction: qpair_cache::Eviction::S3Fifo,
         seed: 11,
         mode: Mode::Shared,
         cpus: Vec::new(),

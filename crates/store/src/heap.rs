@@ -58,11 +58,14 @@ pub(crate) struct Segment {
     pub(crate) next: u32,
     /// Of a pool: nothing is appended to it any more.
     pub(crate) sealed: bool,
+    /// Its items have stayed when others went.
+    pub(crate) main: bool,
 }
 
 impl Segment {
     pub(crate) const FRESH: Self = Self {
         sealed: false,
+        main: false,
         is: Use::Free,
         run: 1,
         number: 0,
@@ -100,6 +103,8 @@ pub(crate) struct Heap {
     free: Free,
     pinned: usize,
     opened: u64,
+    /// Segments that are main ones.
+    mains: usize,
 }
 
 impl Heap {
@@ -109,7 +114,7 @@ impl Heap {
         let segments = vec![Segment::FRESH; count].into_boxed_slice();
         let chains = vec![Chain { head: NONE, tail: NONE, segments: 0, turn: NONE }; CHAINS].into_boxed_slice();
         let (kept, layout, free) = (None, Layout::Volatile, Free::all(count));
-        Self { arena, pages: None, kept, layout, segment_bytes, segments, chains, free, pinned: 0, opened: 0 }
+        Self { arena, pages: None, kept, layout, segment_bytes, segments, chains, free, pinned: 0, opened: 0, mains: 0 }
     }
 
     pub(crate) fn layout(&self) -> Layout {
@@ -154,6 +159,30 @@ impl Heap {
     /// Sets who of a chain is merged next.
     pub(crate) fn set_turn(&mut self, chain: usize, segment: u32) {
         self.chains[chain].turn = segment;
+    }
+
+    /// A segment, and those behind it in its chain.
+    pub(crate) fn walk(&self, start: u32) -> impl Iterator<Item = u32> + '_ {
+        let some = |segment: u32| (segment != NONE).then_some(segment);
+        std::iter::successors(some(start), move |segment| some(self.segment(*segment).next))
+    }
+
+    /// Whether a segment has items, or is the head of a run.
+    pub(crate) fn is_items(&self, segment: u32) -> bool {
+        self.segment(segment).is == Use::Items
+    }
+
+    /// Segments of those whose items have stayed when others went.
+    pub(crate) fn mains(&self) -> usize {
+        self.mains
+    }
+
+    /// The items of a segment of a chain are those that have stayed.
+    pub(crate) fn make_main(&mut self, segment: u32) {
+        let meta = &mut self.segments[segment as usize];
+        if !std::mem::replace(&mut meta.main, true) {
+            self.mains += meta.run as usize;
+        }
     }
 
     /// The chains that have segments.
@@ -376,10 +405,13 @@ impl Heap {
         *self.link_before(chain, next) = segment;
         *self.link_behind(chain, after) = segment;
         self.chains[chain].segments += 1;
+        let Segment { main, run, .. } = self.segments[segment as usize];
+        self.mains += if main { run as usize } else { 0 };
     }
 
     fn unlink(&mut self, segment: u32) {
-        let Segment { chain, previous, next, .. } = self.segments[segment as usize];
+        let Segment { chain, previous, next, main, run, .. } = self.segments[segment as usize];
+        self.mains -= if main { run as usize } else { 0 };
         let chain = usize::from(chain);
         *self.link_before(chain, next) = previous;
         *self.link_behind(chain, previous) = next;

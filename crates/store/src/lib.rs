@@ -10,8 +10,8 @@
 //!
 //! A new item goes to the end of the open segment of those that live as long as it does. Nothing of an item is changed
 //! where it lies: an overwrite is a new item, a delete takes its entry out of the table. So a segment is filled once,
-//! in order, and is given back as a whole: when the last of its items has expired, or when room is needed. Then some
-//! segments of one chain are merged into one, of the items that were asked for most.
+//! in order, and is given back as a whole: when the last of its items has expired, or when room is needed. Then what
+//! was asked for goes to where others of its chain have stayed before ([`Eviction`]).
 //!
 //! An item larger than a segment lies in a run of neighbouring segments, alone, so that its bytes are one slice.
 //!
@@ -24,13 +24,13 @@
 mod chains;
 #[cfg(test)]
 mod check;
+mod evict;
 mod free;
 mod heap;
 mod item;
 mod kept;
 pub mod limits;
 mod marks;
-mod merge;
 mod pins;
 mod pool;
 mod pooled;
@@ -46,6 +46,7 @@ mod table;
 mod tests;
 mod time;
 
+pub use evict::Eviction;
 pub use item::Item;
 pub use marks::Marks;
 pub use pins::Loan;

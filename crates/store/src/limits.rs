@@ -48,6 +48,12 @@ pub const MAX_DOUBLINGS: u32 = 8;
 
 /// Segments that are merged into one.
 pub const MERGED: usize = 4;
+/// S3-FIFO: what is new has this part of the segments, a tenth; ...
+pub const NEW_SHARE: usize = 10;
+/// ... an item must have been asked for so often to stay ...
+pub const PROMOTED: u8 = 2;
+/// ... and so many requests count for one that has stayed.
+pub const MOST_COUNTED: u8 = 3;
 /// Segments of a chain that are looked at for one turn, where runs and others lie between each other.
 pub const TURN_SEGMENTS: usize = 16;
 /// At most this part of a store is reserved for values that are still coming: half of it.

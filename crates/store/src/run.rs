@@ -16,6 +16,7 @@
 
 use std::ops::Range;
 
+use crate::evict::Eviction;
 use crate::heap::Use;
 use crate::item::parts;
 use crate::limits::{ITEMS_START, WINDOW_TURNS};
@@ -40,11 +41,11 @@ impl Store {
                 return Some(first);
             }
             let first = self.cheapest_window(segments as u32)?;
-            let runs_go = self.options.evicts && turns == WINDOW_TURNS;
+            let runs_go = self.options.eviction != Eviction::None && turns == WINDOW_TURNS;
             if self.empty(first..first + segments as u32, runs_go) {
                 return Some(first);
             }
-            if !self.options.evicts {
+            if self.options.eviction == Eviction::None {
                 break;
             }
             self.evict(now)?;

@@ -6,14 +6,16 @@ use machine::region::{Arena, Region};
 use twox_hash::XxHash3_64;
 
 use crate::chains;
+use crate::evict::Eviction;
+use crate::evict::ghosts::Ghosts;
+use crate::evict::merge::{self, Candidate};
 use crate::heap::{Heap, NONE};
 use crate::item::{Header, Item, Layout, parts};
 use crate::limits::{
     ITEM_SHARE, ITEMS_START, MAX_ITEM_BYTES, MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, MAX_VALUE_BYTES,
-    MIN_SEGMENT_BYTES, MIN_SEGMENTS, RESERVED_SEGMENTS, SEGMENTS_WANTED,
+    MIN_SEGMENT_BYTES, MIN_SEGMENTS, PROMOTED, RESERVED_SEGMENTS, SEGMENTS_WANTED,
 };
 use crate::marks::Marks;
-use crate::merge::{self, Candidate};
 use crate::pins::Pins;
 use crate::random::Random;
 use crate::recover::Recovery;
@@ -26,8 +28,8 @@ use crate::time::{Expiry, Time};
 pub struct StoreOptions {
     /// Of the hash of keys: not known to those who choose keys.
     pub seed: u64,
-    /// Whether old items make room for new ones; else a full store takes none.
-    pub evicts: bool,
+    /// Which old items make room for new ones.
+    pub eviction: Eviction,
 }
 
 /// What is to be stored under a key.
@@ -92,7 +94,7 @@ pub(crate) enum Room {
 
 /// Which items of segments stay when they are merged.
 #[derive(Clone, Copy)]
-enum Keep {
+pub(crate) enum Keep {
     /// Those that were asked for most, as many as fit.
     Best,
     /// All.
@@ -103,7 +105,7 @@ enum Keep {
 pub struct Store {
     pub(crate) heap: Heap,
     pub(crate) table: Table,
-    random: Random,
+    pub(crate) random: Random,
     pub(crate) options: StoreOptions,
     pub(crate) evicted: u64,
     pub(crate) expired: u64,
@@ -111,8 +113,10 @@ pub struct Store {
     pub(crate) pins: Pins,
     pub(crate) reserved_bytes: usize,
     /// Kept for their room.
-    merging: Vec<u32>,
+    pub(crate) merging: Vec<u32>,
     pub(crate) candidates: Vec<Candidate>,
+    /// What went early, if the policy wants to know.
+    pub(crate) ghosts: Option<Ghosts>,
     /// Of a pool that was used before: what is not found yet.
     pub(crate) recovery: Option<Recovery>,
     pub(crate) recovering: bool,
@@ -138,6 +142,8 @@ impl Store {
     /// A store with an empty table.
     pub(crate) fn over(mut heap: Heap, options: StoreOptions) -> Self {
         let table = Table::new(&mut heap).expect("the first table is a small part");
+        let bytes = heap.count() * heap.segment_bytes();
+        let ghosts = (options.eviction == Eviction::S3Fifo).then(|| Ghosts::new(bytes));
         Self {
             heap,
             table,
@@ -150,6 +156,7 @@ impl Store {
             reserved_bytes: 0,
             merging: Vec::new(),
             candidates: Vec::new(),
+            ghosts,
             recovery: None,
             recovering: false,
             clear_at: None,
@@ -383,7 +390,10 @@ impl Store {
                 at.write(&mut self.heap, slot.with_place(place));
                 self.replaced(hash, slot.place());
             }
-            None => self.table.insert(&mut self.heap, hash, 0, place),
+            None => {
+                let again = self.ghosts.as_mut().is_some_and(|ghosts| ghosts.recall(hash));
+                self.table.insert(&mut self.heap, hash, if again { PROMOTED } else { 0 }, place);
+            }
         }
     }
 
@@ -430,7 +440,7 @@ impl Store {
             return Ok(Room::Run { chain, head, segments });
         }
         let tail = self.heap.chain(chain).tail;
-        if tail == NONE || !self.heap.has_room(tail, bytes) {
+        if tail == NONE || self.heap.segment(tail).main || !self.heap.has_room(tail, bytes) {
             self.spare_segments(1, now).ok_or(NoRoom::Full)?;
             // It may have been the chain's turn, with its tail.
             let tail = self.heap.chain(chain).tail;
@@ -475,7 +485,7 @@ impl Store {
             self.expire(now);
         }
         while self.heap.free_segments() < wanted {
-            if self.options.evicts {
+            if self.options.eviction != Eviction::None {
                 self.evict(now)?;
             } else {
                 self.compact(now)?;
@@ -502,27 +512,8 @@ impl Store {
         self.merge(&found?, now, Keep::All)
     }
 
-    /// Merges the segments whose turn it is, or thins the runs; `None` if there are no segments of items.
-    pub(crate) fn evict(&mut self, now: Time) -> Option<()> {
-        let mut segments = std::mem::take(&mut self.merging);
-        let turn = merge::turn(&self.heap, &mut segments);
-        let done = segments.first().map(|&first| {
-            let chain = usize::from(self.heap.segment(first).chain);
-            if segments.len() == 1 {
-                self.evicted += self.forget(first);
-            } else if self.heap.is_run(first) {
-                self.thin(&segments, now);
-            } else {
-                self.merge(&segments, now, Keep::Best).expect("the best of them fit");
-            }
-            self.heap.set_turn(chain, turn);
-        });
-        self.merging = segments;
-        done
-    }
-
     /// Makes one segment of several neighbours; `None` if all are to be kept and do not fit.
-    fn merge(&mut self, segments: &[u32], now: Time, keep: Keep) -> Option<()> {
+    pub(crate) fn merge(&mut self, segments: &[u32], now: Time, keep: Keep) -> Option<()> {
         let mut kept = std::mem::take(&mut self.candidates);
         kept.clear();
         for &segment in segments {
@@ -530,7 +521,8 @@ impl Store {
         }
         let before = kept.len();
         match keep {
-            Keep::Best => merge::choose(&self.heap, &mut kept),
+            // Those nobody has asked for are left out in any case.
+            Keep::Best => merge::choose(&mut kept, 1, self.heap.capacity(), |_| {}),
             // Those whose CAS was told are larger where they come to.
             Keep::All if kept.iter().map(|one| one.bytes as usize).sum::<usize>() > self.heap.capacity() => {
                 self.candidates = kept;
@@ -580,13 +572,13 @@ impl Store {
             }
             let frequency = at.read(&self.heap).frequency();
             let extra = if header.told_cas && header.cas.is_none() { 8 } else { 0 };
-            out.push(Candidate::new(place, at, header.item_bytes() + extra, frequency));
+            out.push(Candidate::new(place, at, header.item_bytes() + extra, frequency, hash));
         }
     }
 
     /// Moves an item to the end of a segment that has room for it, perhaps with another expiry. What is left of it at
     /// its old place is the caller's.
-    fn relocate(&mut self, from: Place, at: At, segment: u32, expiry: Option<Expiry>) {
+    pub(crate) fn relocate(&mut self, from: Place, at: At, segment: u32, expiry: Option<Expiry>) {
         let mut header = self.heap.header(from);
         let old = (header.bytes(), header.item_bytes());
         let cas = self.heap.cas_of(from, &header);
@@ -659,8 +651,7 @@ impl Store {
     }
 
     fn chain(&self, head: u32) -> impl Iterator<Item = u32> + '_ {
-        let some = |segment: u32| (segment != NONE).then_some(segment);
-        std::iter::successors(some(head), move |segment| some(self.heap.segment(*segment).next))
+        self.heap.walk(head)
     }
 }
 

@@ -26,7 +26,7 @@ impl Chance {
 fn house() -> House {
     let region = Region::anonymous(16 << 20).expect("memory");
     let now = Time::default().plus(Duration::from_secs(1_000_000));
-    let store = Store::new(region, StoreOptions { seed: 5, evicts: false }).expect("a store");
+    let store = Store::new(region, StoreOptions { seed: 5, eviction: store::Eviction::None }).expect("a store");
     House::new(store, Settings::default(), now)
 }
 

@@ -123,7 +123,7 @@ mod tests {
     fn flush_all_with_a_delay_takes_what_is_there_when_it_comes() {
         let region = Region::anonymous(1 << 20).expect("memory");
         let start = Time::from_millis(1_700_000_000_000);
-        let store = Store::new(region, StoreOptions { seed: 1, evicts: true }).expect("a store");
+        let store = Store::new(region, StoreOptions { seed: 1, eviction: store::Eviction::Merge }).expect("a store");
         let mut house = House::new(store, Settings::default(), start);
         let at = |house: &mut House, seconds: u64| {
             house.now = start.plus(Duration::from_secs(seconds));

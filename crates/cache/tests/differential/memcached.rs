@@ -372,7 +372,7 @@ fn answers_as_memcached(reactors: usize) {
         memory: 64 << 20,
         max_value: 1 << 20,
         pool: None,
-        evicts: true,
+        eviction: qpair_cache::Eviction::S3Fifo,
         seed: 3,
         mode: Mode::Shared,
         cpus: Vec::new(),

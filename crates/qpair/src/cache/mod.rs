@@ -109,8 +109,27 @@ fn parse_max_item(text: &str) -> Result<MaxItem, String> {
 enum Eviction {
     /// Segments are merged into one, of the items that were asked for most
     Merge,
+    /// What nobody asks for while it is new goes first: a tenth of the memory is for that
+    #[value(name = "s3fifo")]
+    S3Fifo,
+    /// The oldest segment goes, whatever it has
+    Fifo,
+    /// Some segment goes, by chance
+    Random,
     /// Nothing is given up: what does not fit is refused
     None,
+}
+
+impl From<Eviction> for cache::Eviction {
+    fn from(eviction: Eviction) -> Self {
+        match eviction {
+            Eviction::Merge => Self::Merge,
+            Eviction::S3Fifo => Self::S3Fifo,
+            Eviction::Fifo => Self::Fifo,
+            Eviction::Random => Self::Random,
+            Eviction::None => Self::None,
+        }
+    }
 }
 
 /// What the contents survive.
@@ -151,7 +170,7 @@ pub(crate) struct Args {
     durability: Option<Durability>,
 
     /// What happens when the memory is full
-    #[arg(long, value_enum, default_value_t = Eviction::Merge)]
+    #[arg(long, value_enum, default_value_t = Eviction::S3Fifo)]
     eviction: Eviction,
 
     /// Number of reactors (threads); connections and keys are dealt out to them, and each has its share of the memory
@@ -231,7 +250,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         memory: usize::try_from(args.memory)?,
         max_value: args.max_item.0,
         pool: args.pool.clone().map(|path| PoolFile { path, keep: args.keep() }),
-        evicts: args.eviction == Eviction::Merge,
+        eviction: args.eviction.into(),
         seed: Uuid::new_v4().as_u64_pair().0,
         mode: Mode::choose(args.dedicated.then_some(Mode::Spin(DEDICATED_SPIN)), args.reactors, allowed.len()),
         cpus: args.cpus.clone(),

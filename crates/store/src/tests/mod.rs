@@ -15,8 +15,22 @@ mod runs;
 const SMALL: usize = 16 * limits::MIN_SEGMENT_BYTES;
 
 fn store(bytes: usize, evicts: bool) -> Store {
+    store_that(bytes, eviction(evicts))
+}
+
+fn store_that(bytes: usize, eviction: Eviction) -> Store {
     let region = Region::anonymous(bytes).expect("memory");
-    Store::new(region, StoreOptions { seed: 7, evicts }).expect("a store")
+    Store::new(region, StoreOptions { seed: 7, eviction }).expect("a store")
+}
+
+/// The default policy, or none.
+fn eviction(evicts: bool) -> Eviction {
+    if evicts { Eviction::S3Fifo } else { Eviction::None }
+}
+
+/// Those that are not the default.
+fn other_policies() -> impl Strategy<Value = Eviction> {
+    prop_oneof![Just(Eviction::Merge), Just(Eviction::Fifo), Just(Eviction::Random)]
 }
 
 fn put(store: &mut Store, key: &[u8], value: &[u8], expiry: Expiry, now: Time) -> Result<u64, NoRoom> {
@@ -177,7 +191,9 @@ impl Begun {
                 let expiry = expiry(seconds, now);
                 match store.reserve(&[key; 3], bytes, bytes as u32 % (2 + fill as u32 % 2), expiry, now) {
                     Ok(reserved) => self.reserved.push((reserved, key, vec![fill; bytes], expiry)),
-                    Err(NoRoom::Full) => prop_assert!(!store.options.evicts || store.pinned_bytes() > 0),
+                    Err(NoRoom::Full) => {
+                        prop_assert!(store.options.eviction == Eviction::None || store.pinned_bytes() > 0)
+                    }
                     Err(NoRoom::TooLarge(_)) => prop_assert!(bytes + 40 > store.largest_item()),
                 }
             }
@@ -255,7 +271,7 @@ fn join(
             (known.cas, known.told, known.marks) = (cas, false, Marks::default());
         }
         (Ok(Some(_)), None) => prop_assert!(false, "{} came back", key),
-        (Ok(None), Some(_)) => prop_assert!(store.options.evicts, "{} is lost", key),
+        (Ok(None), Some(_)) => prop_assert!(store.options.eviction != Eviction::None, "{} is lost", key),
         (Ok(None), None) | (Err(_), _) => {}
     }
     Ok(())
@@ -368,6 +384,11 @@ proptest! {
     }
 
     #[test]
+    fn so_does_one_of_another_policy(policy in other_policies(), ops in ops()) {
+        behaves(store_that(SMALL, policy), true, ops)?;
+    }
+
+    #[test]
     fn a_small_store_that_does_not_evict_says_that_it_is_full(ops in ops()) {
         behaves(store(SMALL, false), false, ops)?;
     }
@@ -378,6 +399,11 @@ proptest! {
     #[test]
     fn values_of_8_mib_have_room_in_64_mib(ops in large_ops()) {
         behaves(store(64 << 20, true), true, ops)?;
+    }
+
+    #[test]
+    fn so_they_have_with_other_policies(policy in other_policies(), ops in large_ops()) {
+        behaves(store_that(64 << 20, policy), true, ops)?;
     }
 
     #[test]
@@ -492,7 +518,7 @@ fn what_never_fits_is_refused() {
     assert!(matches!(refused, Err(NoRoom::TooLarge(_))), "{refused:?}");
     assert!(value_of(&mut store, b"k", now).is_some(), "the old one is still there");
     let region = Region::anonymous(SMALL - 1).expect("memory");
-    assert!(Store::new(region, StoreOptions { seed: 0, evicts: true }).is_err());
+    assert!(Store::new(region, StoreOptions { seed: 0, eviction: Eviction::Merge }).is_err());
 }
 
 /// Nothing is evicted, and what was overwritten or deleted is room again.
@@ -512,4 +538,20 @@ fn a_store_that_does_not_evict_is_not_filled_by_changes() {
         }
     }
     assert_eq!(store.figures().evicted, 0);
+}
+
+#[test]
+fn what_is_asked_for_outlasts_a_scan() {
+    let now = Time::from_millis(1_000_000);
+    let mut store = store_that(64 * limits::MIN_SEGMENT_BYTES, Eviction::S3Fifo);
+    let set = |store: &mut Store, key: u32| {
+        put(store, &key.to_le_bytes(), &[1; 200], Expiry::Never, now).expect("it evicts");
+    };
+    (0..500).for_each(|key| set(&mut store, key));
+    // Twice what the store holds, in all.
+    for round in 1..=100 {
+        assert!((0..500u32).all(|key| value_of(&mut store, &key.to_le_bytes(), now).is_some()), "in round {round}");
+        (0..100).for_each(|key| set(&mut store, round * 1000 + key));
+    }
+    store.check();
 }

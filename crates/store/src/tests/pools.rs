@@ -19,7 +19,7 @@ fn open(path: &Path, keep: Keep) -> (Store, Found) {
 fn open_as(path: &Path, shape: Shape, evicts: bool) -> (Store, Found) {
     let mut pool = Pool::open(path, shape, 7).expect("a pool");
     let part = pool.parts.pop().expect("it has one");
-    let mut store = Store::open(part, StoreOptions { seed: 0, evicts }).expect("a store");
+    let mut store = Store::open(part, StoreOptions { seed: 0, eviction: eviction(evicts) }).expect("a store");
     while store.is_recovering() {
         store.recover(1);
         store.check();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use cache::{Options, Server};
+use cache::{Eviction, Options, Server};
 use machine::reactor::Mode;
 use serde_json::Value;
 
@@ -29,8 +29,8 @@ fn serve() -> (Server, [String; 2]) {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     let (memcache, resp, mode, cpus) = (vec![any], vec![any], Mode::Shared, Vec::new());
     let (memory, max_value) = (16 << 20, 1 << 20);
-    let (pool, evicts, seed) = (None, true, 1);
-    let options = Options { memcache, resp, reactors: 1, memory, max_value, pool, evicts, seed, mode, cpus };
+    let (pool, eviction, seed) = (None, Eviction::S3Fifo, 1);
+    let options = Options { memcache, resp, reactors: 1, memory, max_value, pool, eviction, seed, mode, cpus };
     let server = Server::start(&options).expect("it starts");
     let [memcache, resp] = server.addresses() else { panic!("two addresses") };
     let targets = [format!("memcache://{memcache}"), format!("resp://{resp}")];

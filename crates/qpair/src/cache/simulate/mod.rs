@@ -17,16 +17,17 @@ use std::process::ExitCode;
 use block::size::{format_size, parse_size};
 use machine::region::Region;
 use serde::Serialize;
-use store::{Expiry, Store, StoreOptions, Time, Value};
+use store::{Eviction, Expiry, Store, StoreOptions, Time, Value};
 
 use self::policies::{Arc, Belady, Lru, S3Fifo};
 use super::trace::{Op, Request, Trace, read};
 
 const EXAMPLES: &str = "\
-Each policy has the same bytes, for objects and for what it keeps about them. The store has its segments and its table
-in them, as it is. The others are charged 15 bytes for an object (what this store has for one: a header and a share of
-the table), 6 if it expires, and beside those: LRU 8 (two neighbours), ARC 9 and 22 for each object that it only
-remembers, S3-FIFO 5 and 8, Belady nothing. They have no allocator and no rounding: less than that cannot be had.
+Each policy has the same bytes, for objects and for what it keeps about them. The store has its segments, its table
+and what it remembers in them, as it is. The others are charged 15 bytes for an object (what this store has for one: a
+header and a share of the table), 6 if it expires, and beside those: LRU 8 (two neighbours), ARC 9 and 22 for each
+object that it only remembers, S3-FIFO 5 and 8, Belady nothing. They have no allocator and no rounding: less than that
+cannot be had.
 
 Examples:
   qpair cache trace zipf.csv --zipf 0.9 --ttl 300,3600,0 --one-hit 20
@@ -97,16 +98,20 @@ impl Missed {
 }
 
 /// The policies, in the order of the table: the store's own come first.
-const NAMES: [&str; 5] = ["merge (this store)", "LRU", "ARC", "S3-FIFO", "Belady"];
+const NAMES: [&str; 8] =
+    ["store, merge", "store, s3fifo", "store, fifo", "store, random", "LRU", "ARC", "S3-FIFO", "Belady"];
 /// Those of them that the best one to compare with is one of.
-const YARDSTICKS: std::ops::Range<usize> = 1..4;
+const YARDSTICKS: std::ops::Range<usize> = 4..7;
 
 fn policy(name: usize, size: u64) -> Result<Box<dyn Policy>, Box<dyn Error>> {
     Ok(match name {
-        0 => Box::new(Real::new(size)?),
-        1 => Box::new(Lru::new(size)),
-        2 => Box::new(Arc::new(size)),
-        3 => Box::new(S3Fifo::new(size)),
+        0 => Box::new(Real::new(size, Eviction::Merge)?),
+        1 => Box::new(Real::new(size, Eviction::S3Fifo)?),
+        2 => Box::new(Real::new(size, Eviction::Fifo)?),
+        3 => Box::new(Real::new(size, Eviction::Random)?),
+        4 => Box::new(Lru::new(size)),
+        5 => Box::new(Arc::new(size)),
+        6 => Box::new(S3Fifo::new(size)),
         _ => Box::new(Belady::new(size)),
     })
 }
@@ -150,9 +155,10 @@ struct Real {
 }
 
 impl Real {
-    fn new(size: u64) -> Result<Self, Box<dyn Error>> {
-        let options = StoreOptions { seed: 1, evicts: true };
-        let store = Store::new(Region::anonymous(usize::try_from(size)?)?, options)?;
+    fn new(size: u64, eviction: Eviction) -> Result<Self, Box<dyn Error>> {
+        let size = usize::try_from(size)?;
+        let region = Region::anonymous(size - eviction.bytes_beside(size))?;
+        let store = Store::new(region, StoreOptions { seed: 1, eviction })?;
         Ok(Self { store, second: 0, noise: Vec::new() })
     }
 

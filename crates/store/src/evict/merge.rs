@@ -5,6 +5,8 @@
 //!   chain   [ B D G I ] ─ ...                             and three segments are free
 //! ```
 //!
+//! Where what came of the last merge has left room, the next one goes on: merged segments are full.
+//!
 //! What is left out is gone as if it had expired. What stays keeps its order, and half of its frequency, so that what
 //! is not asked for any more does not stay for ever. The oldest segment of all chains has its turn, with those behind
 //! it; what came of a merge is as young as if it were new. The open segment at the end of a chain is not merged, and
@@ -27,11 +29,13 @@ pub(crate) struct Candidate {
     /// As it would lie in the merged segment.
     pub(crate) bytes: u32,
     pub(crate) class: u16,
+    pub(crate) frequency: u8,
+    pub(crate) hash: u64,
 }
 
 impl Candidate {
-    pub(crate) fn new(place: Place, at: At, bytes: usize, frequency: u8) -> Self {
-        Self { place, at, bytes: bytes as u32, class: class(frequency, bytes) }
+    pub(crate) fn new(place: Place, at: At, bytes: usize, frequency: u8, hash: u64) -> Self {
+        Self { place, at, bytes: bytes as u32, class: class(frequency, bytes), frequency, hash }
     }
 }
 
@@ -83,15 +87,14 @@ fn class(frequency: u8, bytes: usize) -> u16 {
     (doublings * 8 + (worth >> doublings) - 8) as u16 + 2
 }
 
-/// Leaves of the candidates those that are worth most, in their order, and fit into one segment.
-pub(crate) fn choose(heap: &Heap, candidates: &mut Vec<Candidate>) {
+/// Leaves of the candidates those that were asked for so often at least, and of them those that are worth most, as many
+/// as have room, in their order. `gone` sees the others.
+pub(crate) fn choose(candidates: &mut Vec<Candidate>, asked: u8, room: usize, mut gone: impl FnMut(&Candidate)) {
     let mut sizes = [0u64; CLASSES + 2];
-    for candidate in candidates.iter() {
+    for candidate in candidates.iter().filter(|candidate| candidate.frequency >= asked) {
         sizes[usize::from(candidate.class)] += u64::from(candidate.bytes);
     }
-    // Those nobody has asked for are left out in any case.
-    let mut room = heap.capacity() as u64;
-    let mut lowest = sizes.len();
+    let (mut room, mut lowest) = (room as u64, sizes.len());
     while lowest > 1 && sizes[lowest - 1] <= room {
         lowest -= 1;
         room -= sizes[lowest];
@@ -99,12 +102,17 @@ pub(crate) fn choose(heap: &Heap, candidates: &mut Vec<Candidate>) {
     candidates.retain(|candidate| {
         let class = usize::from(candidate.class);
         let bytes = u64::from(candidate.bytes);
+        let wanted = candidate.frequency >= asked;
         // Of the class on the border, the first ones that there is room for.
-        let border = class + 1 == lowest && class > 0 && bytes <= room;
+        let border = wanted && class + 1 == lowest && class > 0 && bytes <= room;
         if border {
             room -= bytes;
         }
-        class >= lowest || border
+        let stays = wanted && class >= lowest || border;
+        if !stays {
+            gone(candidate);
+        }
+        stays
     });
 }
 

@@ -6,14 +6,19 @@ use std::io;
 use block::pump::{Pump, Received, Scratch, Sent};
 use machine::clock::Coarse;
 use store::Loan;
-use wire::memcache::{Begun, Command, Key, Parsed, Refused, Wrong, parse};
+use wire::memcache::{Begun, Command, Key, Parsed, Refused, Verb, Wrong, parse};
 
+use crate::access::Guest;
 use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
-use crate::limits::{LANDING, LENT, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
+use crate::limits::{LANDING, LENT, MAX_LOGIN_BYTES, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
 use crate::peers::{Ask, Dispatch, Dispatched, Flight, Origin, Peers, Rule, here};
 use crate::resp::Session;
 use crate::session::{House, Next, not_stored};
+
+const BINARY: &str = "CLIENT_ERROR the binary protocol is not spoken here";
+const DENIED: &str = "CLIENT_ERROR this user may not do that";
+const UNKNOWN: &str = "CLIENT_ERROR unauthenticated";
 
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +57,8 @@ pub(crate) struct Connection {
     pump: Pump,
     /// Of a client that speaks Redis' protocol; the others speak memcached's.
     session: Option<Box<Session>>,
+    /// Who it is, of memcached's clients.
+    guest: Guest,
     /// Bytes of a value that is thrown away.
     skip: usize,
     /// Keys of the get at the front that are answered, or parts of a command that others were asked for.
@@ -83,6 +90,7 @@ impl Connection {
         Self {
             pump,
             session,
+            guest: Guest::STRANGER,
             skip: 0,
             answered: 0,
             landing: None,
@@ -183,6 +191,9 @@ impl Connection {
             self.skip -= thrown;
             return Step::Go(thrown);
         }
+        if house.users.is_some() && self.guest.is_stranger() {
+            return self.ask_who(bytes, house);
+        }
         if self.landing.is_some() {
             return self.take_value(bytes, house, peers);
         }
@@ -192,12 +203,15 @@ impl Connection {
             Parsed::Command(command, used) => self.execute(command, &bytes[..used], house, peers),
             Parsed::Wrong(refused) => self.refuse(&refused, house, peers),
             Parsed::Endless => self.end_with("CLIENT_ERROR line too long"),
-            Parsed::Binary => self.end_with("CLIENT_ERROR the binary protocol is not spoken here"),
+            Parsed::Binary => self.end_with(BINARY),
         }
     }
 
     /// Has a command of memcached's carried out, here or where its key is.
     fn execute(&mut self, command: Command<'_>, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
+        if house.users.as_ref().is_some_and(|users| !self.guest.may(users, &command)) {
+            return self.deny(&command, bytes.len());
+        }
         if house.finding != Finding::Done && !house.knows_enough_for(&command, peers.is_alone()) {
             return Step::Stalled;
         }
@@ -218,6 +232,56 @@ impl Connection {
             Next::Again(_) => Step::Stalled,
             Next::Close => Step::Close,
         }
+    }
+
+    /// What somebody says who has not said who it is: `set` with name and password as its value, as memcached has it.
+    fn ask_who(&mut self, bytes: &[u8], house: &mut House) -> Step {
+        let users = house.users.as_ref().expect("somebody asks");
+        let limit = self.guest.may_send().expect("a stranger");
+        let (answer, used) = match parse(bytes, MAX_LOGIN_BYTES) {
+            Parsed::More(wanted) if bytes.len() <= limit => return Step::More(wanted),
+            Parsed::Begun(begun) if bytes.len() <= limit => {
+                return Step::More(begun.used + begun.bytes + b"\r\n".len());
+            }
+            Parsed::More(_) | Parsed::Begun(_) => return Step::Close,
+            Parsed::Command(Command::Quit, _) => return Step::Close,
+            Parsed::Command(Command::Store { verb: Verb::Set, value, .. }, used) => {
+                house.counters.auth_cmds += 1;
+                let mut words = value.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+                let answer = match (words.next(), words.next()) {
+                    (Some(name), Some(password)) if self.guest.login(users, name, password) => "STORED",
+                    (Some(_), Some(_)) => {
+                        house.counters.auth_errors += 1;
+                        "CLIENT_ERROR authentication failure"
+                    }
+                    _ => "CLIENT_ERROR bad authentication token format",
+                };
+                (answer, used)
+            }
+            Parsed::Command(_, used) => (UNKNOWN, used),
+            Parsed::Wrong(Refused { wrong: Wrong::Chunk, used, .. }) => {
+                ("CLIENT_ERROR bad command line termination", used)
+            }
+            Parsed::Wrong(Refused { used, skip, .. }) => {
+                self.skip = skip;
+                (UNKNOWN, used)
+            }
+            Parsed::Endless => return self.end_with("CLIENT_ERROR line too long"),
+            Parsed::Binary => return self.end_with(BINARY),
+        };
+        if !self.guest.goes_on(used + self.skip, answer.len() + 2) {
+            return Step::Close;
+        }
+        say(self.here(), answer);
+        Step::Go(used)
+    }
+
+    /// Does not carry out what its user may not do. Where no answer is wanted, there is none.
+    fn deny(&mut self, command: &Command<'_>, used: usize) -> Step {
+        if !command.is_quiet() {
+            say(self.here(), DENIED);
+        }
+        Step::Go(used)
     }
 
     /// Says a last word: the stream is not followed any more.
@@ -246,6 +310,10 @@ impl Connection {
 
     /// Makes room for a value that is coming.
     fn begin(&mut self, begun: &Begun<'_>, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
+        if house.users.as_ref().is_some_and(|users| !self.guest.may(users, &begun.command)) {
+            let skip = begun.bytes + b"\r\n".len();
+            return self.refuse_with(DENIED, (begun.used, skip), begun.quiet, None, house, peers);
+        }
         if house.finding != Finding::Done {
             return Step::Stalled;
         }
@@ -316,7 +384,8 @@ impl Connection {
         house: &mut House,
         peers: &mut Peers,
     ) -> Step {
-        if let Some(key) = stale
+        let may = |key: &Key<'_>| house.users.as_ref().is_none_or(|users| self.guest.may_forget(users, key));
+        if let Some(key) = stale.filter(may)
             && (house.finding != Finding::Done || !self.dispatch(house, peers).forget(key))
         {
             return Step::Stalled;

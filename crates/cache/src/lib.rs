@@ -9,6 +9,7 @@
 //! A reactor has a store of its own and the connections that it serves from it. Keys and values never leave its thread.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod calendar;
 mod connection;
 mod counters;

@@ -69,3 +69,14 @@ pub const PARCEL_ANSWER_BYTES: usize = 256 << 10;
 pub const FLIGHT_PIECES: usize = 1024;
 /// What a connection may have kept for it before that is given back once it was said.
 pub const FLIGHT_BYTES: usize = 64 << 10;
+
+/// Users of one file.
+pub const MAX_USERS: usize = 1000;
+/// Prefixes of keys of one user.
+pub const MAX_PREFIXES: usize = 64;
+/// Who has not said who it is may send so much ...
+pub const MAX_STRANGER_BYTES: usize = 16 << 10;
+/// ... and is told so much; then the door closes.
+pub const MAX_STRANGER_TOLD: usize = 4 << 10;
+/// Name and password of a client of memcached's.
+pub const MAX_LOGIN_BYTES: usize = 1 << 10;

@@ -10,6 +10,7 @@ use machine::region::Region;
 use machine::ring::{Ring, RingKind};
 use store::{Eviction, Found, Keep, Part, Pool, PoolError, Shape, Store, StoreOptions};
 
+use crate::access::Users;
 use crate::calendar::Calendar;
 use crate::kept::{Keeping, Shared};
 use crate::limits::{MAX_CONNECTIONS, MAX_VALUE_BYTES};
@@ -33,6 +34,8 @@ pub struct Options {
     pub max_value: usize,
     /// The file that items are kept in; else they end with the process.
     pub pool: Option<PoolFile>,
+    /// Who may use it; `None` is everybody.
+    pub users: Option<Users>,
     /// Which old items make room for new ones.
     pub eviction: Eviction,
     /// Of the hash of keys: to be chosen by chance.
@@ -237,7 +240,7 @@ fn settings(options: &Options) -> Settings {
         connections: MAX_CONNECTIONS,
         evicts: options.eviction != Eviction::None,
         max_value: options.max_value.min(MAX_VALUE_BYTES),
-        auth: false,
+        auth: options.users.is_some(),
     }
 }
 
@@ -267,6 +270,7 @@ fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Sta
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
     let mut house = House::new(store, settings(options), calendar.at(machine::clock::Fine::now()));
     house.clients.share(ports.me(), options.reactors);
+    house.users = options.users.clone();
     let peers = Peers::new(ports, ring.waker());
     Ok((Shard::new(owner, doors, peers, house, calendar, keeping), Started { arrivals: own, addresses }))
 }

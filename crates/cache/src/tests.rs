@@ -22,6 +22,7 @@ fn with(memory: usize, evicts: bool) -> Server {
         memory,
         max_value: 64 << 10,
         pool: None,
+        users: None,
         eviction: if evicts { store::Eviction::S3Fifo } else { store::Eviction::None },
         seed: 1,
         mode: Mode::Shared,

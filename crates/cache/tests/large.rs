@@ -16,6 +16,7 @@ fn server(memory: usize, reactors: usize) -> Server {
         memory,
         pool: None,
         max_value: MAX_VALUE_BYTES,
+        users: None,
         eviction: qpair_cache::Eviction::S3Fifo,
         seed: 11,
         mode: Mode::Shared,

@@ -15,6 +15,7 @@ fn server(reactors: usize) -> Server {
         memory: 64 << 20,
         max_value: 1 << 20,
         pool: None,
+        users: None,
         eviction: qpair_cache::Eviction::S3Fifo,
         seed: 11,
         mode: Mode::Shared,

@@ -13,7 +13,7 @@ const FLOORS: [(&str, &[&str]); 9] = [
     ("store", &["machine"]),
     ("nvmf", &["wire", "machine", "block"]),
     ("cache", &["wire", "machine", "block", "store"]),
-    ("control", &["wire", "machine", "block", "nvmf"]),
+    ("control", &["wire", "machine", "block", "nvmf", "cache"]),
     ("qpair", &["wire", "machine", "describe", "block", "store", "nvmf", "cache", "control"]),
 ];
 

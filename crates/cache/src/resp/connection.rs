@@ -7,6 +7,8 @@ use wire::resp::{Version, integer};
 
 use super::clients::Known;
 use super::{Call, Done, Failure, Replies, Session, Then};
+use crate::access::Guest;
+use crate::session::House;
 
 /// What clients are told that this is: they go by it for what there is.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
@@ -48,6 +50,10 @@ pub(super) fn select(call: &mut Call<'_>) -> Done {
 pub(super) fn reset(call: &mut Call<'_>, session: &mut Session) -> Done {
     session.replies = Replies::All;
     session.version = Version::Resp2;
+    // What a stranger has sent and was told still counts.
+    if !session.guest.is_stranger() {
+        session.guest = Guest::STRANGER;
+    }
     call.out.set_version(session.version);
     let known = known(call, session);
     known.name.clear();
@@ -67,9 +73,8 @@ pub(super) fn hello(call: &mut Call<'_>, session: &mut Session) -> Done {
     };
     while let Some(option) = call.args.next() {
         if option.eq_ignore_ascii_case(b"auth") && call.args.len() >= 2 {
-            let user = call.next()?;
-            call.next()?;
-            is_default(user)?;
+            let (name, password) = (call.next()?, call.next()?);
+            login(call, session, name, password)?;
         } else if option.eq_ignore_ascii_case(b"setname") && call.args.len() >= 1 {
             let name = call.next()?;
             set_name(call, session, name)?;
@@ -78,6 +83,13 @@ pub(super) fn hello(call: &mut Call<'_>, session: &mut Session) -> Done {
             call.out.error(&[b"ERR Syntax error in HELLO option '", option, b"'"]);
             return Ok(Then::Go);
         }
+    }
+    if call.house.users.is_some() && session.guest.is_stranger() {
+        return Err(Failure::Said(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+             <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
+             same time",
+        ));
     }
     session.version = version;
     known(call, session).version = version;
@@ -95,25 +107,36 @@ pub(super) fn hello(call: &mut Call<'_>, session: &mut Session) -> Done {
     Ok(Then::Go)
 }
 
-/// `AUTH [user] password`: there are no passwords, and one user.
-pub(super) fn auth(call: &mut Call<'_>) -> Done {
-    match call.args.len() {
-        1 => Err(Failure::Said(
-            "ERR AUTH <password> called without any password configured for the default user. \
-             Are you sure your configuration is correct?",
-        )),
-        2 => {
-            is_default(call.next()?)?;
-            call.out.simple("OK");
-            Ok(Then::Go)
-        }
-        _ => Err(Failure::Syntax),
+/// `AUTH [user] password`
+pub(super) fn auth(call: &mut Call<'_>, session: &mut Session) -> Done {
+    let (first, second) = (call.next()?, call.args.next());
+    if call.args.len() > 0 {
+        return Err(Failure::Syntax);
     }
+    match second {
+        None if call.house.users.is_none() => {
+            return Err(Failure::Said(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            ));
+        }
+        None => login(call, session, b"default", first)?,
+        Some(password) => login(call, session, first, password)?,
+    }
+    call.out.simple("OK");
+    Ok(Then::Go)
 }
 
-fn is_default(user: &[u8]) -> Result<(), Failure> {
-    let wrong = "WRONGPASS invalid username-password pair or user is disabled.";
-    if user == b"default" { Ok(()) } else { Err(Failure::Said(wrong)) }
+/// Where nobody is asked there is one user, whose password is anything.
+fn login(call: &mut Call<'_>, session: &mut Session, name: &[u8], password: &[u8]) -> Result<(), Failure> {
+    let House { users, counters, .. } = call.house;
+    counters.auth_cmds += 1;
+    let is = match users {
+        Some(users) => session.guest.login(users, name, password),
+        None => name == b"default",
+    };
+    counters.auth_errors += u64::from(!is);
+    if is { Ok(()) } else { Err(Failure::Said("WRONGPASS invalid username-password pair or user is disabled.")) }
 }
 
 fn known<'a>(call: &'a mut Call<'_>, session: &Session) -> &'a mut Known {

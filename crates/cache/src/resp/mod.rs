@@ -25,6 +25,7 @@ pub(crate) use clients::Clients;
 use failure::Failure;
 use table::{LOADING, Run, Spec};
 
+use crate::access::{Denied, Guest};
 use crate::connection::Step;
 use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
@@ -92,6 +93,7 @@ pub(crate) struct Session {
     /// Differs from that of every other client there was.
     pub(crate) id: u64,
     version: Version,
+    guest: Guest,
     replies: Replies,
     /// The rest of a command that was too long.
     skip: Skip,
@@ -103,7 +105,8 @@ pub(crate) struct Session {
 impl Session {
     fn new(id: u64) -> Self {
         let (version, replies) = (Version::default(), Replies::default());
-        Self { id, version, replies, skip: Skip::default(), progress: Progress::default(), landing: None }
+        let guest = Guest::STRANGER;
+        Self { id, version, guest, replies, skip: Skip::default(), progress: Progress::default(), landing: None }
     }
 
     /// Carries out what the bytes begin with.
@@ -114,6 +117,9 @@ impl Session {
                 Ok(used) => Step::Go(used),
                 Err(wrong) => self.end(wrong, way.here()),
             };
+        }
+        if way.house.users.is_some() && self.guest.is_stranger() {
+            return self.ask_who(bytes, way);
         }
         if let Some((landing, _)) = &mut self.landing {
             return match landing.take(bytes, &mut way.house.store) {
@@ -130,6 +136,24 @@ impl Session {
             },
             parsed => self.carry_out(parsed, way),
         }
+    }
+
+    /// Carries out what a stranger asks, while that is little.
+    fn ask_who(&mut self, bytes: &[u8], way: &mut Dispatch<'_>) -> Step {
+        let limit = self.guest.may_send().expect("a stranger");
+        let before = way.here().len();
+        let parsed = parse(bytes, Limits { command: limit, stranger: true, begins: false });
+        let step = self.carry_out(parsed, way);
+        let (used, goes) = match step {
+            Step::Go(used) => (used, self.skip.is_done()),
+            Step::More(_) => (0, bytes.len() <= limit),
+            _ => (0, true),
+        };
+        if goes && self.guest.goes_on(used, way.here().len() - before) {
+            return step;
+        }
+        way.here().truncate(before);
+        Step::Close
     }
 
     fn carry_out(&mut self, parsed: Parsed<'_>, way: &mut Dispatch<'_>) -> Step {
@@ -235,10 +259,15 @@ impl Session {
 
     /// Carries a command out, or has the owners of its keys do so.
     fn command(&mut self, args: Args<'_>, way: &mut Dispatch<'_>) -> Then {
-        if way.house.finding != Finding::Done && !knows_enough_for(args, way.house, way.peers.is_alone()) {
+        let denied = self.denied(args, way.house);
+        if denied.is_none()
+            && way.house.finding != Finding::Done
+            && !knows_enough_for(args, way.house, way.peers.is_alone())
+        {
             return Then::Stalled;
         }
-        if !way.peers.is_alone()
+        if denied.is_none()
+            && !way.peers.is_alone()
             && let Some(then) = self.ask(args, way)
         {
             return then;
@@ -249,11 +278,24 @@ impl Session {
         if self.replies != Replies::All {
             house.lending.mode = Mode::Copy;
         }
-        let then = self.run(args, house, out);
+        let then = match denied {
+            Some((spec, denied)) => {
+                denied.tell(spec, &mut self.answer(out));
+                Then::Go
+            }
+            None => self.run(args, house, out),
+        };
         if self.replies != Replies::All {
             self.hush(out, before);
         }
         then
+    }
+
+    /// Why a command is not carried out for this client, if it is not.
+    fn denied(&self, args: Args<'_>, house: &House) -> Option<(&'static Spec, Denied)> {
+        let users = house.users.as_ref()?;
+        let (spec, _) = table::find(args).ok()?;
+        self.guest.may_run(users, spec, args).err().map(|denied| (spec, denied))
     }
 
     /// Asks other reactors, if a command is about their keys.

@@ -182,7 +182,7 @@ pub(crate) static COMMANDS: &[Spec] = &[
     server("dbsize", 1, READONLY | FAST, "1.0.0", "Says how many keys there are", keys::dbsize).join(Join::Sum),
     server("flushall", -1, WRITE, "1.0.0", "Takes all keys out", keys::flush).join(Join::Ok),
     server("flushdb", -1, WRITE, "1.0.0", "Takes all keys out", keys::flush).join(Join::Ok),
-    on_connection("auth", -2, NOSCRIPT | NO_AUTH, "1.0.0", "Says who the client is", Run::Data(connection::auth)),
+    on_connection("auth", -2, NOSCRIPT | NO_AUTH, "1.0.0", "Says who the client is", Run::Session(connection::auth)),
     on_connection("client", -2, 0, "2.4.0", "Clients", Run::Data(command::help)).with(CLIENT),
     on_connection("echo", 2, 0, "1.0.0", "Says what it was told", Run::Data(connection::echo)),
     on_connection("hello", -1, NOSCRIPT | NO_AUTH, "6.0.0", "Chooses RESP2 or RESP3", Run::Session(connection::hello)),

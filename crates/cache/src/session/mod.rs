@@ -12,6 +12,7 @@ use wire::memcache::Command;
 pub(crate) use large::{End, Gift, Lending, Mode};
 pub(crate) use memcache::not_stored;
 
+use crate::access::Users;
 use crate::counters::Counters;
 use crate::kept::Finding;
 use crate::resp::Clients;
@@ -49,6 +50,8 @@ pub(crate) struct House {
     /// Those that speak Redis' protocol.
     pub(crate) clients: Clients,
     pub(crate) settings: Settings,
+    /// Who may use the cache, if not everybody may.
+    pub(crate) users: Option<Users>,
     /// What the store had counted when the counters were set back.
     forgotten: Figures,
 }
@@ -67,6 +70,7 @@ impl House {
             lending: Lending::default(),
             clients: Clients::default(),
             settings,
+            users: None,
             forgotten: Figures::default(),
         }
     }

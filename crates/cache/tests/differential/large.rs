@@ -66,6 +66,7 @@ fn large_values_are_answered_as_memcached_answers_them() {
             memory: 512 << 20,
             max_value: MAX_VALUE_BYTES,
             pool: None,
+            users: None,
             eviction: qpair_cache::Eviction::S3Fifo,
             seed: 3,
             mode: Mode::Shared,

@@ -372,6 +372,7 @@ fn answers_as_memcached(reactors: usize) {
         memory: 64 << 20,
         max_value: 1 << 20,
         pool: None,
+        users: None,
         eviction: qpair_cache::Eviction::S3Fifo,
         seed: 3,
         mode: Mode::Shared,

@@ -32,6 +32,7 @@ mod read;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod users;
 mod write;
 
 use std::fmt;
@@ -48,6 +49,7 @@ use wire::nvme::Nqn;
 
 pub use self::mistake::{Mistake, Places, Problem};
 pub use self::rules::{Broken, Rule, Source};
+pub use self::users::{UsersError, load_users};
 use crate::limits::FILE_BYTES;
 
 /// Where a target listens unless somebody says otherwise.

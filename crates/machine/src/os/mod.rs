@@ -23,8 +23,8 @@ pub(crate) use system::{
 pub use system::{
     Guard, Ward, allocate, allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, boot_id,
     connected_sockets, direct_alignment, end_with_guard, file_key, files, get_xattr, io_poll, is_block_device,
-    is_read_only_disk, is_ward, on_signal, open_data, pin_to, process_cpu, punches_holes, raise_file_limit, rss_bytes,
-    runtime_dir, set_xattr, started, sync_directory, thread_usage, total_memory, usage, ward_ready,
+    is_read_only_disk, is_ward, mode, on_signal, open_data, pin_to, process_cpu, punches_holes, raise_file_limit,
+    rss_bytes, runtime_dir, set_xattr, started, sync_directory, thread_usage, total_memory, usage, ward_ready,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use system::{RawCommand, nvme_entry};

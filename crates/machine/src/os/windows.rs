@@ -257,6 +257,14 @@ pub fn is_block_device(_file: &File) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Who may do what with a file is not told by nine bits here.
+///
+/// # Errors
+/// None.
+pub fn mode(_file: &File) -> io::Result<Option<u32>> {
+    Ok(None)
+}
+
 /// The size of a block device.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use std::time::Duration;
 use block::size::{format_size, parse_size};
 use cache::limits::{DEFAULT_VALUE_BYTES, MAX_VALUE_BYTES};
 use cache::{Options, PoolFile, Server};
+use control::config::load_users;
 use control::limits::DEDICATED_SPIN;
 use machine::os;
 use machine::reactor::{Mode, on_panic_abort};
@@ -173,6 +174,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Eviction::S3Fifo)]
     eviction: Eviction,
 
+    /// Let in only the users of this file, of whom each may have a name, a password, read-only = true and prefixes
+    #[arg(long, value_name = "FILE")]
+    auth_file: Option<PathBuf>,
+
     /// Number of reactors (threads); connections and keys are dealt out to them, and each has its share of the memory
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_reactors)]
     reactors: usize,
@@ -250,6 +255,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         memory: usize::try_from(args.memory)?,
         max_value: args.max_item.0,
         pool: args.pool.clone().map(|path| PoolFile { path, keep: args.keep() }),
+        users: args.auth_file.as_deref().map(load_users).transpose()?,
         eviction: args.eviction.into(),
         seed: Uuid::new_v4().as_u64_pair().0,
         mode: Mode::choose(args.dedicated.then_some(Mode::Spin(DEDICATED_SPIN)), args.reactors, allowed.len()),

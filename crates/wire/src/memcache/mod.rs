@@ -123,6 +123,22 @@ pub enum Command<'a> {
     Quit,
 }
 
+impl Command<'_> {
+    /// Whether no answer is wanted.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        match *self {
+            Self::Store { quiet, .. }
+            | Self::Count { quiet, .. }
+            | Self::Delete { quiet, .. }
+            | Self::Touch { quiet, .. }
+            | Self::FlushAll { quiet, .. }
+            | Self::Verbosity { quiet } => quiet,
+            _ => false,
+        }
+    }
+}
+
 /// The words of a line that are keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keys<'a>(Words<'a>);

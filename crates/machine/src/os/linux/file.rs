@@ -66,6 +66,14 @@ pub fn is_block_device(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.file_type().is_block_device())
 }
 
+/// Who may do what with a file: the nine bits of its mode.
+///
+/// # Errors
+/// As `fstat`.
+pub fn mode(file: &File) -> io::Result<Option<u32>> {
+    Ok(Some(file.metadata()?.mode() & 0o777))
+}
+
 /// Whether it is a block device that takes no writes. It can be opened for them all the same (Linux 6.5).
 #[must_use]
 pub fn is_read_only_disk(file: &File) -> bool {

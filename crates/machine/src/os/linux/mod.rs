@@ -12,7 +12,7 @@ mod zoned;
 
 pub use file::{
     allocate, allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
-    is_read_only_disk, open_data, punches_holes, set_xattr, sync_directory,
+    is_read_only_disk, mode, open_data, punches_holes, set_xattr, sync_directory,
 };
 pub(crate) use nvme::{
     RawCommand, nvme_command, nvme_control, nvme_entry, nvme_has_poll_queues, nvme_node, nvme_nsid,

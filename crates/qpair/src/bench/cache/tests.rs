@@ -29,8 +29,8 @@ fn serve() -> (Server, [String; 2]) {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     let (memcache, resp, mode, cpus) = (vec![any], vec![any], Mode::Shared, Vec::new());
     let (memory, max_value) = (16 << 20, 1 << 20);
-    let (pool, eviction, seed) = (None, Eviction::S3Fifo, 1);
-    let options = Options { memcache, resp, reactors: 1, memory, max_value, pool, eviction, seed, mode, cpus };
+    let (pool, users, eviction, seed) = (None, None, Eviction::S3Fifo, 1);
+    let options = Options { memcache, resp, reactors: 1, memory, max_value, pool, users, eviction, seed, mode, cpus };
     let server = Server::start(&options).expect("it starts");
     let [memcache, resp] = server.addresses() else { panic!("two addresses") };
     let targets = [format!("memcache://{memcache}"), format!("resp://{resp}")];

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
+use machine::clock::Fine;
 use machine::reactor::{Handle, Mode, Poller, Ports, Reactor, ReactorConfig, Sender, Snapshot, mailbox};
 use machine::region::Region;
 use machine::ring::{Ring, RingKind};
-use store::{Eviction, Found, Keep, Part, Pool, PoolError, Shape, Store, StoreOptions};
+use store::{Eviction, Found, Keep, Part, Pool, PoolError, Refitted, Shape, Store, StoreOptions, Time, refit};
 
 use crate::access::Users;
 use crate::calendar::Calendar;
@@ -53,6 +54,9 @@ pub struct PoolFile {
     pub path: PathBuf,
     /// What its items survive.
     pub keep: Keep,
+    /// Whether one of another size, or that survives something else, is made to fit. One for another number of reactors
+    /// is in any case.
+    pub refits: bool,
 }
 
 /// Why a cache could not be started.
@@ -78,7 +82,7 @@ pub enum StartError {
 pub struct Server {
     reactors: Vec<Handle>,
     addresses: Vec<SocketAddr>,
-    found: Option<Found>,
+    found: Option<(Found, Option<Refitted>)>,
     shared: Arc<Shared>,
 }
 
@@ -97,8 +101,8 @@ impl Server {
     pub fn start(options: &Options) -> Result<Self, StartError> {
         assert!(options.reactors > 0, "a cache runs on at least one reactor");
         let pool = options.pool.as_ref().map(|file| open_pool(file, options)).transpose()?;
-        let found = pool.as_ref().map(|pool| pool.found);
-        let mut parts = pool.into_iter().flat_map(|pool| pool.parts).collect::<Vec<_>>().into_iter();
+        let found = pool.as_ref().map(|(pool, refitted)| (pool.found, *refitted));
+        let mut parts = pool.into_iter().flat_map(|(pool, _)| pool.parts).collect::<Vec<_>>().into_iter();
         let seen = parts.as_slice().iter().map(Part::time).max().unwrap_or_default();
         let shared = Arc::new(Shared::default());
         let mut begin = |ports| Begin {
@@ -156,9 +160,9 @@ impl Server {
         self.reactors.iter().map(Handle::stats).collect()
     }
 
-    /// In what state its pool was found.
+    /// In what state its pool was found, and what was moved if it was made to fit.
     #[must_use]
-    pub fn found(&self) -> Option<Found> {
+    pub fn found(&self) -> Option<(Found, Option<Refitted>)> {
         self.found
     }
 
@@ -186,9 +190,16 @@ impl Server {
     }
 }
 
-fn open_pool(file: &PoolFile, options: &Options) -> Result<Pool, StartError> {
+/// Opens the pool, made to fit if that is allowed; then what that has cost, too.
+fn open_pool(file: &PoolFile, options: &Options) -> Result<(Pool, Option<Refitted>), StartError> {
     let shape = Shape { bytes: options.memory as u64, parts: options.reactors, keep: file.keep };
-    Ok(Pool::open(&file.path, shape, options.seed)?)
+    let found = match Pool::open(&file.path, shape, options.seed) {
+        Err(PoolError::Shape { found, .. }) if file.refits || (Shape { parts: shape.parts, ..found }) == shape => found,
+        opened => return Ok((opened?, None)),
+    };
+    let now = Calendar::now(Time::default()).at(Fine::now());
+    let refitted = refit(&file.path, found, shape, options.eviction, now)?;
+    Ok((Pool::open(&file.path, shape, options.seed)?, Some(refitted)))
 }
 
 /// What a reactor begins with.
@@ -268,7 +279,7 @@ fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Sta
         }
     }
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
-    let mut house = House::new(store, settings(options), calendar.at(machine::clock::Fine::now()));
+    let mut house = House::new(store, settings(options), calendar.at(Fine::now()));
     house.clients.share(ports.me(), options.reactors);
     house.users = options.users.clone();
     let peers = Peers::new(ports, ring.waker());

@@ -81,6 +81,7 @@ fn a_pool_that_does_not_fit_is_refused_and_left_as_it_is() {
     };
     let said = refused(&pool, &["--memory", "8MiB"]);
     assert!(said.contains("the pool is warm, of 4194304 bytes, for 1 store, wanted is warm, of 8388608"), "{said}");
+    assert!(said.contains("--resize-pool makes it fit"), "{said}");
     let said = refused(&pool, &["--memory", "4MiB", "--durability", "durable"]);
     assert!(said.contains("wanted is durable"), "{said}");
     let other = dir.path().join("letters");
@@ -108,9 +109,9 @@ fn nothing_is_answered_from_a_part_of_the_items() {
     drop(cache);
     let cache = start();
     // The first segments are found last, and these are in the very first one.
-    let asked = "get n\r\nadd n 0 0 1\r\n1\r\nincr n 1\r\nappend k1 0 0 1\r\nx\r\ndelete k2\r\ntouch k3 100\r\n\
+    let asked = "add n 0 0 1\r\n1\r\nget n\r\nincr n 1\r\nappend k1 0 0 1\r\nx\r\ndelete k2\r\ntouch k3 100\r\n\
                  set k4 0 0 1\r\ny\r\nget k2 k4\r\nreplace none 0 0 1\r\nz\r\n";
-    let answers = "VALUE n 0 1\r\n5\r\nEND\r\nNOT_STORED\r\n6\r\nSTORED\r\nDELETED\r\nTOUCHED\r\nSTORED\r\n\
+    let answers = "NOT_STORED\r\nVALUE n 0 1\r\n5\r\nEND\r\n6\r\nSTORED\r\nDELETED\r\nTOUCHED\r\nSTORED\r\n\
                    VALUE k4 0 1\r\ny\r\nEND\r\nNOT_STORED\r\n";
     assert_eq!(ask(&cache, asked.as_bytes()), answers);
     cache.stop();
@@ -118,12 +119,34 @@ fn nothing_is_answered_from_a_part_of_the_items() {
     let address = cache.listening["resp"][0].as_str().expect("an address");
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    let asked = b"PING\r\nGET n\r\nSETNX n 9\r\nAPPEND n 7\r\nSTRLEN k1\r\nEXISTS k2\r\nTTL k5\r\nGET k4\r\nQUIT\r\n";
+    let asked = b"PING\r\nSETNX n 9\r\nGET n\r\nAPPEND n 7\r\nSTRLEN k1\r\nEXISTS k2\r\nTTL k5\r\nGET k4\r\nQUIT\r\n";
     stream.write_all(asked).expect("it listens");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("the answers, and the end");
-    assert_eq!(answer, "+PONG\r\n$1\r\n6\r\n:0\r\n:2\r\n:101\r\n:0\r\n:-1\r\n$1\r\ny\r\n+OK\r\n");
+    assert_eq!(answer, "+PONG\r\n:0\r\n$1\r\n6\r\n:2\r\n:101\r\n:0\r\n:-1\r\n$1\r\ny\r\n+OK\r\n");
     cache.stop();
+}
+
+#[test]
+fn a_pool_is_made_to_fit() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let pool = dir.path().join("cache.pool");
+    let cache = start(&pool, &["--memory", "4MiB"]);
+    let sets: String = (0..2000).map(|n| format!("set k{n} {n} 0 4 noreply\r\n{n:04}\r\n")).collect();
+    assert_eq!(ask(&cache, format!("{sets}mn\r\n").as_bytes()), "MN\r\n");
+    drop(cache);
+    let gets: String = (0..2000).map(|n| format!("get k{n}\r\n")).collect();
+    let there: String = (0..2000).map(|n| format!("VALUE k{n} {n} 4\r\n{n:04}\r\nEND\r\n")).collect();
+    for more in [
+        &["--memory", "4MiB", "--reactors", "2"][..],
+        &["--memory", "6MiB", "--resize-pool", "--durability", "durable"],
+        &["--memory", "6MiB", "--durability", "durable"],
+    ] {
+        let cache = start(&pool, more);
+        assert_eq!(cache.listening["pool"], "closed", "{more:?}");
+        assert_eq!(ask(&cache, gets.as_bytes()), there, "{more:?}");
+        cache.stop();
+    }
 }
 
 /// Asks for changes, remembers what was answered, and stops when the server is gone.

@@ -182,6 +182,14 @@ impl Kept {
         number
     }
 
+    /// No change has this sequence or a lower one from now on. Of a new pool, before it is used.
+    pub(crate) fn raise_sequence(&mut self, to: u64) {
+        if self.sequences.next <= to {
+            (self.sequences.next, self.sequences.granted) = (to + 1, to + 1 + GRANTED_NUMBERS);
+            self.store(word::SEQUENCES, to + 1 + GRANTED_NUMBERS);
+        }
+    }
+
     /// The last sequence that was given out, or one behind it that will not be.
     pub(crate) fn last_sequence(&self) -> u64 {
         self.sequences.next - 1

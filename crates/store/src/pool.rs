@@ -139,6 +139,15 @@ pub enum PoolError {
         /// The one that was asked for.
         wanted: Shape,
     },
+    /// Its items have no room in a pool of another shape, and none may be evicted.
+    #[error("{}: not all of its items have room in a pool that is {}, and none may be evicted", path.display(),
+        Shown(wanted))]
+    TooSmall {
+        /// The file.
+        path: PathBuf,
+        /// The shape that was asked for.
+        wanted: Shape,
+    },
     /// Not a size for a pool.
     #[error("a pool of {bytes} bytes for {parts} stores: the smallest has {least}")]
     Size {
@@ -352,9 +361,7 @@ fn crc(bytes: &[u8]) -> u32 {
 
 /// Makes the file of a pool, under another name until it is whole.
 fn make(path: &Path, shape: Shape, seed: u64) -> io::Result<File> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
+    let new = beside(path, ".new");
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&new)?;
     file.try_lock()?;
     let made = fill(&file, shape, seed).and_then(|()| fs::rename(&new, path)).and_then(|()| sync_directory(path));
@@ -366,6 +373,13 @@ fn make(path: &Path, shape: Shape, seed: u64) -> io::Result<File> {
     Ok(file)
 }
 
+/// A file of the same directory, whose name goes on.
+pub(crate) fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(more);
+    PathBuf::from(name)
+}
+
 fn fill(mut file: &File, shape: Shape, seed: u64) -> io::Result<()> {
     file.set_len(0)?;
     os::allocate(file, shape.bytes)?;
@@ -374,7 +388,7 @@ fn fill(mut file: &File, shape: Shape, seed: u64) -> io::Result<()> {
 }
 
 /// Makes the name of a file durable.
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     os::sync_directory(directory)
 }

@@ -74,9 +74,7 @@ impl Store {
         store.clear_at = (clear_at != 0).then(|| Time::from_millis(clear_at));
         store.recovering = true;
         store.recovery = Some(Recovery { segments, trusted, epoch, found: Recovered::default() });
-        if unsealed > 0 {
-            store.recover(unsealed);
-        }
+        store.recover(unsealed);
         store.heap.trust(boot);
         Ok(store)
     }

@@ -650,7 +650,7 @@ impl Store {
         self.live_bytes -= bytes as u64;
     }
 
-    fn chain(&self, head: u32) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn chain(&self, head: u32) -> impl Iterator<Item = u32> + '_ {
         self.heap.walk(head)
     }
 }

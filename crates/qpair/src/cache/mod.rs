@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use block::size::{format_size, parse_size};
 use cache::limits::{DEFAULT_VALUE_BYTES, MAX_VALUE_BYTES};
-use cache::{Options, PoolFile, Server};
+use cache::{Options, PoolFile, Server, StartError};
 use control::config::load_users;
 use control::limits::DEDICATED_SPIN;
 use machine::os;
 use machine::reactor::{Mode, on_panic_abort};
 use serde::Serialize;
-use store::{Found, Keep};
+use store::{Found, Keep, PoolError, Refitted};
 use uuid::Uuid;
 
 use crate::serve::parse_reactors;
@@ -166,6 +166,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pool: Option<PathBuf>,
 
+    /// Make a pool of another size or durability fit. It takes space for both until it is done
+    #[arg(long, requires = "pool")]
+    resize_pool: bool,
+
     /// What the contents survive
     #[arg(long, value_enum, requires = "pool")]
     durability: Option<Durability>,
@@ -254,14 +258,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         resp: args.addresses(Protocol::Resp),
         memory: usize::try_from(args.memory)?,
         max_value: args.max_item.0,
-        pool: args.pool.clone().map(|path| PoolFile { path, keep: args.keep() }),
+        pool: args.pool.clone().map(|path| PoolFile { path, keep: args.keep(), refits: args.resize_pool }),
         users: args.auth_file.as_deref().map(load_users).transpose()?,
         eviction: args.eviction.into(),
         seed: Uuid::new_v4().as_u64_pair().0,
         mode: Mode::choose(args.dedicated.then_some(Mode::Spin(DEDICATED_SPIN)), args.reactors, allowed.len()),
         cpus: args.cpus.clone(),
     };
-    let server = Server::start(&options)?;
+    let server = Server::start(&options).map_err(|error| match &error {
+        StartError::Pool(PoolError::Shape { .. }) => {
+            format!("{error}\n  --resize-pool makes it fit, with space for both.")
+        }
+        _ => error.to_string(),
+    })?;
     announce(args, &server)?;
     while woken.recv_timeout(WATCH) == Err(mpsc::RecvTimeoutError::Timeout) && !server.has_failed() {
         if let Some(failure) = server.failure() {
@@ -314,7 +323,7 @@ impl Args {
 
 fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
-    let found = server.found().map(|found| match found {
+    let found = server.found().map(|(found, _)| match found {
         Found::New => "new",
         Found::Closed => "closed",
         Found::Unclosed => "unclosed",
@@ -328,8 +337,11 @@ fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
         writeln!(out, "{}", serde_json::to_string(&listening)?)?;
     } else {
         let memory = format_size(args.memory);
-        if let (Some(found), Some(path)) = (server.found(), &args.pool) {
+        if let (Some((found, refitted)), Some(path)) = (server.found(), &args.pool) {
             let pool = format!("the {} pool {}", args.keep(), path.display());
+            if let Some(Refitted { items, evicted }) = refitted {
+                writeln!(out, "{pool} was of another shape: {items} items were moved, {evicted} had no room")?;
+            }
             match found {
                 Found::New => writeln!(out, "{pool} is new")?,
                 Found::Closed => writeln!(out, "{pool} was closed in order: its items are there again")?,

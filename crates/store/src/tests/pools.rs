@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::{Found, Keep, Pool, PoolError, Shape};
+use crate::{Found, Keep, Pool, PoolError, Refitted, Shape, refit};
 
 /// A part with as many segments as a small store has, and those that hold its label, state and directory.
 const BYTES: u64 = 1 << 20;
@@ -35,9 +35,8 @@ fn is_found_again(shape: Shape, evicts: bool, ops: Vec<Op>) -> Result<(), TestCa
     behaves_over_time(store, evicts, ops, |mut store, closes, now| {
         if closes {
             store.close(now).expect("a medium");
-        } else {
-            drop(store);
         }
+        drop(store);
         open_as(&path, shape, evicts).0
     })
 }
@@ -95,9 +94,8 @@ fn a_pool_that_was_closed_or_not_has_everything() {
             store.sync().expect("a medium");
             if closes {
                 store.close(now()).expect("a medium");
-            } else {
-                drop(store);
             }
+            drop(store);
             let (mut store, found) = open(&path, keep);
             assert_eq!(found, if closes { Found::Closed } else { Found::Unclosed });
             store.check();
@@ -116,6 +114,68 @@ fn a_pool_that_was_closed_or_not_has_everything() {
             assert_eq!(open(&path, keep).0.figures().items, 0);
         }
     }
+}
+
+#[test]
+fn a_pool_is_made_one_of_another_shape() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("pool");
+    let shape = |bytes: u64, parts: usize, keep: Keep| Shape { bytes, parts, keep };
+    let first = shape(4 << 20, 1, Keep::Warm);
+    let (mut store, _) = open_as(&path, first, false);
+    let later = Expiry::At(now().plus(Duration::from_secs(50)));
+    let mut known = HashMap::new();
+    for number in 0u32..3000 {
+        let expiry = if number % 3 == 0 { later } else { Expiry::Never };
+        let value = vec![number as u8; number as usize % 700];
+        let cas = put(&mut store, &number.to_le_bytes(), &value, expiry, now()).expect("room");
+        known.insert(number, (value, expiry, cas));
+    }
+    let hash = store.hash(&7u32.to_le_bytes());
+    assert!(store.mark(hash, &7u32.to_le_bytes(), Marks { stale: true, won: false }, now()));
+    assert!(remove(&mut store, &8u32.to_le_bytes(), now()));
+    known.remove(&8);
+    drop(store);
+    let shapes = [shape(4 << 20, 3, Keep::Warm), shape(6 << 20, 2, Keep::Durable), shape(8 << 20, 1, Keep::Durable)];
+    let mut found = first;
+    for wanted in shapes.into_iter().chain([first]) {
+        let refitted = refit(&path, found, wanted, eviction(false), now()).expect("there is room");
+        assert_eq!(refitted, Refitted { items: 2999, evicted: 0 });
+        let pool = Pool::open(&path, wanted, 0).expect("a pool");
+        assert_eq!(pool.found, Found::Closed);
+        let options = StoreOptions { seed: 0, eviction: eviction(false) };
+        let mut stores: Vec<Store> =
+            pool.parts.into_iter().map(|part| Store::open(part, options).expect("a store")).collect();
+        for store in &mut stores {
+            while store.is_recovering() {
+                store.recover(1);
+            }
+            store.check();
+        }
+        for (number, (value, expiry, cas)) in &known {
+            let key = number.to_le_bytes();
+            let hash = stores[0].hash(&key);
+            let store = &mut stores[crate::share(hash, wanted.parts)];
+            let item = store.peek(hash, &key, now()).expect("it was moved");
+            assert_eq!((item.value, item.expiry, item.cas), (&value[..], *expiry, *cas));
+            assert_eq!((item.marks.stale, item.flags), (*number == 7, value.len() as u32 % 3));
+        }
+        // What is changed from now on is newer than all there was.
+        let newest = known.values().map(|(_, _, cas)| *cas).max().expect("some");
+        assert!(
+            stores.iter_mut().all(|store| put(store, b"new", b"", Expiry::At(now()), now()).expect("room") > newest)
+        );
+        drop(stores);
+        found = wanted;
+    }
+    // Too small for all of them.
+    let small = shape(1 << 20, 1, Keep::Warm);
+    let before = std::fs::read(&path).expect("the pool");
+    assert!(matches!(refit(&path, found, small, eviction(false), now()), Err(PoolError::TooSmall { .. })));
+    assert_eq!(std::fs::read(&path).expect("the pool").len(), before.len());
+    let refitted = refit(&path, found, small, eviction(true), now()).expect("some go");
+    assert!(refitted.evicted > 0 && refitted.items > 500, "{refitted:?}");
+    assert!(!dir.path().join("pool.refit").exists());
 }
 
 #[test]

@@ -1,0 +1,144 @@
+//! A pool of another shape: of another size, for another number of stores, or one that survives something else.
+//!
+//! ```text
+//!   pool ──▶ items, in the order of their segments ──▶ pool.new ──▶ in the place of the old one, when it is whole
+//! ```
+//!
+//! Items keep their expiry, their CAS and their marks; how often they were asked for is forgotten. The old pool is not
+//! changed but for what its recovery notes, so that whatever goes wrong, it is still there. There has to be space for
+//! both.
+
+use std::fs;
+use std::path::Path;
+
+use crate::chains;
+use crate::evict::Eviction;
+use crate::item::{Header, parts};
+use crate::limits::ITEMS_START;
+use crate::marks::Marks;
+use crate::pool::{Pool, PoolError, Shape, beside, sync_directory};
+use crate::share::share;
+use crate::slot::Place;
+use crate::store::{NoRoom, Store, StoreOptions};
+use crate::time::Time;
+
+/// What became of the items of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refitted {
+    /// Items that are in the new pool.
+    pub items: u64,
+    /// Items that made room for others there.
+    pub evicted: u64,
+}
+
+/// Makes a pool one of another shape.
+///
+/// # Errors
+/// See [`PoolError`]; also if not all items have room and none may be evicted. The pool is then as it was.
+pub fn refit(path: &Path, found: Shape, wanted: Shape, eviction: Eviction, now: Time) -> Result<Refitted, PoolError> {
+    let system = |doing: &'static str| move |source| PoolError::System { path: path.to_owned(), doing, source };
+    let new = beside(path, ".refit");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(system("what was left of a refit cannot be removed")(error));
+        }
+        _ => {}
+    }
+    let old = Pool::open(path, found, 0)?;
+    let seed = old.parts.iter().map(|part| part.seed()).next().unwrap_or_default();
+    let seen = old.parts.iter().map(|part| part.time()).max().unwrap_or_default();
+    let options = StoreOptions { seed, eviction };
+    let moved = (|| {
+        let made = Pool::open(&new, wanted, seed)?;
+        let open = |part| Store::open(part, options).map_err(system("there is no memory for its table"));
+        let mut stores = made.parts.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let now = now.max(seen);
+        for part in old.parts {
+            let mut from = open(part)?;
+            while from.is_recovering() {
+                from.recover(usize::MAX);
+            }
+            from.pour_into(&mut stores, now).map_err(|_| PoolError::TooSmall { path: path.to_owned(), wanted })?;
+        }
+        let mut refitted = Refitted::default();
+        for store in &mut stores {
+            refitted.items += store.figures().items;
+            refitted.evicted += store.figures().evicted;
+            store.close(now).map_err(system("the new pool cannot be written"))?;
+        }
+        Ok(refitted)
+    })();
+    let done = moved.and_then(|refitted| {
+        fs::rename(&new, path).and_then(|()| sync_directory(path)).map_err(system("it cannot be replaced"))?;
+        Ok(refitted)
+    });
+    if done.is_err() {
+        // What is left of it would be removed the next time.
+        let _ = fs::remove_file(&new);
+    }
+    done
+}
+
+impl Store {
+    /// Copies all items to the stores that their keys belong to.
+    fn pour_into(&self, stores: &mut [Self], now: Time) -> Result<(), NoRoom> {
+        let last = self.heap.kept.as_ref().map_or(0, |kept| kept.last_sequence());
+        for store in stores.iter_mut() {
+            if let Some(kept) = &mut store.heap.kept {
+                kept.raise_sequence(last);
+            }
+            store.set_clear_at(self.clear_at());
+        }
+        let mut segments: Vec<u32> =
+            self.heap.chains().flat_map(|(_, chain)| self.chain(chain.head).collect::<Vec<_>>()).collect();
+        segments.sort_unstable_by_key(|segment| self.heap.segment(*segment).number);
+        for segment in segments {
+            let mut offset = ITEMS_START as u32;
+            while offset < self.heap.segment(segment).used {
+                let place = Place { segment, offset };
+                let (item, header) = (self.heap.at(place), self.heap.header(place));
+                offset += header.item_bytes() as u32;
+                let (key, value) = parts(&header, item);
+                let hash = self.hash(key);
+                let is_there = self.table.find(&self.heap, hash, |other| other == place).is_some();
+                if is_there && !header.expiry.has_come(now) {
+                    let store = &mut stores[share(hash, stores.len())];
+                    store.take_over(hash, key, value, &header, Marks::of(item), now)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores an item of another store with all that is known of it. There is none of its key.
+    fn take_over(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        old: &Header,
+        marks: Marks,
+        now: Time,
+    ) -> Result<(), NoRoom> {
+        let header = Header { layout: self.heap.layout(), dead: false, ..*old };
+        let bytes = header.item_bytes();
+        if bytes > self.largest_item() {
+            // One that is too large for a smaller pool is evicted by that.
+            self.evicted += 1;
+            return if self.options.eviction != Eviction::None { Ok(()) } else { Err(NoRoom::Full) };
+        }
+        let room = self.room(chains::of(header.expiry, now), bytes, now)?;
+        let segment = self.open_room(room);
+        let place = self.heap.append(segment, bytes, header.expiry).expect("there is room");
+        let item = self.heap.at_mut(place, bytes);
+        let at = header.write(item);
+        marks.write(item);
+        item[at..at + key.len()].copy_from_slice(key);
+        item[at + key.len()..].copy_from_slice(value);
+        self.live_bytes += bytes as u64;
+        self.heap.written(place, bytes);
+        self.show(hash, place);
+        // Of a durable one only its close has to be.
+        Ok(())
+    }
+}

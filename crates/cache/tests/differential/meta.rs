@@ -177,7 +177,7 @@ impl Chance {
         let times = ["T0", "T1000", "T2000", "T2592000", "T2000000000"];
         let mut flags = match verb {
             "mg" => {
-                let recache = self.one_of(&["R0", "R500", "R1500", "R2592000", "R-1"]);
+                let recache = self.one_of(&["R0", "R500", "R1500", "R-1"]);
                 vec!["v", "t", "s", "f", "c", "u", "O123", recache, "L9", "P9", "M9", "D7", "I"]
             }
             "ms" => {

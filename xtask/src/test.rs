@@ -141,8 +141,12 @@ fn campaigns(report: &mut Report, selection: &Selection) {
     if selection.wants("campaign: pool") {
         report.counted("campaign: pool", || counted(&mut campaign("qpair", "pool", "killed")));
     }
-    if selection.wants("campaign: memcached") {
-        report.counted("campaign: memcached", || counted(&mut campaign("qpair-cache", "differential", "memcached")));
+    let others = [("memcached", "memcached"), ("redis", "resp"), ("redis-py", "redis_py")];
+    for (name, module) in others {
+        let step = &format!("campaign: {name}");
+        if selection.wants(step) {
+            report.counted(step, || counted(&mut campaign("qpair-cache", "differential", module)));
+        }
     }
 }
 

@@ -37,6 +37,13 @@ const _: () = assert!(MAX_COMMAND_BYTES >= 2 * (store::limits::MAX_KEY_BYTES + M
 /// Steps that the names of one answer may take to be compared with a pattern: some milliseconds.
 pub const PATTERN_FUEL: u64 = 1_000_000;
 
+/// Keys that one step of a walk over all of them looks at: between two of them others have their turn.
+pub const SCAN_ITEMS: usize = 1000;
+/// Steps of a KEYS that another reactor has asked for: they are taken at once.
+pub const KEYS_STEPS: usize = 32;
+/// Names that KEYS may find.
+pub const KEYS_BYTES: usize = 1 << 20;
+
 /// Clients at once; each reactor has an equal share of them.
 pub const MAX_CONNECTIONS: usize = 16_000;
 /// Connections that are accepted in one pass.

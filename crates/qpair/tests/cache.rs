@@ -33,7 +33,7 @@ fn what_is_not_there_is_said() {
     for (arguments, why) in [
         (&["cache", "--listen", "127.0.0.1:11211"][..], "this is memcache=ADDR:PORT or resp=ADDR:PORT"),
         (&["cache", "--listen", "resp=6379"], "'6379' is no ADDR:PORT"),
-        (&["cache", "--memory", "1k", "--listen", "memcache=127.0.0.1:0"], "a store of 1024 bytes"),
+        (&["cache", "--memory", "1k", "--listen", "memcache=127.0.0.1:0"], "there are those of 262144"),
     ] {
         let ended = qpair(arguments).output().expect("it starts");
         let said = String::from_utf8_lossy(&ended.stderr);

@@ -406,7 +406,7 @@ impl Store {
         (!header.expiry.has_come(now)).then_some((at, place, header))
     }
 
-    fn item(&self, place: Place, header: &Header) -> Item<'_> {
+    pub(crate) fn item(&self, place: Place, header: &Header) -> Item<'_> {
         let (key, value) = parts(header, self.heap.at(place));
         let cas = self.heap.cas_of(place, header);
         Item { key, value, flags: header.flags, expiry: header.expiry, cas, marks: Marks::of(self.heap.at(place)) }

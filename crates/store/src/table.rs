@@ -211,6 +211,18 @@ impl Table {
         self.items > self.buckets() * ITEMS_PER_BUCKET && self.doublings < MAX_DOUBLINGS
     }
 
+    /// The places of the items in a hash's bucket.
+    pub(crate) fn places(&self, heap: &Heap, hash: u64) -> impl Iterator<Item = Place> {
+        self.slots(heap, hash).map(|(_, slot)| slot.place())
+    }
+
+    /// How many of its lowest bits the hashes in this one's bucket have in common.
+    pub(crate) fn bits(&self, hash: u64) -> u32 {
+        let bits = self.first + self.doublings;
+        let is_split = hash as usize & ((1 << bits) - 1) < self.split;
+        bits + u32::from(is_split)
+    }
+
     fn bucket_of(&self, hash: u64) -> At {
         let low = |bits: u32| hash as usize & ((1 << bits) - 1);
         let bits = self.first + self.doublings;

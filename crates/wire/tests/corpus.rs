@@ -17,11 +17,12 @@ use support::raw::{WRITE_CID, c2h, command, h2c, r2t, response};
 /// A fuzz target: its name and its function.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 5] = [
     ("pdu", harness::pdu),
     ("controller", harness::controller),
     ("host", harness::host),
     ("answers", support::answers::answers),
+    ("resp", support::resp::resp),
 ];
 
 fn corpus(target: &str) -> PathBuf {
@@ -49,7 +50,7 @@ fn every_file_of_the_corpus() {
 #[test]
 fn seeds_are_current() {
     let mut written = Vec::new();
-    let seeds = [pdu_seeds(), controller_seeds(), host_seeds(), answers_seeds()];
+    let seeds = [pdu_seeds(), controller_seeds(), host_seeds(), answers_seeds(), support::resp::seeds()];
     for ((target, _), seeds) in TARGETS.into_iter().zip(seeds) {
         for (name, bytes) in seeds {
             let file = corpus(target).join(format!("seed-{name}"));

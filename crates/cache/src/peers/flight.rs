@@ -47,6 +47,16 @@ pub(crate) enum Rule {
     SayOne,
     /// It is kept for the next step of the command.
     Keep,
+    /// An array, to be added to others, or an error, of which the first is said ...
+    Gather,
+    /// ... and this is where.
+    SayGathered,
+    /// Something or null, of which the first something is said ...
+    Find,
+    /// ... here.
+    SayFound,
+    /// What parts amount to is not said.
+    Forget,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +93,11 @@ pub(crate) struct Flight {
     count: i64,
     error: Vec<u8>,
     kept: Vec<u8>,
+}
+
+/// Whether an answer is null, of either version.
+fn is_null(answer: &[u8]) -> bool {
+    matches!(answer, b"$-1\r\n" | b"_\r\n")
 }
 
 impl Flight {
@@ -188,6 +203,39 @@ impl Flight {
                 self.kept.clear();
                 self.kept.extend_from_slice(bytes);
             }
+            Rule::Gather => self.gather(bytes),
+            Rule::SayGathered => {
+                let count = std::mem::take(&mut self.count);
+                let mut found = std::mem::take(&mut self.kept);
+                if self.error.is_empty() {
+                    Answer::new(out, Version::default()).array(count as usize);
+                    out.append(&mut found);
+                }
+                out.append(&mut self.error);
+            }
+            Rule::Find if self.kept.is_empty() || is_null(&self.kept) => {
+                self.kept.clear();
+                self.kept.extend_from_slice(bytes);
+            }
+            Rule::Find => {}
+            Rule::SayFound => out.append(&mut self.kept),
+            Rule::Forget => {
+                self.count = 0;
+                self.kept.clear();
+                self.error.clear();
+            }
+        }
+    }
+
+    /// The array that a part of a command has found.
+    fn gather(&mut self, answer: &[u8]) {
+        let end = answer.iter().position(|byte| *byte == b'\n').expect("an answer ends a line") + 1;
+        match &answer[..end] {
+            [b'*', count @ .., b'\r', b'\n'] => {
+                self.count += wire::resp::integer(count).expect("a reactor has written it");
+                self.kept.extend_from_slice(&answer[end..]);
+            }
+            _ => self.join(answer),
         }
     }
 

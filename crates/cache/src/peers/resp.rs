@@ -5,6 +5,9 @@
 //!   DEL a b c    ──▶ DEL a c to one reactor, DEL b to another one               Sum: of their numbers
 //!   MSET a 1 b 2 ──▶ MSET a 1 to one, MSET b 2 to another one                   Ok: or the first error
 //!   DBSIZE       ──▶ to all                                                     Sum, without keys
+//!   KEYS *       ──▶ to all                                                     Array, without keys
+//!   RANDOMKEY    ──▶ to all                                                     Any: the first that is not null
+//!   SCAN 0       ──▶ to one after the other                                     Cursor: its upper bits say to whom
 //! ```
 //!
 //! A command whose keys all belong to one reactor goes there as it is. One that must look at the keys of several
@@ -40,6 +43,11 @@ impl Asked<'_> {
     pub(super) fn rule(&self, rule: Rule) -> Rule {
         if self.quiet { Rule::Drop } else { rule }
     }
+
+    /// A rule for what parts amount to.
+    pub(super) fn sum(&self, rule: Rule) -> Rule {
+        if self.quiet { Rule::Forget } else { rule }
+    }
 }
 
 impl Dispatch<'_> {
@@ -47,8 +55,9 @@ impl Dispatch<'_> {
     pub(crate) fn resp(&mut self, asked: &Asked<'_>, from: usize) -> Dispatched {
         let Some(keys) = asked.spec.keys_of(asked.args) else {
             return match asked.spec.join {
-                Join::Sum | Join::Ok => self.everybody(asked),
-                Join::One | Join::Together | Join::Array => Dispatched::Here,
+                Join::Sum | Join::Ok | Join::Array | Join::Any => self.everybody(asked),
+                Join::Cursor => self.walk(asked),
+                Join::One | Join::Together => Dispatched::Here,
             };
         };
         let mut owners = keys.clone().map(|key| self.number(key));
@@ -60,7 +69,7 @@ impl Dispatch<'_> {
             Join::Array => self.array(asked, keys, from),
             join => match rules(join) {
                 Some(_) if !resp::is_complete(asked.spec, asked.args) => Dispatched::Here,
-                Some((each, all)) => self.shares(asked, (asked.spec.name, asked.step()), each, asked.rule(all)),
+                Some((each, all)) => self.shares(asked, (asked.spec.name, asked.step()), each, asked.sum(all)),
                 None => self.steps(asked, from),
             },
         }
@@ -73,6 +82,16 @@ impl Dispatch<'_> {
         let is_asked = self.ask(owner, asked.dialect(), true, asked.rule(Rule::Say), &[&work]);
         self.peers.work = work;
         if is_asked { Dispatched::Taken } else { Dispatched::Again(0) }
+    }
+
+    /// A step of a walk over all keys: a cursor, the first argument, says whose turn it is.
+    fn walk(&mut self, asked: &Asked<'_>) -> Dispatched {
+        let cursor = asked.args.clone().nth(1).and_then(|cursor| std::str::from_utf8(cursor).ok()?.parse::<u64>().ok());
+        let owner = cursor.unwrap_or(0) >> store::CURSOR_BITS;
+        match usize::try_from(owner) {
+            Ok(owner) if owner < self.peers.count() && owner != self.peers.me() => self.whole(asked, owner),
+            _ => Dispatched::Here,
+        }
     }
 
     /// The same command to all, which has no keys.
@@ -88,7 +107,7 @@ impl Dispatch<'_> {
         others.for_each(|owner| self.send(owner, asked.dialect(), false, each, &[&work]));
         self.answer_here(asked.version, &work, each);
         self.peers.work = work;
-        self.end_with(asked.rule(all));
+        self.end_with(asked.sum(all));
         Dispatched::Taken
     }
 
@@ -218,6 +237,8 @@ fn rules(join: Join) -> Option<(Rule, Rule)> {
     match join {
         Join::Sum => Some((Rule::Count, Rule::SayCount)),
         Join::Ok => Some((Rule::Done, Rule::SayDone)),
-        Join::One | Join::Together | Join::Array => None,
+        Join::Array => Some((Rule::Gather, Rule::SayGathered)),
+        Join::Any => Some((Rule::Find, Rule::SayFound)),
+        Join::One | Join::Together | Join::Cursor => None,
     }
 }

@@ -41,7 +41,7 @@ impl Dispatch<'_> {
             self.say(asked, |answer| answer.integer(0));
             return Dispatched::Taken;
         }
-        match self.shares(asked, ("MSET", 2), Rule::Done, asked.rule(Rule::SayOne)) {
+        match self.shares(asked, ("MSET", 2), Rule::Done, asked.sum(Rule::SayOne)) {
             Dispatched::Again(_) => Dispatched::Again(1),
             other => other,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use store::Time;
+use store::{CURSOR_BITS, Time};
 use wire::resp::Version;
 
 use super::Session;
@@ -39,6 +39,21 @@ impl Clients {
     /// The clients are those of one of several reactors: no two have the same number.
     pub(crate) fn share(&mut self, reactor: usize, reactors: usize) {
         (self.before, self.others) = (reactor as u64, reactors as u64 - 1);
+    }
+
+    /// The cursor that a client is told when the walk over this reactor's keys is at this one: behind their end it is
+    /// the next reactor's turn.
+    pub(super) fn cursor(&self, cursor: u64) -> u64 {
+        match cursor {
+            0 if self.before < self.others => (self.before + 1) << CURSOR_BITS,
+            0 => 0,
+            within => self.before << CURSOR_BITS | within,
+        }
+    }
+
+    /// Whether it is this reactor's turn in a walk.
+    pub(super) fn is_at(&self, cursor: u64) -> bool {
+        cursor >> CURSOR_BITS == self.before
     }
 
     /// A client that has come, from the first address to the second.

@@ -154,6 +154,8 @@ fn tips(join: Join, has_keys: bool) -> &'static [&'static str] {
         (Join::Array, false) => &["request_policy:all_shards", "nondeterministic_output_order"],
         (Join::Sum, true) => &["request_policy:multi_shard", "response_policy:agg_sum"],
         (Join::Sum, false) => &["request_policy:all_shards", "response_policy:agg_sum"],
+        (Join::Any, _) => &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
+        (Join::Cursor, _) => &["request_policy:special", "nondeterministic_output"],
         (Join::Ok, true) => &["request_policy:multi_shard", "response_policy:all_succeeded"],
         (Join::Ok, false) => &["request_policy:all_shards", "response_policy:all_succeeded"],
     }

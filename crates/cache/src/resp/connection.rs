@@ -6,6 +6,7 @@ use store::Time;
 use wire::resp::{Version, integer};
 
 use super::clients::Known;
+use super::table::as_text;
 use super::{Call, Done, Failure, Replies, Session, Then};
 use crate::access::Guest;
 use crate::session::House;
@@ -41,7 +42,10 @@ pub(super) fn select(call: &mut Call<'_>) -> Done {
     match call.next_integer()? {
         0 => call.out.simple("OK"),
         number if i32::try_from(number).is_ok() => return Err(Failure::Said("ERR DB index is out of range")),
-        _ => return Err(Failure::NoInteger),
+        _ => {
+            let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+            return Err(Failure::Said(text));
+        }
     }
     Ok(Then::Go)
 }
@@ -79,8 +83,7 @@ pub(super) fn hello(call: &mut Call<'_>, session: &mut Session) -> Done {
             let name = call.next()?;
             set_name(call, session, name)?;
         } else {
-            let option = super::table::shown_part(option, usize::MAX);
-            call.out.error(&[b"ERR Syntax error in HELLO option '", option, b"'"]);
+            call.out.error(&[b"ERR Syntax error in HELLO option '", as_text(option), b"'"]);
             return Ok(Then::Go);
         }
     }
@@ -188,7 +191,7 @@ pub(super) fn setinfo(call: &mut Call<'_>, session: &mut Session) -> Done {
     let (what, value) = (call.next()?, call.next()?);
     let names = ["lib-name", "lib-ver"];
     let Some(number) = names.iter().position(|name| what.eq_ignore_ascii_case(name.as_bytes())) else {
-        call.out.error(&[b"ERR Unrecognized option '", what, b"'"]);
+        call.out.error(&[b"ERR Unrecognized option '", as_text(what), b"'"]);
         return Ok(Then::Go);
     };
     if !is_plain(value) {
@@ -245,13 +248,13 @@ pub(super) fn list(call: &mut Call<'_>) -> Done {
             normal = kind.eq_ignore_ascii_case(b"normal");
             let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
             if !normal && !["master", "slave", "replica", "pubsub"].into_iter().any(is) {
-                out.error(&[b"ERR Unknown client type '", kind, b"'"]);
+                out.error(&[b"ERR Unknown client type '", as_text(kind), b"'"]);
                 return Ok(Then::Go);
             }
         }
         Some(word) if word.eq_ignore_ascii_case(b"id") && args.len() > 0 => {
             for id in args {
-                ids.push(integer(id).filter(|id| *id > 0).ok_or(Failure::Said("ERR Invalid client ID"))?);
+                ids.push(integer(id).ok_or(Failure::Said("ERR Invalid client ID"))?);
             }
         }
         Some(_) => return Err(Failure::Syntax),

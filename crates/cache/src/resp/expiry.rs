@@ -3,6 +3,7 @@
 use store::{Expiry, Time};
 use wire::resp::integer;
 
+use super::table::as_text;
 use super::{Call, Done, Failure, Then};
 use crate::session::House;
 
@@ -81,8 +82,7 @@ impl Conditions {
                 () if is("gt") => conditions.greater = true,
                 () if is("lt") => conditions.less = true,
                 () => {
-                    let word = super::table::shown_part(word, usize::MAX);
-                    call.out.error(&[b"ERR Unsupported option ", word]);
+                    call.out.error(&[b"ERR Unsupported option ", as_text(word)]);
                     return Ok(None);
                 }
             }

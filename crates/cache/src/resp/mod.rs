@@ -13,7 +13,11 @@ mod command;
 mod connection;
 mod expiry;
 mod failure;
+mod float;
+mod iterate;
 mod keys;
+mod numbers;
+mod server;
 mod strings;
 pub(crate) mod table;
 
@@ -29,7 +33,7 @@ use crate::access::{Denied, Guest};
 use crate::connection::Step;
 use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
-use crate::limits::{MAX_COMMAND_BYTES, MAX_OPTION_BYTES};
+use crate::limits::{KEYS_STEPS, MAX_COMMAND_BYTES, MAX_OPTION_BYTES};
 use crate::peers::{Asked, Dispatch, Dispatched};
 use crate::session::{House, Mode};
 
@@ -57,6 +61,9 @@ pub(crate) type Done = Result<Then, Failure>;
 pub(crate) struct Progress {
     /// Parts of its answer that are written.
     pub(crate) written: usize,
+    /// Of a walk over all keys, where it is and what it has found.
+    pub(crate) cursor: u64,
+    pub(crate) found: Vec<u8>,
 }
 
 /// A command that is carried out.
@@ -374,12 +381,23 @@ pub(crate) fn serve(bytes: &[u8], version: Version, house: &mut House, out: &mut
     let Run::Data(run) = spec.run else { unreachable!("sessions stay at home") };
     // What is sent from elsewhere, or in another order, is not lent.
     let mode = std::mem::take(&mut call.house.lending.mode);
-    match run(&mut call) {
-        Ok(then) => assert_eq!(then, Then::Go, "it is answered at once"),
-        Err(failure) => {
-            call.out.bytes.truncate(before);
-            failure.tell(spec, &mut call.out);
+    let mut done = run(&mut call);
+    for _ in 1..KEYS_STEPS {
+        if done == Ok(Then::Again) {
+            call.args = args;
+            done = run(&mut call);
         }
+    }
+    let failed = match done {
+        Ok(Then::Go) => None,
+        Ok(_) => {
+            Some(Failure::Said("ERR there are too many keys for KEYS on several reactors: ask for them with SCAN"))
+        }
+        Err(failure) => Some(failure),
+    };
+    if let Some(failure) = failed {
+        call.out.bytes.truncate(before);
+        failure.tell(spec, &mut call.out);
     }
     house.lending.mode = mode;
 }

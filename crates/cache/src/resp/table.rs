@@ -2,7 +2,7 @@
 
 use wire::resp::{Answer, Args};
 
-use super::{Call, Done, Session, command, connection, expiry, keys, strings};
+use super::{Call, Done, Session, command, connection, expiry, iterate, keys, numbers, server as about, strings};
 
 /// What a command is like: bits.
 pub(crate) type Flags = u16;
@@ -47,6 +47,10 @@ pub(crate) enum Join {
     Sum,
     /// OK, if all say so.
     Ok,
+    /// The first that is not null.
+    Any,
+    /// One after the other: the bits of a cursor above [`store::CURSOR_BITS`] say whose turn it is.
+    Cursor,
 }
 
 /// What a command belongs to.
@@ -138,6 +142,11 @@ impl Spec {
 /// All commands.
 pub(crate) static COMMANDS: &[Spec] = &[
     string("append", 3, WRITE | DENYOOM | FAST, "2.0.0", "Adds to the end of a value", strings::append),
+    string("decr", 2, WRITE | DENYOOM | FAST, "1.0.0", "Subtracts one", numbers::decr),
+    string("decrby", 3, WRITE | DENYOOM | FAST, "1.0.0", "Subtracts a number", numbers::decrby),
+    string("incr", 2, WRITE | DENYOOM | FAST, "1.0.0", "Adds one", numbers::incr),
+    string("incrby", 3, WRITE | DENYOOM | FAST, "1.0.0", "Adds a number", numbers::incrby),
+    string("incrbyfloat", 3, WRITE | DENYOOM | FAST, "2.6.0", "Adds a number with a point", numbers::incrbyfloat),
     string("get", 2, READONLY | FAST, "1.0.0", "Says a value", strings::get),
     string("getdel", 2, WRITE | FAST, "6.2.0", "Says a value and takes its key out", strings::getdel),
     string("getex", -2, WRITE | FAST, "6.2.0", "Says a value and changes when it expires", strings::getex),
@@ -162,11 +171,17 @@ pub(crate) static COMMANDS: &[Spec] = &[
     generic("expire", -3, WRITE | FAST, "1.0.0", "Has a key expire in so many seconds", expiry::expire),
     generic("expireat", -3, WRITE | FAST, "1.2.0", "Has a key expire at a second", expiry::expireat),
     generic("expiretime", 2, READONLY | FAST, "7.0.0", "Says the second a key expires at", expiry::expiretime),
+    generic_all("keys", 2, READONLY, "1.0.0", "Says the keys that a pattern is that of", iterate::keys)
+        .join(Join::Array),
+    generic_all("object", -2, 0, "2.2.3", "What is known of a value", command::help).with(OBJECT),
     generic("persist", 2, WRITE | FAST, "2.2.0", "Has a key expire never", expiry::persist),
     generic("pexpire", -3, WRITE | FAST, "2.6.0", "Has a key expire in so many milliseconds", expiry::pexpire),
     generic("pexpireat", -3, WRITE | FAST, "2.6.0", "Has a key expire at a millisecond", expiry::pexpireat),
     generic("pexpiretime", 2, READONLY | FAST, "7.0.0", "Says the millisecond a key expires at", expiry::pexpiretime),
     generic("pttl", 2, READONLY | FAST, "2.6.0", "Says in how many milliseconds a key expires", expiry::pttl),
+    generic_all("randomkey", 1, READONLY, "1.0.0", "Says a key by chance", iterate::randomkey).join(Join::Any),
+    generic_all("scan", -2, READONLY, "2.8.0", "Says keys, some at a time", iterate::scan).join(Join::Cursor),
+    generic_all("wait", 3, NOSCRIPT, "3.0.0", "Says how many replicas have it: none", about::wait),
     generic("rename", 3, WRITE, "1.0.0", "Moves a value to another key", keys::rename)
         .keys(1, 2, 1)
         .join(Join::Together),
@@ -179,6 +194,12 @@ pub(crate) static COMMANDS: &[Spec] = &[
     generic("ttl", 2, READONLY | FAST, "1.0.0", "Says in how many seconds a key expires", expiry::ttl),
     generic("type", 2, READONLY | FAST, "1.0.0", "Says what is under a key", keys::r#type),
     generic("unlink", -2, WRITE | FAST, "4.0.0", "Takes keys out", keys::del).keys(1, -1, 1).join(Join::Sum),
+    server("config", -2, ADMIN, "2.0.0", "Settings", command::help).with(CONFIG),
+    server("info", -1, LOADING | STALE | SENTINEL, "1.0.0", "Says what there is and what was done", about::info),
+    server("latency", -2, ADMIN, "2.8.13", "Slow events, of which none are kept", command::help).with(LATENCY),
+    server("memory", -2, 0, "4.0.0", "Memory", command::help).with(MEMORY),
+    server("slowlog", -2, ADMIN, "2.2.12", "Slow commands, of which none are kept", command::help).with(SLOWLOG),
+    server("time", 1, LOADING | STALE | FAST, "2.6.0", "Says what time it is", about::time),
     server("dbsize", 1, READONLY | FAST, "1.0.0", "Says how many keys there are", keys::dbsize).join(Join::Sum),
     server("flushall", -1, WRITE, "1.0.0", "Takes all keys out", keys::flush).join(Join::Ok),
     server("flushdb", -1, WRITE, "1.0.0", "Takes all keys out", keys::flush).join(Join::Ok),
@@ -206,6 +227,58 @@ pub(crate) static COMMANDS: &[Spec] = &[
     ),
     server("command", -1, LOADING | STALE | SENTINEL, "2.8.13", "Says what commands there are", command::command)
         .with(COMMAND),
+];
+
+/// The subcommands of CONFIG.
+static CONFIG: &[Spec] = &[
+    server("config|get", -3, ADMIN | NOSCRIPT | LOADING | STALE, "2.0.0", "Says settings", about::config_get),
+    server("config|help", 2, LOADING | STALE, "5.0.0", "Says what subcommands there are", command::help),
+    server(
+        "config|resetstat",
+        2,
+        ADMIN | NOSCRIPT | LOADING | STALE,
+        "2.0.0",
+        "Forgets what was done",
+        about::resetstat,
+    ),
+    server(
+        "config|set",
+        -4,
+        ADMIN | NOSCRIPT | LOADING | STALE,
+        "2.0.0",
+        "Changes settings: none here",
+        about::config_set,
+    ),
+];
+
+/// The subcommands of LATENCY.
+static LATENCY: &[Spec] = &[
+    server("latency|help", 2, LOADING | STALE, "2.8.13", "Says what subcommands there are", command::help),
+    server("latency|history", 3, ADMIN | NOSCRIPT | LOADING | STALE, "2.8.13", "Says none", about::none),
+    server("latency|latest", 2, ADMIN | NOSCRIPT | LOADING | STALE, "2.8.13", "Says none", about::none),
+    server("latency|reset", -2, ADMIN | NOSCRIPT | LOADING | STALE, "2.8.13", "Forgets none", about::zero),
+];
+
+/// The subcommands of MEMORY.
+static MEMORY: &[Spec] = &[
+    server("memory|help", 2, LOADING | STALE, "4.0.0", "Says what subcommands there are", command::help),
+    server("memory|usage", -3, READONLY, "4.0.0", "Says how many bytes a key takes", about::usage).keys(2, 2, 1),
+];
+
+/// The subcommands of OBJECT.
+static OBJECT: &[Spec] = &[
+    generic("object|encoding", 3, READONLY, "2.2.3", "Says how Redis would store a value", about::encoding)
+        .keys(2, 2, 1),
+    generic("object|freq", 3, READONLY, "4.0.0", "Says how often a key was asked for", about::freq).keys(2, 2, 1),
+    generic_all("object|help", 2, LOADING | STALE, "6.2.0", "Says what subcommands there are", command::help),
+];
+
+/// The subcommands of SLOWLOG.
+static SLOWLOG: &[Spec] = &[
+    server("slowlog|get", -2, ADMIN | LOADING | STALE, "2.2.12", "Says none", about::slowlog),
+    server("slowlog|help", 2, LOADING | STALE, "6.2.0", "Says what subcommands there are", command::help),
+    server("slowlog|len", 2, ADMIN | LOADING | STALE, "2.2.12", "Says how many: none", about::zero),
+    server("slowlog|reset", 2, ADMIN | LOADING | STALE, "2.2.12", "Forgets none", about::ok),
 ];
 
 /// The subcommands of CLIENT.
@@ -260,7 +333,7 @@ static CLIENT: &[Spec] = &[
 static COMMAND: &[Spec] = &[
     server("command|count", 2, LOADING | STALE, "2.8.13", "Says how many commands there are", command::count),
     server("command|docs", -2, LOADING | STALE, "7.0.0", "Says what commands are for", command::docs),
-    server("command|getkeys", -3, LOADING | STALE, "2.8.13", "Says the keys of a command", command::getkeys),
+    server("command|getkeys", -4, LOADING | STALE, "2.8.13", "Says the keys of a command", command::getkeys),
     server("command|help", 2, LOADING | STALE, "5.0.0", "Says what subcommands there are", command::help),
     server("command|info", -2, LOADING | STALE, "2.8.13", "Says what commands are like", command::info),
     server("command|list", -2, LOADING | STALE, "7.0.0", "Says the names of commands", command::list),
@@ -288,6 +361,18 @@ const fn generic(
     run: Data,
 ) -> Spec {
     Spec::data(name, arity, flags, run).key().said(Group::Generic, since, says)
+}
+
+/// About no key in particular.
+const fn generic_all(
+    name: &'static str,
+    arity: i32,
+    flags: Flags,
+    since: &'static str,
+    says: &'static str,
+    run: Data,
+) -> Spec {
+    Spec::data(name, arity, flags, run).said(Group::Generic, since, says)
 }
 
 const fn on_connection(
@@ -426,8 +511,11 @@ impl Unknown {
 /// Of what a client has sent, so much is shown to it.
 const SHOWN_BYTES: usize = 128;
 
+fn shown_part(text: &[u8], most: usize) -> &[u8] {
+    as_text(&text[..text.len().min(most)])
+}
+
 /// As C's printf shows it: up to a NUL.
-pub(super) fn shown_part(text: &[u8], most: usize) -> &[u8] {
-    let text = &text[..text.len().min(most)];
-    text.split(|byte| *byte == 0).next().unwrap_or_default()
+pub(super) fn as_text(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }

@@ -3,3 +3,5 @@
 mod large;
 mod memcached;
 mod meta;
+mod redis_py;
+mod resp;

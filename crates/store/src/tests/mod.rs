@@ -11,6 +11,7 @@ use super::*;
 mod crash;
 mod pools;
 mod runs;
+mod scan;
 
 const SMALL: usize = 16 * limits::MIN_SEGMENT_BYTES;
 

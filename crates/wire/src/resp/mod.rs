@@ -74,7 +74,7 @@ impl ExactSizeIterator for Args<'_> {}
 /// What the bytes begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
-    /// Nothing whole: at least so many bytes are to be seen.
+    /// Nothing whole: at least so many bytes are to be seen. A mistake in fewer is found when they have come.
     More(usize),
     /// So many bytes that ask for nothing.
     Nothing(usize),
@@ -250,9 +250,10 @@ fn bulk(bytes: &[u8], at: usize, stranger: bool) -> Result<Option<(usize, usize)
 #[inline]
 fn counted(bytes: &[u8], from: usize, endless: Wrong) -> Result<Option<(&[u8], usize)>, Wrong> {
     let rest = &bytes[from..];
-    match rest.iter().position(|byte| *byte == b'\r') {
+    let seen = &rest[..rest.len().min(MAX_LINE_BYTES)];
+    match seen.iter().position(|byte| *byte == b'\r') {
         Some(end) => Ok((rest.len() >= end + 2).then(|| (&rest[..end], from + end + 2))),
-        None if rest.len() >= MAX_LINE_BYTES => Err(endless),
+        None if seen.len() == MAX_LINE_BYTES => Err(endless),
         None => Ok(None),
     }
 }

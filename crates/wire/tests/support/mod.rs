@@ -4,6 +4,7 @@
 //! * `peers` - a target and a host that act on their own, to be connected in memory;
 //! * `raw` - PDUs made by hand, right or wrong;
 //! * `answers` - what a cache answers, for its fuzz target;
+//! * `resp` - what Redis clients ask, for its fuzz target;
 //! * `harness` - the functions that the fuzz targets call, and that the corpus is replayed through.
 
 #![allow(dead_code, unreachable_pub, reason = "each test and fuzz target uses a part of it")]
@@ -13,3 +14,4 @@ pub mod harness;
 pub mod peers;
 pub mod raw;
 pub mod receive;
+pub mod resp;

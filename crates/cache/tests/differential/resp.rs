@@ -1,0 +1,602 @@
+//! Redis: every byte of the answers is compared, but for what each server chooses: the order of keys, numbers of
+//! clients, what it says of itself, and how long ago something was. Skipped, by name, where there is no redis-server.
+//!
+//! `QPAIR_CAMPAIGN=full` sends a million commands.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cache::{Options, Server};
+use machine::reactor::Mode;
+use qpair_cache as cache;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const COMMANDS: usize = 20_000;
+const CAMPAIGN: usize = 1_000_000;
+const END: &[u8] = b"$7\r\n~ end ~\r\n";
+
+/// A redis-server that is killed when this is dropped.
+struct Redis {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Redis {
+    /// `None`: there is none here.
+    fn start() -> Option<Self> {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        let port = address.port().to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--databases", "1"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let redis = Self { child, address };
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < deadline, "redis-server does not listen");
+            std::thread::yield_now();
+        }
+        Some(redis)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.set_nodelay(true).expect("a socket");
+    stream
+}
+
+type Words = Vec<Vec<u8>>;
+
+fn encoded(words: &Words) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+fn words(line: &str) -> Words {
+    line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+}
+
+/// The keys there are.
+fn keys() -> Vec<Vec<u8>> {
+    let mut keys: Vec<Vec<u8>> = (b'a'..=b'h').map(|byte| vec![byte]).collect();
+    keys.extend([Vec::new(), vec![b'k'; 300], b"\xff\0\r\n".to_vec(), b"a[*?\\".to_vec()]);
+    keys
+}
+
+/// Where the answer that the bytes begin with ends, and its parts begin.
+fn end_of(bytes: &[u8], parts: &mut Vec<usize>) -> Option<usize> {
+    let line = bytes.windows(2).position(|two| two == b"\r\n")? + 2;
+    let number = || std::str::from_utf8(&bytes[1..line - 2]).ok()?.parse::<i64>().ok();
+    let count = match bytes[0] {
+        b'$' | b'=' => {
+            let length = number()?;
+            let end = if length < 0 { line } else { line + length as usize + 2 };
+            return (bytes.len() >= end).then_some(end);
+        }
+        b'*' | b'~' => number()?,
+        b'%' => 2 * number()?,
+        b'+' | b'-' | b':' | b'_' => 0,
+        other => panic!("an answer begins with {}", other.escape_ascii()),
+    };
+    let mut at = line;
+    for _ in 0..count {
+        parts.push(at);
+        at += end_of(&bytes[at..], &mut Vec::new())?;
+    }
+    Some(at)
+}
+
+/// An answer without what each server chooses.
+fn comparable(command: &Words, answer: &[u8]) -> Vec<u8> {
+    let upper: Vec<String> = command.iter().map(|word| String::from_utf8_lossy(word).to_uppercase()).collect();
+    let upper: Vec<&str> = upper.iter().map(String::as_str).collect();
+    match upper[..] {
+        // Of those that live long: a hundred seconds more or less.
+        ["TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME", ..] if answer[0] == b':' => {
+            let text = std::str::from_utf8(&answer[1..answer.len() - 2]).expect("digits");
+            let (number, unit) =
+                (text.parse::<i64>().expect("a number"), if upper[0].starts_with('P') { 1000 } else { 1 });
+            let rounded = if number > 0 { (number + 100 * unit - 1) / (100 * unit) } else { number };
+            format!(":{rounded}").into_bytes()
+        }
+        // Redis reads a number where there is hardly one; and only a large step is one step to the end.
+        ["SCAN", cursor, ..] if cursor != "x" && (cursor != "0" || !upper.contains(&"100000")) => Vec::new(),
+        ["KEYS" | "SCAN", ..] if answer[0] == b'*' => {
+            // Of SCAN the second part.
+            let mut parts = Vec::new();
+            end_of(answer, &mut parts).expect("a whole answer");
+            let start = if upper[0] == "SCAN" { parts[1] } else { 0 };
+            parts.clear();
+            let end = start + end_of(&answer[start..], &mut parts).expect("a whole answer");
+            parts.iter_mut().for_each(|part| *part += start);
+            let ends = parts.iter().skip(1).chain(std::iter::once(&end));
+            let mut found: Vec<&[u8]> = parts.iter().zip(ends).map(|(from, to)| &answer[*from..*to]).collect();
+            found.sort_unstable();
+            [&answer[..parts.first().copied().unwrap_or(end)], &found.concat()].concat()
+        }
+        ["HELLO" | "INFO" | "DBSIZE" | "RANDOMKEY" | "TIME", ..]
+        | ["MEMORY", "USAGE", ..]
+        | ["OBJECT", "ENCODING", ..]
+        | ["CLIENT", "ID" | "INFO" | "LIST", ..]
+        | ["COMMAND"]
+        | ["COMMAND", "COUNT" | "INFO" | "DOCS"]
+            if answer[0] != b'-' =>
+        {
+            vec![if answer.starts_with(b"$-1") { b'_' } else { answer[0] }]
+        }
+        _ => answer.to_vec(),
+    }
+}
+
+/// One side.
+struct Side(TcpStream);
+
+impl Side {
+    /// Sends commands together; the answer to each, comparable.
+    fn ask(&mut self, commands: &[Words]) -> Vec<Vec<u8>> {
+        let bytes: Vec<u8> = commands.iter().flat_map(encoded).collect();
+        self.0.write_all(&bytes).expect("it listens");
+        let (mut answers, mut part) = (Vec::new(), [0; 64 << 10]);
+        while !answers.ends_with(END) {
+            match self.0.read(&mut part) {
+                Ok(n) if n > 0 => answers.extend_from_slice(&part[..n]),
+                end => panic!("{end:?} after {}, asked {}", answers.escape_ascii(), bytes.escape_ascii()),
+            }
+        }
+        let mut rest = &answers[..];
+        let each = commands.iter().map(|command| {
+            let end = end_of(rest, &mut Vec::new()).expect("an answer to each");
+            let (answer, behind) = rest.split_at(end);
+            rest = behind;
+            comparable(command, answer)
+        });
+        each.collect()
+    }
+}
+
+/// Commands by chance.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % most
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        let numbers = [
+            "0",
+            "1",
+            "10",
+            "-5",
+            "007",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "9223372036854775808",
+            "3.0e3",
+            "10.50",
+            "0.30000000000000004",
+            "-0",
+            "+1",
+            " 1",
+            "1 ",
+            "1e18",
+            "1e400",
+            "abc",
+            "x\r\n$5\r\n",
+        ];
+        match self.below(6) {
+            0 => (0..self.below(300)).map(|at| (at * 7) as u8).collect(),
+            1 if self.below(20) == 0 => (0..self.below(20_000)).map(|at| (at * 7) as u8).collect(),
+            2 => Vec::new(),
+            _ => self.one_of(&numbers).as_bytes().to_vec(),
+        }
+    }
+
+    fn float(&mut self) -> String {
+        let some =
+            ["0", "0.1", "-2.25", "3.0e3", "5e-5", "1e18", "abc", "", "nan", "inf", "1e5000", "1e-400", " 1", "1e4932"];
+        match self.below(2) {
+            0 => self.one_of(&some).to_owned(),
+            _ => {
+                let (whole, part) = (self.below(1 << 40) as i64 - (1 << 39), self.below(1 << 40));
+                let power = self.one_of(&["", "", "", "e3", "e-7", "E+2"]);
+                format!("{}.{part}{power}", whole >> self.below(40))
+            }
+        }
+    }
+
+    /// What a letter of a template stands for. Times that are compared with others are points in time.
+    fn argument(&mut self, letter: &str) -> Vec<u8> {
+        let text = match letter {
+            "K" => return keys().swap_remove(self.below(keys().len())),
+            "V" => return self.value(),
+            "F" => return self.float().into_bytes(),
+            "N" => self.one_of(&[
+                "0",
+                "1",
+                "-1",
+                "5",
+                "-3",
+                "100",
+                "007",
+                "+1",
+                "x",
+                "",
+                "1.5",
+                "9223372036854775807",
+                "-9223372036854775808",
+                "9223372036854775808",
+                "3000000000",
+            ]),
+            // An offset: not one that makes a value large.
+            "R" => self.one_of(&["0", "1", "5", "100", "2000", "-1", "x", "536870912", "9223372036854775807"]),
+            "T" => self.one_of(&["1000", "2000", "100000", "0", "-1", "x", "9223372036854775807", "9223372036854775"]),
+            "M" => self.one_of(&["1000000", "2000000", "100000000", "0", "-1", "x", "9223372036854775807"]),
+            "A" => self.one_of(&["9999999999", "8888888888", "1", "0", "-1", "x", "9223372036854775807"]),
+            "B" => self.one_of(&["9999999999999", "8888888888888", "1", "0", "-1", "x", "-9223372036854775808"]),
+            "X" => self.one_of(&["NX", "xx", "Nx", "XX", "bogus"]),
+            "Y" => self.one_of(&["NX", "xx", "GT", "LT", "gt", "lt", "bogus"]),
+            "P" => self.one_of(&[
+                "*",
+                "a*",
+                "?",
+                "[a-c]",
+                "[^a]*",
+                "[c-a]",
+                "k*",
+                "*k",
+                "\\a",
+                "a\\[\\*?*",
+                "[",
+                "[a",
+                "[]",
+                "[^]",
+                "a\\",
+                "*[*]*",
+                "",
+                "??",
+                "[a-",
+                "[\\a]",
+                "*k*k*",
+            ]),
+            other => other,
+        };
+        text.as_bytes().to_vec()
+    }
+
+    fn set_options(&mut self) -> String {
+        let all =
+            ["NX", "XX", "GET", "KEEPTTL", "EX T", "PX M", "EXAT A", "PXAT B", "nx", "get", "px M", "bogus", "EX"];
+        (0..self.below(4)).map(|_| format!(" {}", self.one_of(&all))).collect()
+    }
+
+    fn command(&mut self) -> Words {
+        let template = match self.below(10) {
+            0 => format!("SET K V{}", self.set_options()),
+            1 => format!("GETEX K{}", self.set_options().replace("KEEPTTL", "PERSIST")),
+            2..=4 => self.one_of(COMMON).to_owned(),
+            _ => self.one_of(TEMPLATES).to_owned(),
+        };
+        let mut command: Words = template.split(' ').map(|letter| self.argument(letter)).collect();
+        // A word more or less, or another one.
+        match self.below(25) {
+            0 if command.len() > 1 => drop(command.pop()),
+            1 => command.push(self.value()),
+            2 if command.len() > 1 => {
+                let at = 1 + self.below(command.len() - 1);
+                command[at] = self.value();
+            }
+            3 => command[0] = command[0].to_ascii_lowercase(),
+            _ => {}
+        }
+        // Redis lets a key expire after so many milliseconds; here nothing expires after the year 10,889.
+        let is_time = |word: &Vec<u8>| word.eq_ignore_ascii_case(b"pexpireat") || word.eq_ignore_ascii_case(b"pxat");
+        if command.iter().any(is_time) {
+            command.retain(|word| word != b"9223372036854775807");
+        }
+        command
+    }
+
+    fn commands(&mut self) -> Vec<Words> {
+        let mut commands: Vec<Words> = (0..1 + self.below(12)).map(|_| self.command()).collect();
+        if self.below(1500) == 0 {
+            commands.push(words(self.one_of(&["FLUSHALL", "FLUSHDB ASYNC", "flushall sync", "FLUSHALL bogus"])));
+        }
+        commands
+    }
+}
+
+/// What is done most.
+const COMMON: &[&str] =
+    &["GET K", "SET K V", "DEL K", "MGET K K K", "INCR K", "EXPIRE K T", "TTL K", "APPEND K V", "SET K V EX T"];
+
+const TEMPLATES: &[&str] = &[
+    "MSET K V K V",
+    "MSETNX K V K V",
+    "MSET K V K",
+    "SETEX K T V",
+    "PSETEX K M V",
+    "SETNX K V",
+    "GETSET K V",
+    "GETDEL K",
+    "STRLEN K",
+    "SETRANGE K R V",
+    "GETRANGE K N N",
+    "SUBSTR K N N",
+    "DECR K",
+    "INCRBY K N",
+    "DECRBY K N",
+    "INCRBYFLOAT K F",
+    "INCRBYFLOAT K F",
+    "SET K F",
+    "DEL K K",
+    "UNLINK K K",
+    "EXISTS K K K",
+    "TOUCH K K",
+    "TYPE K",
+    "PTTL K",
+    "EXPIRETIME K",
+    "PEXPIRETIME K",
+    "PERSIST K",
+    "EXPIRE K T X",
+    "PEXPIRE K M X",
+    "PEXPIRE K M",
+    "EXPIREAT K A",
+    "EXPIREAT K A Y",
+    "PEXPIREAT K B",
+    "PEXPIREAT K B Y",
+    "EXPIREAT K A Y Y",
+    "RENAME K K",
+    "RENAMENX K K",
+    "RANDOMKEY",
+    "KEYS P",
+    "SCAN 0 COUNT 100000",
+    "SCAN 0 MATCH P COUNT 100000",
+    "SCAN x",
+    "SCAN 0 TYPE string COUNT 100000",
+    "SCAN 0 TYPE hash COUNT 100000",
+    "SCAN 0 COUNT 0",
+    "SCAN 0 COUNT N bogus",
+    "DBSIZE",
+    "PING",
+    "PING V",
+    "ECHO V",
+    "SELECT N",
+    "HELLO",
+    "HELLO 2",
+    "HELLO 3",
+    "HELLO 4",
+    "HELLO x",
+    "HELLO 3 SETNAME V",
+    "HELLO 3 AUTH default V",
+    "HELLO 2 AUTH V V",
+    "HELLO 3 bogus",
+    "RESET",
+    "AUTH V",
+    "AUTH V V",
+    "AUTH default V",
+    "CLIENT ID",
+    "CLIENT GETNAME",
+    "CLIENT SETNAME V",
+    "CLIENT SETNAME name",
+    "CLIENT INFO",
+    "CLIENT LIST",
+    "CLIENT LIST TYPE normal",
+    "CLIENT LIST TYPE V",
+    "CLIENT LIST ID N",
+    "CLIENT NO-EVICT on",
+    "CLIENT NO-EVICT V",
+    "CLIENT V",
+    "CLIENT",
+    "INFO",
+    "INFO server",
+    "CONFIG GET databases",
+    "CONFIG GET data*ases",
+    "CONFIG GET V",
+    "CONFIG SET databases 1",
+    "CONFIG SET V V",
+    "CONFIG SET databases",
+    "CONFIG V",
+    "COMMAND COUNT V",
+    "COMMAND GETKEYS MSET K V K V",
+    "COMMAND GETKEYS GET K",
+    "COMMAND GETKEYS PING",
+    "COMMAND GETKEYS V V",
+    "COMMAND GETKEYS GET",
+    "COMMAND V",
+    "COMMAND INFO nosuch",
+    "COMMAND DOCS nosuch",
+    "MEMORY USAGE K",
+    "MEMORY USAGE K SAMPLES 5",
+    "MEMORY USAGE K bogus 5",
+    "MEMORY V",
+    "OBJECT ENCODING K",
+    "OBJECT V",
+    "OBJECT ENCODING",
+    "WAIT 0 N",
+    "WAIT x 0",
+    "LATENCY LATEST",
+    "LATENCY HISTORY V",
+    "LATENCY RESET V",
+    "LATENCY V",
+    "SLOWLOG V",
+    "SLOWLOG GET x",
+    "SLOWLOG GET -2",
+    "TIME",
+    "nosuch V V V",
+    "nosuch",
+    "no\r\nsuch V",
+];
+
+fn ours(reactors: usize) -> Server {
+    let options = Options {
+        memcache: Vec::new(),
+        resp: vec!["127.0.0.1:0".parse().expect("an address")],
+        reactors,
+        memory: 64 << 20,
+        max_value: 1 << 20,
+        pool: None,
+        users: None,
+        eviction: qpair_cache::Eviction::S3Fifo,
+        seed: 3,
+        mode: Mode::Shared,
+        cpus: Vec::new(),
+    };
+    Server::start(&options).expect("it starts")
+}
+
+fn shown(words: &Words) -> String {
+    words.iter().map(|word| format!("'{}' ", word.escape_ascii())).collect()
+}
+
+#[test]
+fn it_answers_as_redis_does() {
+    answers_as_redis(1);
+}
+
+#[test]
+fn two_reactors_answer_as_redis_does() {
+    answers_as_redis(2);
+}
+
+fn answers_as_redis(reactors: usize) {
+    let Some(redis) = Redis::start() else {
+        println!("SKIPPED: there is no redis-server here (apt-get install redis-server)");
+        return;
+    };
+    let server = ours(reactors);
+    let (mut theirs, mut ours) = (Side(connect(redis.address)), Side(connect(server.addresses()[0])));
+    let count = if std::env::var_os("QPAIR_CAMPAIGN").is_some() { CAMPAIGN } else { COMMANDS };
+    let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
+    let mut done = 0;
+    // Whatever became of the keys; and what has expired is asked for, so that it does not count any more.
+    let mget = std::iter::once(b"MGET".to_vec()).chain(keys()).collect();
+    let mut behind: Vec<Words> = vec![mget];
+    behind.extend(keys().into_iter().map(|key| vec![b"PTTL".to_vec(), key]));
+    behind.push(vec![b"ECHO".to_vec(), b"~ end ~".to_vec()]);
+    while done < count {
+        let mut commands = chance.commands();
+        done += commands.len();
+        commands.extend_from_slice(&behind);
+        let (expected, answered) = (theirs.ask(&commands), ours.ask(&commands));
+        let is_scan = |command: &Words| command[0].eq_ignore_ascii_case(b"scan");
+        for (number, (one, two)) in expected.iter().zip(&answered).enumerate() {
+            // With several reactors a walk has a step for each of them.
+            assert!(
+                one == two || reactors > 1 && is_scan(&commands[number]),
+                "{}: command {done} {}\nbefore: {}\nredis: {}\nqpair: {}",
+                number,
+                shown(&commands[number]),
+                commands[..number].iter().map(shown).collect::<Vec<_>>().join("\n        "),
+                one[..one.len().min(2000)].escape_ascii(),
+                two[..two.len().min(2000)].escape_ascii()
+            );
+        }
+    }
+    println!("{done} commands were answered alike");
+    server.stop().expect("it stops");
+}
+
+/// Sends bytes and nothing behind them; all that is answered, to the end of the connection.
+fn told(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = connect(address);
+    // A server that has heard enough may close the door before all is said.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answers = Vec::new();
+    let _ = stream.read_to_end(&mut answers);
+    answers
+}
+
+#[test]
+fn what_is_no_protocol_is_answered_as_redis_does() {
+    let Some(redis) = Redis::start() else {
+        println!("SKIPPED: there is no redis-server here (apt-get install redis-server)");
+        return;
+    };
+    let server = ours(1);
+    let mut streams: Vec<Vec<u8>> = [
+        "*0\r\n*-5\r\nPING\r\n",
+        "*x\r\n",
+        "*1\r\n$x\r\n",
+        "*1\r\n:1\r\n",
+        "*1\r\n$-1\r\n",
+        "*1\r\n$99999999999\r\n",
+        "*99999999999\r\n",
+        "\r\n\r\nPING\r\n",
+        "PING\nPING\n",
+        "SET a \"b c\" 'd'\r\nSET a \"b c\"\r\nGET a\r\n",
+        "SET a \"b\r\n",
+        "SET a \"b\"c\r\n",
+        "SET a 'b\\'c'\r\nGET a\r\n",
+        "SET a \"\\x41\\n\\t\\q\"\r\nGET a\r\n",
+        "PING",
+        "*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n",
+        "*1\n$4\nPING\n",
+        "QUIT\r\nPING\r\n",
+        "*1\r\n$4\r\nQUIT\r\nPING\r\n",
+        "*2\r\n$3\r\nGET\r\n$0\r\n\r\nPING\r\n",
+        "*01\r\n",
+        "*1\r\n$04\r\nPING\r\n",
+        "* 1\r\n",
+        "*+1\r\n",
+        "*\r\n",
+        "*1\r\n$\r\n",
+        "PING a b\r\n",
+        "client\r\n",
+        "CLIENT REPLY SKIP\r\nPING\r\nPING\r\n",
+        "CLIENT REPLY OFF\r\nPING\r\nCLIENT REPLY ON\r\n",
+        "CLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY bogus\r\nRESET\r\nPING\r\n",
+        "HELLO 3\r\nbogus\r\n*x\r\n",
+    ]
+    .iter()
+    .map(|text| text.replace("HELLO 3\r\n", "").into_bytes())
+    .collect();
+    streams.push([&b"*"[..], &[b'1'; 70_000]].concat());
+    streams.push([&b"*1\r\n$"[..], &[b'1'; 70_000]].concat());
+    streams.push(vec![b'x'; 70_000]);
+    // Whole commands with one byte changed, or cut.
+    let whole = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$4\r\nabcd\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\nGET a\r\nPING \"x\"\r\n";
+    let mut chance = Chance(7);
+    for at in 0..whole.len() {
+        streams.push(whole[..at].to_vec());
+        let mut changed = whole.to_vec();
+        changed[at] = chance.one_of(b"0123456789*$:\r\n \"'\\x-+a");
+        streams.push(changed);
+    }
+    for stream in streams {
+        let flush = told(redis.address, b"FLUSHALL\r\n") == told(server.addresses()[0], b"FLUSHALL\r\n");
+        assert!(flush, "both forget");
+        let (expected, answered) = (told(redis.address, &stream), told(server.addresses()[0], &stream));
+        assert!(
+            expected == answered,
+            "{}\nredis: {}\nqpair: {}",
+            stream[..stream.len().min(200)].escape_ascii(),
+            expected.escape_ascii(),
+            answered.escape_ascii()
+        );
+    }
+    server.stop().expect("it stops");
+}

@@ -10,12 +10,14 @@ use crate::session::House;
 pub(crate) struct Tally {
     pub(crate) counters: Counters,
     pub(crate) figures: Figures,
+    /// Of Redis clients.
+    pub(crate) commands: u64,
 }
 
 impl Tally {
     /// That of one reactor.
     pub(crate) fn of(house: &House) -> Self {
-        Self { counters: house.counters, figures: house.figures() }
+        Self { counters: house.counters, figures: house.figures(), commands: house.clients.commands }
     }
 
     /// Both together.
@@ -42,6 +44,6 @@ impl Tally {
     fn numbers(&mut self) -> Vec<&mut u64> {
         let Figures { items, live_bytes, bytes, table_bytes, free_bytes, evicted, expired } = &mut self.figures;
         let figures = [items, live_bytes, bytes, table_bytes, free_bytes, evicted, expired];
-        self.counters.values().into_iter().chain(figures).collect()
+        self.counters.values().into_iter().chain(figures).chain([&mut self.commands]).collect()
     }
 }

@@ -188,6 +188,22 @@ fn what_is_about_all_keys_is_about_those_of_all_reactors() {
     says(&format!("MGET {}\r\n", all.join(" ")), &format!("*2000\r\n{values}"));
     says(&format!("EXISTS {}\r\nFLUSHALL maybe\r\n", all.join(" ")), ":2000\r\n-ERR syntax error\r\n");
     says(&format!("DEL none {}\r\nDBSIZE\r\n", all[..1990].join(" ")), ":1990\r\n:10\r\n");
+    let lines = |asked: &str| {
+        let text = String::from_utf8(ask_resp(&stream, asked.as_bytes())).expect("text");
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(lines("INFO keyspace\r\n").contains(&"db0:keys=10,expires=0,avg_ttl=0".to_owned()));
+    let memory = lines("INFO memory\r\n");
+    let most = memory.iter().find_map(|line| line.strip_prefix("maxmemory:")?.parse::<usize>().ok());
+    // Each third in whole segments.
+    assert!(most.is_some_and(|most| (63 << 20..=64 << 20).contains(&most)), "{memory:?}");
+    let others: Vec<TcpStream> = (0..5).map(|_| resp(&server)).collect();
+    others.iter().for_each(|other| assert!(ask_resp(other, b"CLIENT SETNAME other\r\n").starts_with(b"+OK")));
+    let list = lines("CLIENT LIST\r\n");
+    let mut ids: Vec<&str> = list.iter().filter_map(|line| line.strip_prefix("id=")?.split(' ').next()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert!(ids.len() == 6 && list.iter().filter(|line| line.contains(" name=other ")).count() == 5, "{list:?}");
     says("SET a 1\r\nDBSIZE\r\nFLUSHALL\r\nDBSIZE\r\nGET a\r\nSET a 2\r\nDBSIZE\r\n", {
         "+OK\r\n:11\r\n+OK\r\n:0\r\n$-1\r\n+OK\r\n:1\r\n"
     });

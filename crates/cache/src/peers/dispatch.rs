@@ -87,13 +87,7 @@ impl Dispatch<'_> {
             Whose::Everybodys => self.tell_everybody(from, Dialect::Memcache, Rule::Drop, bytes),
             Whose::Figures => match self.tell_everybody(from, Dialect::Tally, Rule::Add, b"") {
                 Dispatched::Here => {
-                    let flight = self.flight.as_mut().expect("all the others were asked");
-                    flight.close(Rule::Say);
-                    // As it is now, before anything that comes behind.
-                    Tally::of(self.house).write(flight.bytes());
-                    flight.close(Rule::Add);
-                    flight.bytes().extend_from_slice(bytes);
-                    flight.close(Rule::Sums);
+                    self.say_figures(bytes, Rule::Sums);
                     Dispatched::Taken
                 }
                 other => other,
@@ -191,8 +185,19 @@ impl Dispatch<'_> {
         Dispatched::Taken
     }
 
+    /// Answers a command with the figures of all, for which the others were asked.
+    pub(super) fn say_figures(&mut self, command: &[u8], rule: Rule) {
+        let flight = self.flight.as_mut().expect("all the others were asked");
+        flight.close(Rule::Say);
+        // As it is now, before anything that comes behind.
+        Tally::of(self.house).write(flight.bytes());
+        flight.close(Rule::Add);
+        flight.bytes().extend_from_slice(command);
+        flight.close(rule);
+    }
+
     /// Asks all the others, beginning with number `from`; [`Dispatched::Here`] when that is done.
-    fn tell_everybody(&mut self, from: usize, dialect: Dialect, rule: Rule, bytes: &[u8]) -> Dispatched {
+    pub(super) fn tell_everybody(&mut self, from: usize, dialect: Dialect, rule: Rule, bytes: &[u8]) -> Dispatched {
         let (me, count) = (self.peers.me(), self.peers.count());
         let refused = (from..count).find(|owner| *owner != me && !self.ask(*owner, dialect, false, rule, &[bytes]));
         refused.map_or(Dispatched::Here, Dispatched::Again)

@@ -17,6 +17,7 @@ use wire::resp::{Answer, Version};
 use super::dispatch::tell_sums;
 use super::parcel::Ask;
 use crate::limits::{FLIGHT_BYTES, FLIGHT_PIECES};
+use crate::resp;
 use crate::session::House;
 use crate::tally::Tally;
 
@@ -33,6 +34,8 @@ pub(crate) enum Rule {
     Add,
     /// ... for the command that these bytes are.
     Sums,
+    /// The same, of a Redis client.
+    SumsResp(Version),
     /// Of a Redis client's command: a number, which is added up, or an error, of which the first is said ...
     Count,
     /// ... and this is where.
@@ -55,6 +58,10 @@ pub(crate) enum Rule {
     Find,
     /// ... here.
     SayFound,
+    /// Text in RESP3, which is gathered ...
+    GatherText,
+    /// ... and said here.
+    SayText(Version),
     /// What parts amount to is not said.
     Forget,
 }
@@ -189,6 +196,10 @@ impl Flight {
             Rule::Drop => {}
             Rule::Add => self.tally = self.tally.and(Tally::read(bytes)),
             Rule::Sums => tell_sums(std::mem::take(&mut self.tally), bytes, house, out),
+            Rule::SumsResp(version) => {
+                house.sums = Some(std::mem::take(&mut self.tally));
+                resp::serve(bytes, version, house, out);
+            }
             Rule::Count | Rule::Done => self.join(bytes),
             Rule::SayCount => self.say_joined(None, out),
             Rule::SayDone => self.say_joined(Some(b"+OK\r\n"), out),
@@ -219,6 +230,14 @@ impl Flight {
             }
             Rule::Find => {}
             Rule::SayFound => out.append(&mut self.kept),
+            Rule::GatherText => self.gather_text(bytes),
+            Rule::SayText(version) => {
+                if self.error.is_empty() {
+                    Answer::new(out, version).text(&self.kept);
+                }
+                self.kept.clear();
+                out.append(&mut self.error);
+            }
             Rule::Forget => {
                 self.count = 0;
                 self.kept.clear();
@@ -236,6 +255,15 @@ impl Flight {
                 self.kept.extend_from_slice(&answer[end..]);
             }
             _ => self.join(answer),
+        }
+    }
+
+    /// The text that a part of a command has found.
+    fn gather_text(&mut self, answer: &[u8]) {
+        let end = answer.iter().position(|byte| *byte == b'\n').expect("an answer ends a line") + 1;
+        match answer[end..].strip_prefix(b"txt:").and_then(|text| text.strip_suffix(b"\r\n")) {
+            Some(text) => self.kept.extend_from_slice(text),
+            None => self.join(answer),
         }
     }
 

@@ -8,6 +8,8 @@
 //!   KEYS *       ──▶ to all                                                     Array, without keys
 //!   RANDOMKEY    ──▶ to all                                                     Any: the first that is not null
 //!   SCAN 0       ──▶ to one after the other                                     Cursor: its upper bits say to whom
+//!   CLIENT LIST  ──▶ to all                                                     Text
+//!   INFO         ──▶ to none: the figures of all come here                      Figures
 //! ```
 //!
 //! A command whose keys all belong to one reactor goes there as it is. One that must look at the keys of several
@@ -55,7 +57,8 @@ impl Dispatch<'_> {
     pub(crate) fn resp(&mut self, asked: &Asked<'_>, from: usize) -> Dispatched {
         let Some(keys) = asked.spec.keys_of(asked.args) else {
             return match asked.spec.join {
-                Join::Sum | Join::Ok | Join::Array | Join::Any => self.everybody(asked),
+                Join::Sum | Join::Ok | Join::Array | Join::Any | Join::Text => self.everybody(asked),
+                Join::Figures => self.figures(asked, from),
                 Join::Cursor => self.walk(asked),
                 Join::One | Join::Together => Dispatched::Here,
             };
@@ -101,13 +104,30 @@ impl Dispatch<'_> {
         if !others.clone().all(|owner| self.has_room(owner)) {
             return Dispatched::Again(0);
         }
-        let (each, all) = rules(asked.spec.join).expect("it was asked");
+        let (version, (each, all)) = match asked.spec.join {
+            // Text is marked as such there.
+            Join::Text => (Version::Resp3, (Rule::GatherText, Rule::SayText(asked.version))),
+            join => (asked.version, rules(join).expect("it was asked")),
+        };
         let mut work = self.begin(asked.args.len());
         work.extend_from_slice(asked.args.bytes());
-        others.for_each(|owner| self.send(owner, asked.dialect(), false, each, &[&work]));
-        self.answer_here(asked.version, &work, each);
+        others.for_each(|owner| self.send(owner, Dialect::Resp(version), false, each, &[&work]));
+        self.answer_here(version, &work, each);
         self.peers.work = work;
         self.end_with(asked.sum(all));
+        Dispatched::Taken
+    }
+
+    /// A command about the figures of all.
+    fn figures(&mut self, asked: &Asked<'_>, from: usize) -> Dispatched {
+        let told = self.tell_everybody(from, Dialect::Tally, Rule::Add, b"");
+        if told != Dispatched::Here {
+            return told;
+        }
+        let mut work = self.begin(asked.args.len());
+        work.extend_from_slice(asked.args.bytes());
+        self.say_figures(&work, asked.rule(Rule::SumsResp(asked.version)));
+        self.peers.work = work;
         Dispatched::Taken
     }
 
@@ -239,6 +259,6 @@ fn rules(join: Join) -> Option<(Rule, Rule)> {
         Join::Ok => Some((Rule::Done, Rule::SayDone)),
         Join::Array => Some((Rule::Gather, Rule::SayGathered)),
         Join::Any => Some((Rule::Find, Rule::SayFound)),
-        Join::One | Join::Together | Join::Cursor => None,
+        Join::One | Join::Together | Join::Cursor | Join::Text | Join::Figures => None,
     }
 }

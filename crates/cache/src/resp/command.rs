@@ -149,7 +149,7 @@ fn categories(spec: &Spec, mut put: impl FnMut(&'static str)) {
 /// How a client that has many servers is to ask all of them.
 fn tips(join: Join, has_keys: bool) -> &'static [&'static str] {
     match (join, has_keys) {
-        (Join::One | Join::Together, _) => &[],
+        (Join::One | Join::Together | Join::Text | Join::Figures, _) => &[],
         (Join::Array, true) => &["request_policy:multi_shard"],
         (Join::Array, false) => &["request_policy:all_shards", "nondeterministic_output_order"],
         (Join::Sum, true) => &["request_policy:multi_shard", "response_policy:agg_sum"],

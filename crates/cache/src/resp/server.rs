@@ -11,6 +11,7 @@ use super::{Call, Done, Failure, Then};
 use crate::counters::Counters;
 use crate::limits::{MAX_COMMAND_BYTES, MAX_CONNECTIONS, MAX_VALUE_BYTES, PATTERN_FUEL};
 use crate::session::House;
+use crate::tally::Tally;
 
 /// `TIME`
 pub(super) fn time(call: &mut Call<'_>) -> Done {
@@ -124,7 +125,7 @@ fn settings(house: &House) -> [(&'static str, String); 12] {
         ("databases", "1".to_owned()),
         ("latency-monitor-threshold", "0".to_owned()),
         ("maxclients", MAX_CONNECTIONS.to_string()),
-        ("maxmemory", house.store.figures().bytes.to_string()),
+        ("maxmemory", house.settings.memory.to_string()),
         ("maxmemory-policy", policy.to_owned()),
         ("proto-max-bulk-len", MAX_VALUE_BYTES.to_string()),
         ("save", String::new()),
@@ -178,7 +179,7 @@ pub(super) fn resetstat(call: &mut Call<'_>) -> Done {
 }
 
 /// What a section of INFO says.
-type Section = fn(&House, &mut String);
+type Section = fn(&House, &Tally, &mut String);
 
 const SECTIONS: [(&str, Section); 6] = [
     ("Server", about_server),
@@ -198,13 +199,14 @@ pub(super) fn info(call: &mut Call<'_>) -> Done {
         let mut words = call.args;
         all || words.any(|word| is(word, name) || everything.iter().any(|all| is(word, all)))
     };
+    let tally = call.house.sums.take().unwrap_or_else(|| Tally::of(call.house));
     let mut text = String::new();
     for (name, say) in SECTIONS.iter().filter(|(name, _)| asked(name)) {
         if !text.is_empty() {
             text.push_str("\r\n");
         }
         let _ = write!(text, "# {name}\r\n");
-        say(call.house, &mut text);
+        say(call.house, &tally, &mut text);
     }
     call.out.text(text.as_bytes());
     Ok(Then::Go)
@@ -214,7 +216,7 @@ fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
     let _ = write!(text, "{name}:{value}\r\n");
 }
 
-fn about_server(house: &House, text: &mut String) {
+fn about_server(house: &House, _: &Tally, text: &mut String) {
     let seconds = house.now.since(house.started).as_secs();
     line(text, "redis_version", REDIS_VERSION);
     line(text, "qpair_version", env!("CARGO_PKG_VERSION"));
@@ -227,14 +229,14 @@ fn about_server(house: &House, text: &mut String) {
     line(text, "uptime_in_days", seconds / 86_400);
 }
 
-fn about_clients(house: &House, text: &mut String) {
-    line(text, "connected_clients", house.counters.curr_connections);
+fn about_clients(_: &House, tally: &Tally, text: &mut String) {
+    line(text, "connected_clients", tally.counters.curr_connections);
     line(text, "maxclients", MAX_CONNECTIONS);
     line(text, "blocked_clients", 0);
 }
 
-fn about_memory(house: &House, text: &mut String) {
-    let Figures { bytes, live_bytes, table_bytes, free_bytes, .. } = house.store.figures();
+fn about_memory(house: &House, tally: &Tally, text: &mut String) {
+    let Figures { bytes, live_bytes, table_bytes, free_bytes, .. } = tally.figures;
     line(text, "used_memory", bytes - free_bytes);
     line(text, "used_memory_dataset", live_bytes);
     line(text, "used_memory_overhead", table_bytes);
@@ -242,10 +244,9 @@ fn about_memory(house: &House, text: &mut String) {
     line(text, "maxmemory_policy", if house.store.evicts() { "allkeys-lfu" } else { "noeviction" });
 }
 
-fn about_stats(house: &House, text: &mut String) {
-    let (counters, figures) = (&house.counters, house.store.figures());
+fn about_stats(_: &House, Tally { counters, figures, commands }: &Tally, text: &mut String) {
     line(text, "total_connections_received", counters.total_connections);
-    line(text, "total_commands_processed", house.clients.commands);
+    line(text, "total_commands_processed", commands);
     line(text, "rejected_connections", counters.rejected_connections);
     line(text, "total_net_input_bytes", counters.bytes_read);
     line(text, "total_net_output_bytes", counters.bytes_written);
@@ -255,13 +256,13 @@ fn about_stats(house: &House, text: &mut String) {
     line(text, "keyspace_misses", counters.get_misses);
 }
 
-fn about_replication(_: &House, text: &mut String) {
+fn about_replication(_: &House, _: &Tally, text: &mut String) {
     line(text, "role", "master");
     line(text, "connected_slaves", 0);
 }
 
-fn about_keyspace(house: &House, text: &mut String) {
-    let keys = house.store.figures().items;
+fn about_keyspace(_: &House, tally: &Tally, text: &mut String) {
+    let keys = tally.figures.items;
     if keys > 0 {
         line(text, "db0", format_args!("keys={keys},expires=0,avg_ttl=0"));
     }

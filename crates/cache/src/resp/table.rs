@@ -51,6 +51,10 @@ pub(crate) enum Join {
     Any,
     /// One after the other: the bits of a cursor above [`store::CURSOR_BITS`] say whose turn it is.
     Cursor,
+    /// Their text, one behind the other.
+    Text,
+    /// It is answered with the sum of all figures.
+    Figures,
 }
 
 /// What a command belongs to.
@@ -195,7 +199,8 @@ pub(crate) static COMMANDS: &[Spec] = &[
     generic("type", 2, READONLY | FAST, "1.0.0", "Says what is under a key", keys::r#type),
     generic("unlink", -2, WRITE | FAST, "4.0.0", "Takes keys out", keys::del).keys(1, -1, 1).join(Join::Sum),
     server("config", -2, ADMIN, "2.0.0", "Settings", command::help).with(CONFIG),
-    server("info", -1, LOADING | STALE | SENTINEL, "1.0.0", "Says what there is and what was done", about::info),
+    server("info", -1, LOADING | STALE | SENTINEL, "1.0.0", "Says what there is and what was done", about::info)
+        .join(Join::Figures),
     server("latency", -2, ADMIN, "2.8.13", "Slow events, of which none are kept", command::help).with(LATENCY),
     server("memory", -2, 0, "4.0.0", "Memory", command::help).with(MEMORY),
     server("slowlog", -2, ADMIN, "2.2.12", "Slow commands, of which none are kept", command::help).with(SLOWLOG),
@@ -240,7 +245,8 @@ static CONFIG: &[Spec] = &[
         "2.0.0",
         "Forgets what was done",
         about::resetstat,
-    ),
+    )
+    .join(Join::Ok),
     server(
         "config|set",
         -4,
@@ -301,7 +307,8 @@ static CLIENT: &[Spec] = &[
         "2.4.0",
         "Says what is known of all",
         Run::Data(connection::list),
-    ),
+    )
+    .join(Join::Text),
     on_connection(
         "client|no-evict",
         3,

@@ -128,6 +128,32 @@ fn nothing_is_answered_from_a_part_of_the_items() {
 }
 
 #[test]
+fn a_pool_that_is_cut_off_under_a_running_cache_ends_it_with_a_reason() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let pool = dir.path().join("cache.pool");
+    let listen = ["--json", "--listen", "memcache=127.0.0.1:0", "--memory", "4MiB", "--pool"];
+    let log = dir.path().join("log");
+    let stderr = std::fs::File::create(&log).expect("a file");
+    let mut cache = Serve::spawn(qpair(&["cache"]).args(listen).arg(&pool).stderr(stderr));
+    assert_eq!(ask(&cache, b"set k 0 0 5\r\nhello\r\n"), "STORED\r\n");
+    let file = std::fs::File::options().write(true).open(&pool).expect("the pool");
+    file.set_len(5000).expect("it becomes shorter");
+    // Nothing is told of what is read or written now: a value of zeros least of all.
+    for asked in [&b"get k\r\n"[..], b"set k 0 0 1\r\nx\r\n"] {
+        if let Ok(mut stream) = TcpStream::connect(cache.listening["memcache"][0].as_str().expect("an address")) {
+            stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+            let _ = stream.write_all(asked);
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            assert!(answer.is_empty(), "{}", answer.escape_ascii());
+        }
+    }
+    assert!(!cache.wait().success());
+    let said = std::fs::read_to_string(&log).expect("what it said");
+    assert!(said.contains("are lost: the file was cut off"), "{said}");
+}
+
+#[test]
 fn a_pool_is_made_to_fit() {
     let dir = tempfile::tempdir().expect("a directory");
     let pool = dir.path().join("cache.pool");

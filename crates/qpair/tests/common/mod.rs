@@ -79,6 +79,11 @@ impl Serve {
         assert!(status.success() && last.contains("\"stopped\""), "{status}: {last:?}");
     }
 
+    /// Waits for the end of one that ends by itself.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+
     /// The next thing that it says.
     pub fn says(&mut self) -> Value {
         line(&mut self.stdout)

@@ -138,6 +138,9 @@ fn campaigns(report: &mut Report, selection: &Selection) {
     if selection.wants("campaign: bitflips") {
         report.counted("campaign: bitflips", || counted(&mut campaign("qpair-nvmf", "host", "bitflips")));
     }
+    if selection.wants("campaign: power cuts") {
+        report.counted("campaign: power cuts", || counted(&mut power_cuts()));
+    }
     if selection.wants("campaign: pool") {
         report.counted("campaign: pool", || counted(&mut campaign("qpair", "pool", "killed")));
     }
@@ -148,6 +151,14 @@ fn campaigns(report: &mut Report, selection: &Selection) {
             report.counted(step, || counted(&mut campaign("qpair-cache", "differential", module)));
         }
     }
+}
+
+/// Durable pools on a medium that loses what it may.
+fn power_cuts() -> Command {
+    let mut command = cargo();
+    command.args(["test", "--release", "--package", "qpair-store", "--lib", "crash::"]);
+    command.env("QPAIR_CAMPAIGN", "full");
+    command
 }
 
 /// A module of a test program, or tests of one name, at full size, alone, from a release build.

@@ -211,6 +211,10 @@ impl Kept {
 
     /// Takes the pool into use: from now on it is not whole until it is closed, also if the next thing is a power cut.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
+        if self.read(word::CLEAN) == 0 {
+            // It was durable before anything was written; a fence now would wait for all of that.
+            return Ok(());
+        }
         self.state.publish(word::CLEAN, 0);
         self.state.persist(word::CLEAN..word::CLEAN + 8)?;
         self.state.fence()

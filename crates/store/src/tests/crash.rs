@@ -282,6 +282,18 @@ fn shape(segments: u64) -> Shape {
     Shape { bytes: segments * limits::MIN_SEGMENT_BYTES as u64, parts: 1, keep: Keep::Durable }
 }
 
+/// Small changes of three keys, again and again before anything is acknowledged.
+fn of_three_keys() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        4 => (0u8..3, 0usize..50).prop_map(|(key, bytes)| Op::Put { key, bytes, seconds: None }),
+        2 => (0u8..3).prop_map(|key| Op::Remove { key }),
+        1 => (0u8..3, 1u16..4000).prop_map(|(key, seconds)| Op::Touch { key, seconds }),
+        // It stands for an acknowledgement.
+        3 => (0u8..3).prop_map(|key| Op::Get { key, cas: false }),
+    ];
+    prop::collection::vec(op, 1..100)
+}
+
 /// Histories, and at how many events a cut is tried once. `QPAIR_CAMPAIGN=full` tries some hundred thousand.
 fn campaign() -> (u32, u64) {
     if std::env::var("QPAIR_CAMPAIGN").is_ok_and(|size| size == "full") { (1000, 3) } else { (24, 20) }
@@ -293,6 +305,11 @@ proptest! {
     #[test]
     fn nothing_acknowledged_is_lost_by_a_power_cut(ops in ops(), seed in any::<u64>()) {
         run(shape(64), false, ops, seed, campaign().1);
+    }
+
+    #[test]
+    fn what_is_changed_again_at_once_is_as_it_was_left(ops in of_three_keys(), seed in any::<u64>()) {
+        run(shape(18), false, ops, seed, campaign().1 / 3);
     }
 
     #[test]

@@ -7,7 +7,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use machine::clock::Coarse;
 use store::{Store, Time};
@@ -100,7 +99,3 @@ impl Keeping {
         self.closed
     }
 }
-
-const _: () = assert!(
-    RECOVERY_PATIENCE.as_millis() >= 100 && RECOVERY_PATIENCE.as_millis() <= Duration::from_secs(10).as_millis()
-);

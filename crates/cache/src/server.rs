@@ -257,14 +257,6 @@ fn settings(options: &Options) -> Settings {
 
 fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Started), StartError> {
     let Begin { ports, part, calendar, shared, others } = begin;
-    let store_options = StoreOptions { seed: options.seed, eviction: options.eviction };
-    let share = options.memory / options.reactors;
-    let is_kept = part.is_some();
-    let store = match part {
-        Some(part) => Store::open(part, store_options)?,
-        None => Store::new(Region::anonymous(share - options.eviction.bytes_beside(share))?, store_options)?,
-    };
-    let keeping = is_kept.then(|| Keeping::new(shared, &store));
     let owner = ring.owner();
     let (own, arrivals) = mailbox(MAX_CONNECTIONS, ring.waker());
     let mut doors = Doors { listeners: Vec::new(), deals: Vec::new(), arrivals };
@@ -278,6 +270,15 @@ fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Sta
             doors.listeners.push((listener.map_err(|source| StartError::Listen { address, source })?, speaks));
         }
     }
+    // Last: what keeps a cache from starting leaves its pool as it was.
+    let store_options = StoreOptions { seed: options.seed, eviction: options.eviction };
+    let share = options.memory / options.reactors;
+    let is_kept = part.is_some();
+    let store = match part {
+        Some(part) => Store::open(part, store_options)?,
+        None => Store::new(Region::anonymous(share - options.eviction.bytes_beside(share))?, store_options)?,
+    };
+    let keeping = is_kept.then(|| Keeping::new(shared, &store));
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
     let mut house = House::new(store, settings(options), calendar.at(Fine::now()));
     house.clients.share(ports.me(), options.reactors);

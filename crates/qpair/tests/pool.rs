@@ -88,7 +88,15 @@ fn a_pool_that_does_not_fit_is_refused_and_left_as_it_is() {
     std::fs::write(&other, "dear reader").expect("a file");
     let said = refused(&other, &["--memory", "4MiB"]);
     assert!(said.contains("is not a pool") && std::fs::read(&other).expect("the file") == b"dear reader", "{said}");
+    // A cache that cannot listen has not touched its pool: a power cut would not cost it.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let holds = std::net::TcpListener::bind(taken).expect("it is free again");
+    let listens = format!("memcache={taken}");
+    let ended = qpair(&["cache", "--memory", "4MiB", "--listen", &listens, "--pool"]).arg(&pool).output();
+    assert!(!ended.expect("it starts").status.success());
+    drop(holds);
     let running = start(&pool, &["--memory", "4MiB"]);
+    assert_eq!(running.listening["pool"], "closed");
     let said = refused(&pool, &["--memory", "4MiB"]);
     assert!(said.contains("another program uses the file"), "{said}");
     running.stop();

@@ -265,6 +265,10 @@ impl Kept {
 
     /// Notes that a segment is free.
     pub(crate) fn erase(&mut self, segment: u32) {
+        if self.failed.is_some() {
+            // What was moved out of it may not be on the medium.
+            return;
+        }
         let at = segment as usize * DIRECTORY_ENTRY_BYTES;
         self.directory.publish(at, 0);
         let unsettled = self.unsettled;
@@ -344,6 +348,10 @@ impl Kept {
     }
 
     fn mark(&mut self, items: &mut Arena, segment_bytes: usize, place: Place) {
+        if self.failed.is_some() {
+            // Nor may the item that has come in its place.
+            return;
+        }
         let at = place.segment as usize * segment_bytes + place.offset as usize;
         items.publish_byte(at, items[at] | DEAD);
         if self.is_durable() {
@@ -367,7 +375,9 @@ impl Kept {
         }
         self.marks = marks;
         for segment in std::mem::take(&mut self.filled) {
-            self.seal(segment);
+            if self.failed.is_none() {
+                self.seal(segment);
+            }
         }
     }
 

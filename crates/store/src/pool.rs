@@ -185,7 +185,7 @@ pub enum Found {
     Dropped,
 }
 
-/// A pool that is open.
+/// A pool that is open. It is as it was found until its parts become stores.
 pub struct Pool {
     /// A part for each store.
     pub parts: Vec<Part>,
@@ -249,10 +249,10 @@ impl Pool {
         os::allocate(&file, wanted.bytes).map_err(system("its space cannot be allocated"))?;
         let region = Region::file(&file, wanted.bytes as usize).map_err(system("it cannot be mapped"))?;
         let boot = os::boot_id().map_err(system("the machine's boot ID cannot be read"))?;
-        Self::over(region, wanted, label.seed, made, boot).map_err(system("it cannot be written"))
+        Ok(Self::over(region, wanted, label.seed, made, boot))
     }
 
-    pub(crate) fn over(region: Region, shape: Shape, seed: u64, made: bool, boot: u128) -> io::Result<Self> {
+    pub(crate) fn over(region: Region, shape: Shape, seed: u64, made: bool, boot: u128) -> Self {
         let Geometry { part, segment, segments } = shape.geometry();
         let durability = region.durability();
         let (_, mut rest) = Arena::new(region).split_at(POOL_PAGE_BYTES);
@@ -264,9 +264,8 @@ impl Pool {
             let (state, mine) = mine.split_at(POOL_PAGE_BYTES);
             let (directory, mine) = mine.split_at(Shape::directory_bytes(segments));
             let (items, _) = mine.split_at(segments * segment);
-            let mut kept = Kept::new(shape.keep.layout(), state, directory);
+            let kept = Kept::new(shape.keep.layout(), state, directory);
             let was = kept.was(boot);
-            kept.begin()?;
             found = if made { found } else { worse(found, was, shape.keep) };
             let trusted = was != Was::Unknown;
             parts.push(Part { kept, items, segment_bytes: segment, seed, trusted, boot });
@@ -274,7 +273,7 @@ impl Pool {
         if found == Found::Dropped {
             parts.iter_mut().for_each(|part| part.kept.erase_all());
         }
-        Ok(Self { parts, found, durability })
+        Self { parts, found, durability }
     }
 }
 

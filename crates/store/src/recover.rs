@@ -57,12 +57,13 @@ impl Store {
     /// [`Store::recover`].
     ///
     /// # Errors
-    /// There is no memory for its table.
-    pub fn open(part: Part, options: StoreOptions) -> io::Result<Self> {
+    /// There is no memory for its table, or the pool cannot be written.
+    pub fn open(mut part: Part, options: StoreOptions) -> io::Result<Self> {
         let (trusted, boot) = (part.trusted, part.boot);
         let options = StoreOptions { seed: part.seed, ..options };
         let epoch = part.kept.read(word::EPOCH);
         let clear_at = part.kept.read(word::CLEAR);
+        part.kept.begin()?;
         let mut heap = Heap::of_pool(part)?;
         let mut segments = heap.enter_found();
         segments.sort_unstable_by_key(|segment| {
@@ -126,7 +127,7 @@ impl Store {
         if meta.run > 1 && self.heap.segment(segment).live == 0 {
             return self.heap.close(segment);
         }
-        if !(meta.sealed || recovery.trusted && last) {
+        if !(meta.sealed || recovery.trusted && last && offset == end) {
             self.heap.seal(segment);
         }
     }

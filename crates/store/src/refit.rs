@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Items keep their expiry, their CAS and their marks; how often they were asked for is forgotten. The old pool is not
-//! changed but for what its recovery notes, so that whatever goes wrong, it is still there. There has to be space for
-//! both.
+//! changed but for what its recovery notes, and closed again, so that whatever goes wrong, it is still there. There has
+//! to be space for both.
 
 use std::fs;
 use std::path::Path;
@@ -16,11 +16,14 @@ use crate::evict::Eviction;
 use crate::item::{Header, parts};
 use crate::limits::ITEMS_START;
 use crate::marks::Marks;
-use crate::pool::{Pool, PoolError, Shape, beside, sync_directory};
+use crate::pool::{Part, Pool, PoolError, Shape, beside, sync_directory};
 use crate::share::share;
 use crate::slot::Place;
 use crate::store::{NoRoom, Store, StoreOptions};
 use crate::time::Time;
+
+/// The name of the new pool goes on so, until it has the place of the old one.
+const NEW: &str = ".refit";
 
 /// What became of the items of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub struct Refitted {
 /// See [`PoolError`]; also if not all items have room and none may be evicted. The pool is then as it was.
 pub fn refit(path: &Path, found: Shape, wanted: Shape, eviction: Eviction, now: Time) -> Result<Refitted, PoolError> {
     let system = |doing: &'static str| move |source| PoolError::System { path: path.to_owned(), doing, source };
-    let new = beside(path, ".refit");
+    let new = beside(path, NEW);
     match fs::remove_file(&new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(system("what was left of a refit cannot be removed")(error));
@@ -45,38 +48,46 @@ pub fn refit(path: &Path, found: Shape, wanted: Shape, eviction: Eviction, now: 
         _ => {}
     }
     let old = Pool::open(path, found, 0)?;
-    let seed = old.parts.iter().map(|part| part.seed()).next().unwrap_or_default();
-    let seen = old.parts.iter().map(|part| part.time()).max().unwrap_or_default();
+    let seed = old.parts.iter().map(Part::seed).next().unwrap_or_default();
+    let now = old.parts.iter().map(Part::time).fold(now, Time::max);
     let options = StoreOptions { seed, eviction };
-    let moved = (|| {
-        let made = Pool::open(&new, wanted, seed)?;
-        let open = |part| Store::open(part, options).map_err(system("there is no memory for its table"));
-        let mut stores = made.parts.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let now = now.max(seen);
-        for part in old.parts {
-            let mut from = open(part)?;
-            while from.is_recovering() {
-                from.recover(usize::MAX);
-            }
-            from.pour_into(&mut stores, now).map_err(|_| PoolError::TooSmall { path: path.to_owned(), wanted })?;
-        }
-        let mut refitted = Refitted::default();
-        for store in &mut stores {
-            refitted.items += store.figures().items;
-            refitted.evicted += store.figures().evicted;
-            store.close(now).map_err(system("the new pool cannot be written"))?;
-        }
-        Ok(refitted)
-    })();
-    let done = moved.and_then(|refitted| {
+    let open = |part| Store::open(part, options).map_err(system("it cannot be used"));
+    let mut from = old.parts.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let done = pour(&mut from, path, wanted, options, now).and_then(|refitted| {
         fs::rename(&new, path).and_then(|()| sync_directory(path)).map_err(system("it cannot be replaced"))?;
         Ok(refitted)
     });
     if done.is_err() {
-        // What is left of it would be removed the next time.
+        // What is left of it would be removed the next time, and the old pool is to be as whole as it was.
         let _ = fs::remove_file(&new);
+        from.iter_mut().try_for_each(|store| store.close(now)).map_err(system("it cannot be closed"))?;
     }
     done
+}
+
+/// Makes a pool beside that of some stores, of their items.
+fn pour(
+    from: &mut [Store],
+    path: &Path,
+    wanted: Shape,
+    options: StoreOptions,
+    now: Time,
+) -> Result<Refitted, PoolError> {
+    let system = |doing: &'static str| move |source| PoolError::System { path: path.to_owned(), doing, source };
+    let made = Pool::open(&beside(path, NEW), wanted, options.seed)?;
+    let open = |part| Store::open(part, options).map_err(system("it cannot be used"));
+    let mut stores = made.parts.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    for store in from {
+        store.recover(usize::MAX);
+        store.pour_into(&mut stores, now).map_err(|_| PoolError::TooSmall { path: path.to_owned(), wanted })?;
+    }
+    let mut refitted = Refitted::default();
+    for store in &mut stores {
+        refitted.items += store.figures().items;
+        refitted.evicted += store.figures().evicted;
+        store.close(now).map_err(system("it cannot be written"))?;
+    }
+    Ok(refitted)
 }
 
 impl Store {

@@ -173,6 +173,7 @@ fn a_pool_is_made_one_of_another_shape() {
     let before = std::fs::read(&path).expect("the pool");
     assert!(matches!(refit(&path, found, small, eviction(false), now()), Err(PoolError::TooSmall { .. })));
     assert_eq!(std::fs::read(&path).expect("the pool").len(), before.len());
+    assert_eq!(Pool::open(&path, found, 0).expect("a pool").found, Found::Closed, "a power cut would not cost it");
     let refitted = refit(&path, found, small, eviction(true), now()).expect("some go");
     assert!(refitted.evicted > 0 && refitted.items > 500, "{refitted:?}");
     assert!(!dir.path().join("pool.refit").exists());

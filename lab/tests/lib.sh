@@ -18,25 +18,35 @@ FAILED=0
 uptime_s() { cut -d' ' -f1 /proc/uptime; }
 
 # What the kernel reported since the last call at warning level or worse, from nvme or of its own bugs. Bad pages of the
-# one known kind go to the file `pages`.
+# one known kind go to the file `pages`. If nvme_tcp could not send because of one, so does all that follows from it, and
+# the file `unsent` has what it says of that.
 complaints() {
     clear_log
     : >"$TMP/pages"
     awk -v pages="$TMP/pages" "$SPLIT" "$TMP/dmesg" | awk -F'[<>]' '$2 % 8 <= 4' >"$TMP/warnings"
     : >"$TMP/dmesg"
     grep -E "$BUGS" "$TMP/warnings"
-    grep -iE 'nvme|I/O error|blk_update|EXT4-fs (error|warning)' "$TMP/warnings" | grep -vE "$BUGS|$TOLERATED"
+    grep -iE 'nvme|I/O error|blk_update|EXT4-fs (error|warning)' "$TMP/warnings" | grep -vE "$BUGS|$TOLERATED" >"$TMP/io"
+    if grep "$UNSENT" "$TMP/io" >"$TMP/unsent"; then cat "$TMP/io" >>"$TMP/pages"; else cat "$TMP/io"; fi
 }
 # The kernel's own: never tolerated.
 BUGS='WARNING:|BUG|Oops|Call Trace|hung'
-# A free page that was given back once too often, and that has nothing else wrong.
+# EIO of a send: a page that nobody holds. What a target does to a connection has other numbers (EPIPE, ECONNRESET).
+UNSENT='nvme[0-9]*: failed to send request -5'
+# A free page that was given back once too often, and that has nothing else wrong; one that is to be sent, all the same.
 SPLIT='
     /BUG: Bad page state/ { inside = 1; report = "" }
+    /-\[ cut here \]-/ { inside = 1; report = "" }
     !inside { print; next }
     { report = report $0 "\n" }
-    /<\/TASK>/ {
+    /<\/TASK>/ && report ~ /BUG: Bad page state/ {
         inside = 0
         known = report ~ /refcount:-1 mapcount:0 mapping:0000000000000000/ && report ~ /because: nonzero _refcount/
+        if (known) printf "%s", report >pages; else printf "%s", report
+    }
+    /-\[ end trace / {
+        inside = 0
+        known = report ~ /WARNING: .* skb_splice_from_iter\+/
         if (known) printf "%s", report >pages; else printf "%s", report
     }
     END { if (inside) printf "%s", report }
@@ -59,6 +69,12 @@ step() {
     status=$?
     complaints >"$TMP/kernel"
     took=$(awk "BEGIN { printf \"%.1f\", $(uptime_s) - $begun }")
+    if [ -s "$TMP/unsent" ] && [ ! -s "$TMP/kernel" ]; then
+        # The connection is of no use any more, and whatever the step found wrong may follow from that.
+        echo "BADPAGE $name ($took s)"
+        head -n 20 "$TMP/pages" | sed 's/^/    kernel: /'
+        finish
+    fi
     if [ $status -eq 0 ] && [ ! -s "$TMP/kernel" ]; then
         if [ ! -s "$TMP/pages" ]; then
             echo "ok $name ($took s)"
@@ -71,7 +87,7 @@ step() {
     FAILED=$((FAILED + 1))
     echo "FAIL $name ($took s, status $status)"
     sed 's/^/    | /' "$TMP/log" | tail -n 40
-    sed 's/^/    kernel: /' "$TMP/kernel" | tail -n 20
+    sed 's/^/    kernel: /' "$TMP/kernel" | head -n 20
     grep -E 'BUG|page:' "$TMP/pages" | sed 's/^/    kernel: /'
 }
 

@@ -22,8 +22,6 @@ mod server;
 mod session;
 mod shard;
 mod tally;
-#[cfg(test)]
-mod tests;
 
 pub use server::{Options, PoolFile, Server, StartError};
 pub use store::Eviction;

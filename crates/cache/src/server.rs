@@ -14,7 +14,7 @@ use store::{Eviction, Found, Keep, Part, Pool, PoolError, Refitted, Shape, Store
 use crate::access::Users;
 use crate::calendar::Calendar;
 use crate::kept::{Keeping, Shared};
-use crate::limits::{MAX_CONNECTIONS, MAX_VALUE_BYTES};
+use crate::limits::{DEFAULT_VALUE_BYTES, MAX_CONNECTIONS, MAX_VALUE_BYTES};
 use crate::peers::{self, Message, Peers};
 use crate::session::{House, Settings};
 use crate::shard::{Arrival, Doors, Shard, Speaks};
@@ -45,6 +45,25 @@ pub struct Options {
     pub mode: Mode,
     /// The processors to pin the reactors to, one each, if there are enough of them.
     pub cpus: Vec<usize>,
+}
+
+impl Default for Options {
+    /// A cache of 64 MiB on one reactor, for everybody, that listens nowhere yet and keeps nothing.
+    fn default() -> Self {
+        Self {
+            memcache: Vec::new(),
+            resp: Vec::new(),
+            reactors: 1,
+            memory: 64 << 20,
+            max_value: DEFAULT_VALUE_BYTES,
+            pool: None,
+            users: None,
+            eviction: Eviction::S3Fifo,
+            seed: 0,
+            mode: Mode::Shared,
+            cpus: Vec::new(),
+        }
+    }
 }
 
 /// A file that items are kept in.

@@ -4,69 +4,24 @@
 //! `QPAIR_CAMPAIGN=full` sends a million commands.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
 
-use cache::{Options, Server};
-use machine::reactor::Mode;
-use qpair_cache as cache;
-
+use crate::common::{Chance, Client, cache};
 use crate::meta;
+use crate::other::Other;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const COMMANDS: usize = 20_000;
 const CAMPAIGN: usize = 1_000_000;
 
-/// A memcached that is killed when this is dropped.
-pub(crate) struct Memcached {
-    child: Child,
-    pub(crate) address: SocketAddr,
-}
-
-impl Memcached {
-    /// `None`: there is none here.
-    fn start() -> Option<Self> {
-        Self::start_with(&["-m", "64"])
-    }
-
-    /// The same, with more options.
-    pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
-        let mut command = Command::new("memcached");
-        command.args(["-l", "127.0.0.1", "-t", "1", "-p", &address.port().to_string()]).args(options);
-        // It will not run as root unless it is told whose rights to have; it ignores this otherwise.
-        command.args(["-u", "root"]).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().ok()?;
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < deadline, "memcached does not listen");
-            std::thread::yield_now();
-        }
-        Some(Self { child, address })
-    }
-}
-
-impl Drop for Memcached {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// One side: a connection, and the CAS that it told for each key.
 struct Side {
-    stream: TcpStream,
+    client: Client,
     told: HashMap<Vec<u8>, u64>,
 }
 
 impl Side {
     fn new(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        stream.set_nodelay(true).expect("a socket");
-        Self { stream, told: HashMap::new() }
+        Self { client: Client::at(address), told: HashMap::new() }
     }
 
     /// Sends commands, and last one whose answer ends theirs; all answers, with the numbers taken out.
@@ -75,15 +30,8 @@ impl Side {
         // Whatever became of the keys.
         bytes.extend_from_slice(b"get a b c d e f g h i j \xff\x01\t ");
         bytes.extend_from_slice(&[b'k'; 250]);
-        bytes.extend_from_slice(b"\r\nmg AQIgeg== b v f t\r\ngets a b c\r\nmn\r\n");
-        self.stream.write_all(&bytes).expect("it listens");
-        let (mut answers, mut part) = (Vec::new(), [0; 64 << 10]);
-        while !answers.ends_with(b"MN\r\n") {
-            match self.stream.read(&mut part) {
-                Ok(n) if n > 0 => answers.extend_from_slice(&part[..n]),
-                end => panic!("{end:?} after {}, asked {}", answers.escape_ascii(), bytes.escape_ascii()),
-            }
-        }
+        bytes.extend_from_slice(b"\r\nmg AQIgeg== b v f t\r\ngets a b c\r\n");
+        let answers = self.client.asks(bytes);
         self.without_cas(&answers)
     }
 
@@ -247,20 +195,7 @@ const ODD: &[&str] = &[
 ];
 
 /// Commands by chance.
-pub(crate) struct Chance(pub(crate) u64);
-
 impl Chance {
-    pub(crate) fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % most
-    }
-
-    pub(crate) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-
     fn key(&mut self) -> Vec<u8> {
         match self.below(40) {
             0 => vec![b'k'; 250],
@@ -361,25 +296,9 @@ fn two_reactors_answer_as_memcached_does() {
 }
 
 fn answers_as_memcached(reactors: usize) {
-    let Some(memcached) = Memcached::start() else {
-        println!("SKIPPED: there is no memcached here (apt-get install memcached)");
-        return;
-    };
-    let options = Options {
-        memcache: vec!["127.0.0.1:0".parse().expect("an address")],
-        resp: Vec::new(),
-        reactors,
-        memory: 64 << 20,
-        max_value: 1 << 20,
-        pool: None,
-        users: None,
-        eviction: qpair_cache::Eviction::S3Fifo,
-        seed: 3,
-        mode: Mode::Shared,
-        cpus: Vec::new(),
-    };
-    let server = Server::start(&options).expect("it starts");
-    let (mut theirs, mut ours) = (Side::new(memcached.address), Side::new(server.addresses()[0]));
+    let Some(memcached) = Other::memcached(&["-m", "64"]) else { return };
+    let server = cache(reactors);
+    let (mut theirs, mut ours) = (Side::new(memcached.address), Side::new(server.memcache()));
     let count = if std::env::var_os("QPAIR_CAMPAIGN").is_some() { CAMPAIGN } else { COMMANDS };
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
     let mut done = 0;
@@ -400,5 +319,4 @@ fn answers_as_memcached(reactors: usize) {
         );
         before = expected;
     }
-    server.stop().expect("it stops");
 }

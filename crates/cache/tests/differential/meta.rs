@@ -10,7 +10,8 @@
 //!   `k`.
 //! - `t` of an item that expires at once by this command: memcached tells of a time before its start.
 
-use crate::memcached::{Asked, Chance};
+use crate::common::Chance;
+use crate::memcached::Asked;
 
 /// A key that no plain command can name, as base64, and one that both can.
 const BINARY: &str = "AQIgeg==";

@@ -4,8 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use machine::reactor::Mode;
-use qpair_cache::{Options, Server};
+use crate::common::cache;
 
 const SCRIPT: &str = r#"
 import sys
@@ -50,23 +49,9 @@ fn its_strings_and_keys_are_there() {
         println!("SKIPPED: no environment with redis-py can be made (python3-venv, network)");
         return;
     }
-    let options = Options {
-        memcache: Vec::new(),
-        resp: vec!["127.0.0.1:0".parse().expect("an address")],
-        reactors: 1,
-        memory: 64 << 20,
-        max_value: 1 << 20,
-        pool: None,
-        users: None,
-        eviction: qpair_cache::Eviction::S3Fifo,
-        seed: 3,
-        mode: Mode::Shared,
-        cpus: Vec::new(),
-    };
-    let server = Server::start(&options).expect("it starts");
-    let port = server.addresses()[0].port().to_string();
+    let server = cache(1);
+    let port = server.resp().port().to_string();
     assert!(run(&python, &["-c", SCRIPT, &port]), "what redis-py expects");
-    server.stop().expect("it stops");
 }
 
 fn run(program: &Path, arguments: &[&str]) -> bool {

@@ -3,57 +3,14 @@
 //!
 //! `QPAIR_CAMPAIGN=full` sends a million commands.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::net::{Shutdown, SocketAddr};
 
-use cache::{Options, Server};
-use machine::reactor::Mode;
-use qpair_cache as cache;
+use crate::common::{Chance, Client, cache};
+use crate::other::Other;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const COMMANDS: usize = 20_000;
 const CAMPAIGN: usize = 1_000_000;
 const END: &[u8] = b"$7\r\n~ end ~\r\n";
-
-/// A redis-server that is killed when this is dropped.
-struct Redis {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Redis {
-    /// `None`: there is none here.
-    fn start() -> Option<Self> {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
-        let port = address.port().to_string();
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--databases", "1"]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let redis = Self { child, address };
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < deadline, "redis-server does not listen");
-            std::thread::yield_now();
-        }
-        Some(redis)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    stream.set_nodelay(true).expect("a socket");
-    stream
-}
 
 type Words = Vec<Vec<u8>>;
 
@@ -145,20 +102,13 @@ fn comparable(command: &Words, answer: &[u8]) -> Vec<u8> {
 }
 
 /// One side.
-struct Side(TcpStream);
+struct Side(Client);
 
 impl Side {
     /// Sends commands together; the answer to each, comparable.
     fn ask(&mut self, commands: &[Words]) -> Vec<Vec<u8>> {
         let bytes: Vec<u8> = commands.iter().flat_map(encoded).collect();
-        self.0.write_all(&bytes).expect("it listens");
-        let (mut answers, mut part) = (Vec::new(), [0; 64 << 10]);
-        while !answers.ends_with(END) {
-            match self.0.read(&mut part) {
-                Ok(n) if n > 0 => answers.extend_from_slice(&part[..n]),
-                end => panic!("{end:?} after {}, asked {}", answers.escape_ascii(), bytes.escape_ascii()),
-            }
-        }
+        let answers = self.0.until(bytes, END);
         let mut rest = &answers[..];
         let each = commands.iter().map(|command| {
             let end = end_of(rest, &mut Vec::new()).expect("an answer to each");
@@ -171,21 +121,8 @@ impl Side {
 }
 
 /// Commands by chance.
-struct Chance(u64);
-
 impl Chance {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % most
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-
-    fn value(&mut self) -> Vec<u8> {
+    fn string(&mut self) -> Vec<u8> {
         let numbers = [
             "0",
             "1",
@@ -232,7 +169,7 @@ impl Chance {
     fn argument(&mut self, letter: &str) -> Vec<u8> {
         let text = match letter {
             "K" => return keys().swap_remove(self.below(keys().len())),
-            "V" => return self.value(),
+            "V" => return self.string(),
             "F" => return self.float().into_bytes(),
             "N" => self.one_of(&[
                 "0",
@@ -293,7 +230,7 @@ impl Chance {
         (0..self.below(4)).map(|_| format!(" {}", self.one_of(&all))).collect()
     }
 
-    fn command(&mut self) -> Words {
+    fn words(&mut self) -> Words {
         let template = match self.below(10) {
             0 => format!("SET K V{}", self.set_options()),
             1 => format!("GETEX K{}", self.set_options().replace("KEEPTTL", "PERSIST")),
@@ -304,10 +241,10 @@ impl Chance {
         // A word more or less, or another one.
         match self.below(25) {
             0 if command.len() > 1 => drop(command.pop()),
-            1 => command.push(self.value()),
+            1 => command.push(self.string()),
             2 if command.len() > 1 => {
                 let at = 1 + self.below(command.len() - 1);
-                command[at] = self.value();
+                command[at] = self.string();
             }
             3 => command[0] = command[0].to_ascii_lowercase(),
             _ => {}
@@ -332,8 +269,8 @@ impl Chance {
         command
     }
 
-    fn commands(&mut self) -> Vec<Words> {
-        let mut commands: Vec<Words> = (0..1 + self.below(12)).map(|_| self.command()).collect();
+    fn redis_commands(&mut self) -> Vec<Words> {
+        let mut commands: Vec<Words> = (0..1 + self.below(12)).map(|_| self.words()).collect();
         if self.below(1500) == 0 {
             commands.push(words(self.one_of(&["FLUSHALL", "FLUSHDB ASYNC", "flushall sync", "FLUSHALL bogus"])));
         }
@@ -463,23 +400,6 @@ const TEMPLATES: &[&str] = &[
     "no\r\nsuch V",
 ];
 
-fn ours(reactors: usize) -> Server {
-    let options = Options {
-        memcache: Vec::new(),
-        resp: vec!["127.0.0.1:0".parse().expect("an address")],
-        reactors,
-        memory: 64 << 20,
-        max_value: 1 << 20,
-        pool: None,
-        users: None,
-        eviction: qpair_cache::Eviction::S3Fifo,
-        seed: 3,
-        mode: Mode::Shared,
-        cpus: Vec::new(),
-    };
-    Server::start(&options).expect("it starts")
-}
-
 fn shown(words: &Words) -> String {
     words.iter().map(|word| format!("'{}' ", word.escape_ascii())).collect()
 }
@@ -495,12 +415,9 @@ fn two_reactors_answer_as_redis_does() {
 }
 
 fn answers_as_redis(reactors: usize) {
-    let Some(redis) = Redis::start() else {
-        println!("SKIPPED: there is no redis-server here (apt-get install redis-server)");
-        return;
-    };
-    let server = ours(reactors);
-    let (mut theirs, mut ours) = (Side(connect(redis.address)), Side(connect(server.addresses()[0])));
+    let Some(redis) = Other::redis() else { return };
+    let server = cache(reactors);
+    let (mut theirs, mut ours) = (Side(Client::at(redis.address)), Side(Client::at(server.resp())));
     let count = if std::env::var_os("QPAIR_CAMPAIGN").is_some() { CAMPAIGN } else { COMMANDS };
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
     let mut done = 0;
@@ -510,7 +427,7 @@ fn answers_as_redis(reactors: usize) {
     behind.extend(keys().into_iter().map(|key| vec![b"PTTL".to_vec(), key]));
     behind.push(vec![b"ECHO".to_vec(), b"~ end ~".to_vec()]);
     while done < count {
-        let mut commands = chance.commands();
+        let mut commands = chance.redis_commands();
         done += commands.len();
         commands.extend_from_slice(&behind);
         let (expected, answered) = (theirs.ask(&commands), ours.ask(&commands));
@@ -529,27 +446,25 @@ fn answers_as_redis(reactors: usize) {
         }
     }
     println!("{done} commands were answered alike");
-    server.stop().expect("it stops");
 }
 
 /// Sends bytes and nothing behind them; all that is answered, to the end of the connection.
 fn told(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = connect(address);
-    // A server that has heard enough may close the door before all is said.
-    let _ = stream.write_all(bytes);
-    let _ = stream.shutdown(Shutdown::Write);
-    let mut answers = Vec::new();
-    let _ = stream.read_to_end(&mut answers);
-    answers
+    let mut client = Client::at(address);
+    let writer = client.socket().try_clone().expect("a socket");
+    let mut once = Some(bytes.to_vec());
+    client.while_it_listens(|| {
+        once.take().or_else(|| {
+            let _ = writer.shutdown(Shutdown::Write);
+            None
+        })
+    })
 }
 
 #[test]
 fn what_is_no_protocol_is_answered_as_redis_does() {
-    let Some(redis) = Redis::start() else {
-        println!("SKIPPED: there is no redis-server here (apt-get install redis-server)");
-        return;
-    };
-    let server = ours(1);
+    let Some(redis) = Other::redis() else { return };
+    let server = cache(1);
     let mut streams: Vec<Vec<u8>> = [
         "*0\r\n*-5\r\nPING\r\n",
         "*x\r\n",
@@ -600,9 +515,9 @@ fn what_is_no_protocol_is_answered_as_redis_does() {
         streams.push(changed);
     }
     for stream in streams {
-        let flush = told(redis.address, b"FLUSHALL\r\n") == told(server.addresses()[0], b"FLUSHALL\r\n");
+        let flush = told(redis.address, b"FLUSHALL\r\n") == told(server.resp(), b"FLUSHALL\r\n");
         assert!(flush, "both forget");
-        let (expected, answered) = (told(redis.address, &stream), told(server.addresses()[0], &stream));
+        let (expected, answered) = (told(redis.address, &stream), told(server.resp(), &stream));
         assert!(
             expected == answered,
             "{}\nredis: {}\nqpair: {}",
@@ -611,5 +526,4 @@ fn what_is_no_protocol_is_answered_as_redis_does() {
             answered.escape_ascii()
         );
     }
-    server.stop().expect("it stops");
 }

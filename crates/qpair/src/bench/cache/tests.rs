@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use cache::{Eviction, Options, Server};
-use machine::reactor::Mode;
+use cache::{Options, Server};
 use serde_json::Value;
 
 use super::measure;
@@ -27,10 +26,7 @@ fn run(target: &str, line: &str) -> (Value, bool) {
 /// A cache, and its names as targets of either protocol.
 fn serve() -> (Server, [String; 2]) {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    let (memcache, resp, mode, cpus) = (vec![any], vec![any], Mode::Shared, Vec::new());
-    let (memory, max_value) = (16 << 20, 1 << 20);
-    let (pool, users, eviction, seed) = (None, None, Eviction::S3Fifo, 1);
-    let options = Options { memcache, resp, reactors: 1, memory, max_value, pool, users, eviction, seed, mode, cpus };
+    let options = Options { memcache: vec![any], resp: vec![any], memory: 16 << 20, ..Options::default() };
     let server = Server::start(&options).expect("it starts");
     let [memcache, resp] = server.addresses() else { panic!("two addresses") };
     let targets = [format!("memcache://{memcache}"), format!("resp://{resp}")];

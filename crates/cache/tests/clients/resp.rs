@@ -1,51 +1,12 @@
 //! Redis clients over loopback: what takes many steps, and what only one side of a connection sees.
 
+use crate::common::{Client, cache};
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
-use machine::reactor::Mode;
-use qpair_cache::{Options, Server};
-
-fn server() -> Server {
-    let options = Options {
-        memcache: Vec::new(),
-        resp: vec!["127.0.0.1:0".parse().expect("an address")],
-        reactors: 1,
-        memory: 64 << 20,
-        max_value: 1 << 20,
-        pool: None,
-        users: None,
-        eviction: qpair_cache::Eviction::S3Fifo,
-        seed: 3,
-        mode: Mode::Shared,
-        cpus: Vec::new(),
-    };
-    Server::start(&options).expect("it starts")
-}
-
-struct Client(BufReader<TcpStream>);
 
 impl Client {
-    fn new(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.addresses()[0]).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
-        Self(BufReader::new(stream))
-    }
-
-    fn send(&mut self, lines: &str) {
-        self.0.get_mut().write_all(lines.as_bytes()).expect("it listens");
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("an answer");
-        line.trim_end().to_owned()
-    }
-
-    fn says(&mut self, asked: &str, expected: &str) {
-        self.send(&format!("{asked}\r\n"));
+    /// Asks in words; the words of the answer, one a line.
+    fn says_words(&mut self, asked: &str, expected: &str) {
+        self.send(format!("{asked}\r\n"));
         for line in expected.split(' ') {
             assert_eq!(self.line(), line, "of the answer to {asked}");
         }
@@ -61,20 +22,47 @@ impl Client {
 }
 
 #[test]
+fn redis_commands_cut_at_every_byte_are_the_same_commands() {
+    let server = cache(1);
+    let asked = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\na\r\nb\r\nGET k\r\n*1\r\n$3\r\nGET\r\n\
+        *3\r\n$3\r\nset\r\n$1\r\nk\r\n$2000000\r\n";
+    let expected = b"+OK\r\n$4\r\na\r\nb\r\n-ERR wrong number of arguments for 'get' command\r\n\
+        -ERR a command of more than 1048576 bytes is not taken\r\n";
+    let large = vec![b'x'; 2_000_002];
+    for cut in 0..asked.len() {
+        let mut client = Client::resp(&server);
+        client.send(&asked[..cut]);
+        client.says(&asked[cut..], expected);
+        client.send(&large);
+        client.says(b"ping\r\n", b"+PONG\r\n");
+    }
+}
+
+#[test]
+fn a_stream_that_is_no_redis_protocol_is_told_why_and_ended() {
+    let server = cache(1);
+    let answer = Client::resp(&server).finish(b"PING\r\n*1\r\n:5\r\nPING\r\n");
+    assert_eq!(
+        answer.escape_ascii().to_string(),
+        "+PONG\\r\\n-ERR Protocol error: expected \\'$\\', got \\':\\'\\r\\n"
+    );
+}
+
+#[test]
 fn keys_and_scan_find_all_of_many_keys() {
-    let server = server();
-    let mut client = Client::new(&server);
+    let server = cache(1);
+    let mut client = Client::resp(&server);
     let sets: String = (0..30_000).map(|number| format!("SET key-{number} {number}\r\n")).collect();
-    client.send(&format!("CLIENT REPLY OFF\r\n{sets}CLIENT REPLY ON\r\n"));
+    client.send(format!("CLIENT REPLY OFF\r\n{sets}CLIENT REPLY ON\r\n"));
     assert_eq!(client.line(), "+OK");
-    client.says("DBSIZE", ":30000");
+    client.says_words("DBSIZE", ":30000");
     client.send("KEYS key-1*9\r\n");
     let found: HashSet<String> = client.strings().into_iter().collect();
     let expected = (0..30_000).map(|n| n.to_string()).filter(|n| n.starts_with('1') && n.ends_with('9'));
     assert_eq!(found, expected.map(|number| format!("key-{number}")).collect());
     let (mut cursor, mut seen, mut steps) = ("0".to_owned(), HashSet::new(), 0);
     loop {
-        client.send(&format!("SCAN {cursor} COUNT 1000000\r\n"));
+        client.send(format!("SCAN {cursor} COUNT 1000000\r\n"));
         assert_eq!((client.line(), client.line().len()).0, "*2");
         cursor = client.line();
         seen.extend(client.strings());
@@ -89,54 +77,51 @@ fn keys_and_scan_find_all_of_many_keys() {
     // More names than an answer may have.
     let long = "x".repeat(500);
     let sets: String = (0..3000).map(|number| format!("SET {long}{number} 1\r\n")).collect();
-    client.send(&format!("CLIENT REPLY OFF\r\n{sets}CLIENT REPLY ON\r\n"));
+    client.send(format!("CLIENT REPLY OFF\r\n{sets}CLIENT REPLY ON\r\n"));
     assert_eq!(client.line(), "+OK");
     client.send("KEYS *\r\nPING\r\n");
     assert!(client.line().starts_with("-ERR the names of these keys are more than 1 MiB"));
     // What could be compared for ever is not.
     let pattern = format!("*{}b", "x".repeat(250));
-    client.send(&format!("KEYS {pattern}\r\nSCAN 0 MATCH {pattern} COUNT 1000\r\nPING\r\n"));
+    client.send(format!("KEYS {pattern}\r\nSCAN 0 MATCH {pattern} COUNT 1000\r\nPING\r\n"));
     assert_eq!(client.line(), "+PONG");
     let too_long = "-ERR comparing names with this pattern takes too long";
     assert_eq!([client.line(), client.line(), client.line()], [too_long, too_long, "+PONG"]);
-    client.says("FLUSHALL", "+OK");
-    client.says("KEYS *", "*0");
-    server.stop().expect("it stops");
+    client.says_words("FLUSHALL", "+OK");
+    client.says_words("KEYS *", "*0");
 }
 
 #[test]
 fn answers_of_many_large_values_are_given_bit_by_bit() {
-    let server = server();
-    let mut client = Client::new(&server);
+    let server = cache(1);
+    let mut client = Client::resp(&server);
     let value = "v".repeat(30_000);
-    client.says(&format!("SET k {value}"), "+OK");
+    client.says_words(&format!("SET k {value}"), "+OK");
     // 150 MB of answers to 20 kB, and nobody else waits for their end.
     let keys = 5000;
-    client.send(&format!("MGET{}\r\nPING\r\n", " k".repeat(keys)));
-    Client::new(&server).says("PING", "+PONG");
+    client.send(format!("MGET{}\r\nPING\r\n", " k".repeat(keys)));
+    Client::resp(&server).says_words("PING", "+PONG");
     assert_eq!(client.line(), format!("*{keys}"));
-    let mut one = vec![0; value.len() + b"$30000\r\n\r\n".len()];
+    let one = format!("$30000\r\n{value}\r\n").into_bytes();
     for number in 0..keys {
-        client.0.read_exact(&mut one).expect("an answer");
-        assert!(one == format!("$30000\r\n{value}\r\n").as_bytes(), "answer {number}");
+        assert!(client.bytes(one.len()) == one, "answer {number}");
     }
     assert_eq!(client.line(), "+PONG");
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn a_client_says_what_it_is_and_which_answers_it_wants() {
-    let server = server();
-    let (mut one, mut two) = (Client::new(&server), Client::new(&server));
-    two.says("CLIENT SETNAME two", "+OK");
-    one.says("CLIENT SETINFO LIB-NAME lib", "+OK");
-    one.says("GET k", "$-1");
-    one.says("HELLO 3 SETNAME one", "%7 $6 server $5 redis $7 version $6 7.0.15 $5 proto :3 $2 id :1 $4 mode");
+    let server = cache(1);
+    let (mut one, mut two) = (Client::resp(&server), Client::resp(&server));
+    two.says_words("CLIENT SETNAME two", "+OK");
+    one.says_words("CLIENT SETINFO LIB-NAME lib", "+OK");
+    one.says_words("GET k", "$-1");
+    one.says_words("HELLO 3 SETNAME one", "%7 $6 server $5 redis $7 version $6 7.0.15 $5 proto :3 $2 id :1 $4 mode");
     for _ in 0..8 {
         one.line();
     }
     assert_eq!(one.line(), "*0");
-    one.says("GET k", "_");
+    one.says_words("GET k", "_");
     one.send("CLIENT LIST\r\n");
     let header = one.line();
     assert!(header.starts_with('='), "{header}");
@@ -146,33 +131,29 @@ fn a_client_says_what_it_is_and_which_answers_it_wants() {
         "{first}"
     );
     assert!(second.starts_with("id=2 ") && second.contains(" name=two ") && end.is_empty(), "{second}");
-    one.says("CLIENT REPLY SKIP\r\nPING\r\nECHO x", "$1 x");
-    one.says("CLIENT REPLY OFF\r\nPING\r\nECHO x\r\nCLIENT REPLY ON", "+OK");
-    one.says("RESET", "+RESET");
-    one.says("GET k", "$-1");
-    one.says("QUIT\r\nPING", "+OK");
-    assert_eq!(one.0.read(&mut [0]).expect("the end"), 0);
-    server.stop().expect("it stops");
+    one.says_words("CLIENT REPLY SKIP\r\nPING\r\nECHO x", "$1 x");
+    one.says_words("CLIENT REPLY OFF\r\nPING\r\nECHO x\r\nCLIENT REPLY ON", "+OK");
+    one.says_words("RESET", "+RESET");
+    one.says_words("GET k", "$-1");
+    assert_eq!(one.finish("QUIT\r\nPING\r\n"), b"+OK\r\n");
 }
 
 #[test]
 fn a_long_command_in_crumbs_is_one_and_a_deep_pipeline_is_answered() {
-    let server = server();
-    let mut client = Client::new(&server);
-    client.0.get_ref().set_nodelay(true).expect("a socket");
+    let server = cache(1);
+    let mut client = Client::resp(&server);
     // Nearly as long as a command may be, in 5,000 pieces.
     let pairs: String =
         (0..3200).map(|number| format!("$5\r\nk{number:04}\r\n$300\r\n{}\r\n", "x".repeat(300))).collect();
     let command = format!("*6401\r\n$4\r\nMSET\r\n{pairs}");
     for crumb in command.as_bytes().chunks(command.len() / 5000) {
-        client.0.get_mut().write_all(crumb).expect("it listens");
+        client.send(crumb);
     }
     assert_eq!(client.line(), "+OK");
-    client.says("STRLEN k3199", ":300");
+    client.says_words("STRLEN k3199", ":300");
     let gets = "*2\r\n$3\r\nGET\r\n$2\r\nno\r\n".repeat(10_000);
     client.send(&gets);
     for _ in 0..10_000 {
         assert_eq!(client.line(), "$-1");
     }
-    server.stop().expect("it stops");
 }

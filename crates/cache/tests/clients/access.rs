@@ -1,13 +1,10 @@
 //! Users, over loopback: who is let in, what they may do, and how little strangers get.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
-use machine::reactor::Mode;
+use qpair_cache::Options;
 use qpair_cache::access::{Rights, Secret, User, Users};
 use qpair_cache::limits::{MAX_STRANGER_BYTES, MAX_STRANGER_TOLD};
-use qpair_cache::{Options, Server};
+
+use crate::common::{Cache, Client, options};
 
 fn user(name: &str, password: &str, read_only: bool, prefixes: &[&str]) -> User {
     let prefixes = prefixes.iter().map(|prefix| prefix.as_bytes().to_vec()).collect();
@@ -16,88 +13,33 @@ fn user(name: &str, password: &str, read_only: bool, prefixes: &[&str]) -> User 
 }
 
 /// With one reactor, or several.
-fn server(reactors: usize) -> Server {
-    let address = || vec!["127.0.0.1:0".parse().expect("an address")];
+fn server(reactors: usize) -> Cache {
     let users = Users::new(vec![
         user("default", "all", false, &[]),
         user("app", "secret", false, &["app:", "both:"]),
         user("look", "only", true, &[]),
     ]);
-    let options = Options {
-        memcache: address(),
-        resp: address(),
-        reactors,
-        memory: 16 << 20,
-        max_value: 1 << 20,
-        pool: None,
-        users: Some(users),
-        eviction: qpair_cache::Eviction::S3Fifo,
-        seed: 1,
-        mode: Mode::Shared,
-        cpus: Vec::new(),
-    };
-    Server::start(&options).expect("it starts")
+    Cache::start(&Options { reactors, memory: 16 << 20, users: Some(users), ..options() })
 }
 
-struct Client(TcpStream);
+/// A memcached client, by name and password.
+fn memcache(server: &Cache, login: &str) -> Client {
+    let mut client = Client::memcache(server);
+    client.says(format!("set login 0 0 {}\r\n{login}\r\n", login.len()), "STORED\r\n");
+    client
+}
 
-impl Client {
-    fn of(server: &Server, listener: usize) -> Self {
-        let stream = TcpStream::connect(server.addresses()[listener]).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
-        Self(stream)
-    }
-
-    /// A memcached client, by name and password.
-    fn memcache(server: &Server, login: &str) -> Self {
-        let mut client = Self::of(server, 0);
-        client.says(&format!("set login 0 0 {}\r\n{login}\r\n", login.len()), "STORED\r\n");
-        client
-    }
-
-    /// A Redis client, by name and password.
-    fn resp(server: &Server, login: &str) -> Self {
-        let mut client = Self::of(server, 1);
-        client.says(&format!("AUTH {login}\r\n"), "+OK\r\n");
-        client
-    }
-
-    fn says(&mut self, asked: &str, expected: &str) {
-        self.0.write_all(asked.as_bytes()).expect("it listens");
-        let mut answer = vec![0; expected.len()];
-        let read = self.0.read_exact(&mut answer);
-        assert!(
-            read.is_ok() && answer == expected.as_bytes(),
-            "{asked:?} was answered {}, not {expected:?}",
-            answer.escape_ascii()
-        );
-    }
-
-    /// Writes until the server is gone; all that it said.
-    fn until_it_ends(mut self, mut more: impl FnMut() -> Option<Vec<u8>>) -> Vec<u8> {
-        let mut reader = self.0.try_clone().expect("a socket");
-        let reader = std::thread::spawn(move || {
-            let (mut all, mut part) = (Vec::new(), [0; 4096]);
-            loop {
-                match reader.read(&mut part) {
-                    Ok(0) => return all,
-                    Ok(read) => all.extend_from_slice(&part[..read]),
-                    Err(error) if error.kind() == ErrorKind::ConnectionReset => return all,
-                    Err(error) => panic!("the door stays open: {error}"),
-                }
-            }
-        });
-        while let Some(bytes) = more()
-            && self.0.write_all(&bytes).is_ok()
-        {}
-        reader.join().expect("it reads to the end")
-    }
+/// A Redis client, by name and password.
+fn resp(server: &Cache, login: &str) -> Client {
+    let mut client = Client::resp(server);
+    client.says(format!("AUTH {login}\r\n"), "+OK\r\n");
+    client
 }
 
 #[test]
 fn memcached_clients_say_who_they_are_first() {
     let server = server(1);
-    let mut client = Client::of(&server, 0);
+    let mut client = Client::memcache(&server);
     client.says("get k\r\n", "CLIENT_ERROR unauthenticated\r\n");
     client.says("set k 0 0 9\r\napp wrong\r\n", "CLIENT_ERROR authentication failure\r\n");
     client.says("set k 0 0 3\r\napp\r\n", "CLIENT_ERROR bad authentication token format\r\n");
@@ -105,32 +47,30 @@ fn memcached_clients_say_who_they_are_first() {
     client.says("set k 0 0 10\r\napp secretxy\r\n", both);
     client.says("set k 0 0 10\r\napp secret\r\nget app:k\r\n", "STORED\r\nEND\r\n");
     client.says("stats settings\r\n", "STAT maxbytes 16777216\r\n");
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn redis_clients_say_who_they_are_first() {
     let server = server(1);
-    let mut client = Client::of(&server, 1);
+    let mut client = Client::resp(&server);
     client.says("GET k\r\n", "-NOAUTH Authentication required.\r\n");
     client.says("HELLO 3\r\n", "-NOAUTH HELLO must be called");
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
-    let mut client = Client::of(&server, 1);
+    let mut client = Client::resp(&server);
     client.says("AUTH wrong\r\n", wrong);
     client.says("AUTH app all\r\n", wrong);
     client.says("AUTH all\r\nGET k\r\n", "+OK\r\n$-1\r\n");
     client.says("RESET\r\nGET k\r\n", "+RESET\r\n-NOAUTH Authentication required.\r\n");
     client.says("HELLO 3 AUTH app secret\r\n", "%7\r\n");
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn memcached_users_do_what_they_may() {
     for reactors in [1, 2] {
         let server = server(reactors);
-        let mut all = Client::memcache(&server, "default all");
-        let mut app = Client::memcache(&server, "app secret");
-        let mut look = Client::memcache(&server, "look only");
+        let mut all = memcache(&server, "default all");
+        let mut app = memcache(&server, "app secret");
+        let mut look = memcache(&server, "look only");
         let no = "CLIENT_ERROR this user may not do that\r\n";
         all.says("set k 0 0 1\r\nx\r\nset app:k 0 0 1\r\ny\r\n", "STORED\r\nSTORED\r\n");
         for asked in [
@@ -150,7 +90,7 @@ fn memcached_users_do_what_they_may() {
             "ms k 1\r\nx",
             "mg aw== b v",
         ] {
-            app.says(&format!("{asked}\r\n"), no);
+            app.says(format!("{asked}\r\n"), no);
         }
         app.says("set k 0 0 1 noreply\r\nz\r\ndelete k noreply\r\nget app:k\r\n", "VALUE app:k 0 1\r\ny\r\nEND\r\n");
         app.says("set both:k 0 0 1\r\nz\r\nmg YXBwOms= b v\r\n", "STORED\r\nVA 1\r\ny\r\n");
@@ -167,17 +107,16 @@ fn memcached_users_do_what_they_may() {
             "append k 0 0 1\r\nx",
             "ms k 1\r\nx",
         ] {
-            look.says(&format!("{asked}\r\n"), no);
+            look.says(format!("{asked}\r\n"), no);
         }
         look.says("get k app:k\r\n", "VALUE k 0 1\r\nx\r\nVALUE app:k 0 1\r\ny\r\nEND\r\n");
         look.says("mg k v\r\n", "VA 1\r\nx\r\n");
         let large = "x".repeat(300_000);
-        look.says(&format!("set k 0 0 300000\r\n{large}\r\n"), no);
-        app.says(&format!("set k 0 0 300000\r\n{large}\r\n"), no);
+        look.says(format!("set k 0 0 300000\r\n{large}\r\n"), no);
+        app.says(format!("set k 0 0 300000\r\n{large}\r\n"), no);
         // What is too large takes nothing away from others.
         look.says("set k 0 0 20000000\r\n", "SERVER_ERROR object too large for cache\r\n");
         all.says("get k\r\n", "VALUE k 0 1\r\nx\r\nEND\r\n");
-        server.stop().expect("it stops");
     }
 }
 
@@ -188,14 +127,14 @@ fn redis_users_do_what_they_may() {
     }
 }
 
-fn redis_users(server: &Server) {
-    let mut all = Client::resp(server, "default all");
-    let mut app = Client::resp(server, "app secret");
-    let mut look = Client::resp(server, "look only");
+fn redis_users(server: &Cache) {
+    let mut all = resp(server, "default all");
+    let mut app = resp(server, "app secret");
+    let mut look = resp(server, "look only");
     all.says("SET k x\r\nSET app:k y\r\n", "+OK\r\n+OK\r\n");
     let no_key = "-NOPERM this user has no permissions to access one of the keys used as arguments\r\n";
     for asked in ["GET k", "SET k z", "MGET app:k k", "DEL k", "EXISTS k"] {
-        app.says(&format!("{asked}\r\n"), no_key);
+        app.says(format!("{asked}\r\n"), no_key);
     }
     app.says("FLUSHALL\r\n", "-NOPERM this user has no permissions to run the 'flushall' command\r\n");
     app.says("DBSIZE\r\n", "-NOPERM this user has no permissions to run the 'dbsize' command\r\n");
@@ -222,7 +161,7 @@ fn strangers_are_listened_to_for_16_kib_and_told_4_kib() {
     for (listener, bytes) in endless {
         // As much as it takes at most, with what lies in the sockets, and an end.
         let mut left = (64 << 20) / bytes.len();
-        let said = Client::of(&server, listener).until_it_ends(|| {
+        let said = Client::at(server.addresses()[listener]).while_it_listens(|| {
             left = left.checked_sub(100).expect("it reads more than it should");
             Some(bytes.repeat(100))
         });
@@ -232,10 +171,8 @@ fn strangers_are_listened_to_for_16_kib_and_told_4_kib() {
     let mut late = b"get a\r\n".repeat(100);
     late.extend(b" ".repeat(MAX_STRANGER_BYTES));
     late.extend_from_slice(b"\r\nset a 0 0 10\r\napp secret\r\nget app:a\r\n");
-    let mut once = Some(late);
-    let said = Client::of(&server, 0).until_it_ends(|| once.take());
+    let said = Client::memcache(&server).finish(late);
     assert!(!String::from_utf8_lossy(&said).contains("STORED"), "{}", said.escape_ascii());
-    let mut other = Client::memcache(&server, "default all");
+    let mut other = memcache(&server, "default all");
     other.says("set k 0 0 1\r\nx\r\n", "STORED\r\n");
-    server.stop().expect("it stops");
 }

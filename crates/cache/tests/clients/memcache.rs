@@ -1,73 +1,25 @@
 //! The cache over loopback, by a client that writes what it likes.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::io::Write;
 
-use machine::reactor::Mode;
+use qpair_cache::{Eviction, Options};
 
-use crate::{Options, Server};
+use crate::common::{Cache, Client, options};
 
 const MEMORY: usize = 64 << 20;
 
-fn server() -> Server {
-    with(MEMORY, true)
+fn server() -> Cache {
+    with(MEMORY, Eviction::S3Fifo)
 }
 
-fn with(memory: usize, evicts: bool) -> Server {
-    let options = Options {
-        memcache: vec!["127.0.0.1:0".parse().expect("an address")],
-        reactors: 1,
-        resp: vec!["127.0.0.1:0".parse().expect("an address")],
-        memory,
-        max_value: 64 << 10,
-        pool: None,
-        users: None,
-        eviction: if evicts { store::Eviction::S3Fifo } else { store::Eviction::None },
-        seed: 1,
-        mode: Mode::Shared,
-        cpus: Vec::new(),
-    };
-    Server::start(&options).expect("it starts")
-}
-
-struct Client(TcpStream);
-
-impl Client {
-    fn of(server: &Server) -> Self {
-        Self::at(server, 0)
-    }
-
-    /// One that speaks Redis' protocol.
-    fn resp(server: &Server) -> Self {
-        Self::at(server, 1)
-    }
-
-    fn at(server: &Server, listener: usize) -> Self {
-        let stream = TcpStream::connect(server.addresses()[listener]).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
-        Self(stream)
-    }
-
-    /// Sends, and reads as many bytes as are expected.
-    fn says(&mut self, asked: &[u8], expected: &[u8]) {
-        self.0.write_all(asked).expect("it listens");
-        let mut answer = vec![0; expected.len()];
-        let read = self.0.read_exact(&mut answer);
-        assert!(
-            read.is_ok() && answer == expected,
-            "{} was answered {}, not {}",
-            asked[..asked.len().min(99)].escape_ascii(),
-            answer.escape_ascii(),
-            expected.escape_ascii()
-        );
-    }
+fn with(memory: usize, eviction: Eviction) -> Cache {
+    Cache::start(&Options { memory, eviction, max_value: 64 << 10, ..options() })
 }
 
 #[test]
 fn what_is_set_is_got_by_everybody() {
     let server = server();
-    let (mut one, mut two) = (Client::of(&server), Client::of(&server));
+    let (mut one, mut two) = (Client::memcache(&server), Client::memcache(&server));
     one.says(b"get k\r\n", b"END\r\n");
     one.says(b"set k 7 0 3\r\n007\r\n", b"STORED\r\n");
     two.says(b"get k no k\r\n", b"VALUE k 7 3\r\n007\r\nVALUE k 7 3\r\n007\r\nEND\r\n");
@@ -83,25 +35,20 @@ fn what_is_set_is_got_by_everybody() {
     two.says(b"delete k\r\n", b"NOT_FOUND\r\n");
     two.says(b"set k 0 0 1 noreply\r\n1\r\ndecr k 5\r\n", b"0\r\n");
     two.says(b"flush_all\r\nget k\r\n", b"OK\r\nEND\r\n");
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn a_cas_fails_when_somebody_was_faster() {
     let server = server();
-    let mut client = Client::of(&server);
+    let mut client = Client::memcache(&server);
     client.says(b"cas k 0 0 1 1\r\na\r\n", b"NOT_FOUND\r\n");
     client.says(b"set k 0 0 1\r\na\r\n", b"STORED\r\n");
-    client.0.write_all(b"gets k\r\n").expect("it listens");
-    let mut answer = [0; 64];
-    let read = client.0.read(&mut answer).expect("an answer");
-    let answer = String::from_utf8_lossy(&answer[..read]);
+    let answer = String::from_utf8(client.asks("gets k\r\n")).expect("text");
     let unique: u64 = answer.lines().next().and_then(|line| line.split(' ').nth(4)?.parse().ok()).expect("a CAS");
     let cas = |unique: u64| format!("cas k 0 0 1 {unique}\r\nb\r\n").into_bytes();
-    client.says(&cas(unique + 1), b"EXISTS\r\n");
-    client.says(&cas(unique), b"STORED\r\n");
-    client.says(&cas(unique), b"EXISTS\r\n");
-    server.stop().expect("it stops");
+    client.says(cas(unique + 1), b"EXISTS\r\n");
+    client.says(cas(unique), b"STORED\r\n");
+    client.says(cas(unique), b"EXISTS\r\n");
 }
 
 #[test]
@@ -111,72 +58,55 @@ fn commands_cut_at_every_byte_are_the_same_commands() {
     let expected = b"STORED\r\nVALUE k 1 5\r\na\r\nbc\r\nEND\r\nERROR\r\nSERVER_ERROR object too large for cache\r\n";
     let large = vec![b'x'; 70_002];
     for cut in 0..asked.len() {
-        let mut client = Client::of(&server);
-        client.0.set_nodelay(true).expect("a socket");
-        client.0.write_all(&asked[..cut]).expect("it listens");
+        let mut client = Client::memcache(&server);
+        client.send(&asked[..cut]);
         client.says(&asked[cut..], expected);
-        client.0.write_all(&large).expect("what is too large is read and thrown away");
+        client.send(&large);
         client.says(b"mn\r\n", b"MN\r\n");
     }
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn a_million_silent_sets_are_followed_by_an_answer() {
     let server = server();
-    let mut client = Client::of(&server);
-    let mut reader = client.0.try_clone().expect("a socket");
-    let writer = std::thread::spawn(move || {
-        let mut sets = Vec::new();
-        for number in 0..1_000_000 {
-            sets.extend_from_slice(format!("set k{} 0 0 2 noreply\r\nab\r\n", number % 5000).as_bytes());
-        }
-        sets.extend_from_slice(b"get k4999\r\n");
-        client.0.write_all(&sets).expect("it listens");
-        client
-    });
-    let mut answer = [0; 25];
-    reader.read_exact(&mut answer).expect("an answer");
-    assert_eq!(&answer, b"VALUE k4999 0 2\r\nab\r\nEND\r\n".first_chunk::<25>().expect("25"));
-    drop(writer.join().expect("it writes"));
-    server.stop().expect("it stops");
+    let mut client = Client::memcache(&server);
+    let mut sets = String::new();
+    (0..1_000_000).for_each(|number| sets += &format!("set k{} 0 0 2 noreply\r\nab\r\n", number % 5000));
+    client.says(sets + "get k4999\r\n", "VALUE k4999 0 2\r\nab\r\nEND\r\n");
 }
 
 #[test]
 fn who_does_not_read_is_not_listened_to_and_disturbs_nobody() {
     let server = server();
-    let (mut silent, mut other) = (Client::of(&server), Client::of(&server));
+    let (mut silent, mut other) = (Client::memcache(&server), Client::memcache(&server));
     let set = [b"set big 0 0 30000\r\n".to_vec(), vec![b'x'; 30_000], b"\r\n".to_vec()].concat();
     silent.says(&set, b"STORED\r\n");
-    silent.0.set_nonblocking(true).expect("a socket");
+    silent.socket().set_nonblocking(true).expect("a socket");
     let gets = b"get big\r\n".repeat(1000);
     // Far more than both sides' sockets hold.
     let mut asked = 0;
-    while let Ok(written) = silent.0.write(&gets) {
+    while let Ok(written) = silent.socket().write(&gets) {
         asked += written;
-        if asked > 1 << 20 {
+        if asked > 1 << 17 {
             break;
         }
     }
     other.says(b"set k 0 0 1\r\na\r\nget k\r\n", b"STORED\r\nVALUE k 0 1\r\na\r\nEND\r\n");
     // It reads at last, and all its answers come.
-    silent.0.set_nonblocking(false).expect("a socket");
-    let commands = asked / b"get big\r\n".len();
-    let mut all = vec![0; commands * (b"VALUE big 0 30000\r\n".len() + 30_000 + b"\r\nEND\r\n".len())];
-    silent.0.read_exact(&mut all).expect("the answers");
-    server.stop().expect("it stops");
+    silent.socket().set_nonblocking(false).expect("a socket");
+    let one = [&b"VALUE big 0 30000\r\n"[..], &[b'x'; 30_000], b"\r\nEND\r\n"].concat();
+    for number in 0..asked / b"get big\r\n".len() {
+        assert!(silent.bytes(one.len()) == one, "answer {number}");
+    }
 }
 
 #[test]
 fn bytes_behind_the_last_word_and_lines_without_an_end_cost_their_client_only() {
     let server = server();
-    let mut other = Client::of(&server);
+    let mut other = Client::memcache(&server);
     let end = |first: &[u8], expected: &[u8]| {
-        let mut client = Client::of(&server);
         // More than is kept of a connection. It may be closed before all of it is sent.
-        let _ = client.0.write_all(&[first, &vec![b'x'; 1 << 20]].concat());
-        let mut answer = Vec::new();
-        let _ = client.0.read_to_end(&mut answer);
+        let answer = Client::memcache(&server).finish([first, &vec![b'x'; 1 << 20]].concat());
         assert!(expected.starts_with(&answer), "{}", answer.escape_ascii());
     };
     end(b"quit\r\n", b"");
@@ -187,56 +117,51 @@ fn bytes_behind_the_last_word_and_lines_without_an_end_cost_their_client_only() 
     let spaces = [b"set k 0 0 65536".to_vec(), vec![b' '; 60_000], b"\r\n".to_vec()].concat();
     end(&spaces, b"CLIENT_ERROR line too long\r\n");
     other.says(b"mn\r\n", b"MN\r\n");
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn a_get_of_many_large_values_is_answered_bit_by_bit() {
     let server = server();
-    let mut client = Client::of(&server);
+    let mut client = Client::memcache(&server);
     let set = [b"set k 0 0 30000\r\n".to_vec(), vec![b'x'; 30_000], b"\r\n".to_vec()].concat();
     client.says(&set, b"STORED\r\n");
     // 300 MB of answers to 20 kB.
     let keys = 10_000;
     let gets = [b"get".to_vec(), b" k".repeat(keys), b"\r\nmn\r\n".to_vec()].concat();
-    client.0.write_all(&gets).expect("it listens");
+    client.send(&gets);
     let one = [b"VALUE k 0 30000\r\n".to_vec(), vec![b'x'; 30_000], b"\r\n".to_vec()].concat();
-    let mut answer = vec![0; one.len()];
     for number in 0..keys {
-        client.0.read_exact(&mut answer).expect("an answer");
-        assert!(answer == one, "answer {number}");
+        assert!(client.bytes(one.len()) == one, "answer {number}");
     }
     client.says(b"", b"END\r\nMN\r\n");
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn only_a_set_that_fails_takes_the_old_value_away() {
-    let server = with(256 << 10, false);
-    let mut client = Client::of(&server);
+    let server = with(256 << 10, Eviction::None);
+    let mut client = Client::memcache(&server);
     client.says(b"set n 0 0 1\r\n5\r\nset old 0 0 1\r\nx\r\n", b"STORED\r\nSTORED\r\n");
     let set = |bytes| [format!("set old 0 0 {bytes}\r\n").into_bytes(), vec![b'y'; bytes], b"\r\n".to_vec()].concat();
     // Larger than the protocol's limit.
     client.says(b"set old 0 0 1\r\nx\r\n", b"STORED\r\n");
-    client.says(&set(70_000), b"SERVER_ERROR object too large for cache\r\n");
+    client.says(set(70_000), b"SERVER_ERROR object too large for cache\r\n");
     client.says(b"get old\r\n", b"END\r\n");
     // Large ones until there is no room, then small ones.
     for bytes in [1000, 1] {
         let value = "f".repeat(bytes);
         let set = |number| format!("set f{bytes}-{number} 0 0 {bytes} noreply\r\n{value}\r\n");
-        client.0.write_all((0..2000).map(set).collect::<String>().as_bytes()).expect("it listens");
+        client.send((0..2000).map(set).collect::<String>().as_bytes());
     }
     client.says(b"incr n 1\r\n", b"SERVER_ERROR out of memory storing object\r\n");
     client.says(b"append n 0 0 1\r\n5\r\n", b"SERVER_ERROR out of memory storing object\r\n");
     client.says(b"get n\r\n", b"VALUE n 0 1\r\n5\r\nEND\r\n");
     client.says(b"set n 0 0 1\r\n6\r\nget n\r\n", b"SERVER_ERROR out of memory storing object\r\nEND\r\n");
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn one_client_makes_a_stale_value_new_and_the_others_know() {
     let server = server();
-    let (mut one, mut two) = (Client::of(&server), Client::of(&server));
+    let (mut one, mut two) = (Client::memcache(&server), Client::memcache(&server));
     // Who asks first for what is not there makes it.
     one.says(b"mg k v N60 t\r\n", b"VA 0 t60 W\r\n\r\n");
     two.says(b"mg k v N60 t\r\n", b"VA 0 t60 Z\r\n\r\n");
@@ -253,31 +178,24 @@ fn one_client_makes_a_stale_value_new_and_the_others_know() {
     two.says(b"ms k 3 C1 I T900\r\nold\r\n", b"HD\r\n");
     two.says(b"mg k v t\r\n", b"VA 3 t30 Z X\r\nold\r\n");
     one.says(b"ms k 3 q\r\nnew\r\nmg k v t\r\n", b"VA 3 t-1\r\nnew\r\n");
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn what_is_not_kept_of_an_item_is_refused() {
     let server = server();
-    let mut client = Client::of(&server);
+    let mut client = Client::memcache(&server);
     let refused = b"CLIENT_ERROR flags h and l are not there: the time of last access is not kept\r\n";
-    client.says(b"ms k 3\r\nabc\r\nmg k v l\r\n", &[b"HD\r\n", &refused[..]].concat());
+    client.says(b"ms k 3\r\nabc\r\nmg k v l\r\n", [b"HD\r\n", &refused[..]].concat());
     client.says(b"mg k h v\r\n", refused);
     client.says(b"mg k T30 t s k\r\n", b"HD t30 s3 kk\r\n");
-    client.0.write_all(b"me k\r\nmn\r\n").expect("it listens");
-    let mut answer = [0; 512];
-    let mut read = 0;
-    while !answer[..read].ends_with(b"MN\r\n") {
-        read += client.0.read(&mut answer[read..]).expect("an answer");
-    }
+    let answer = client.asks("me k\r\n");
     assert!(answer.starts_with(b"ME k exp=-30 cas="), "{}", answer.escape_ascii());
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn both_protocols_see_the_same_keys() {
     let server = server();
-    let (mut memcache, mut resp) = (Client::of(&server), Client::resp(&server));
+    let (mut memcache, mut resp) = (Client::memcache(&server), Client::resp(&server));
     memcache.says(b"set k 7 0 3\r\n007\r\n", b"STORED\r\n");
     resp.says(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", b"$3\r\n007\r\n");
     resp.says(b"SET k \"a b\" EX 1000\r\n", b"+OK\r\n");
@@ -285,56 +203,14 @@ fn both_protocols_see_the_same_keys() {
     resp.says(b"DEL k k\r\nPING\r\n", b":1\r\n+PONG\r\n");
     memcache.says(b"get k\r\n", b"END\r\n");
     resp.says(b"hgetall k\r\n", b"-ERR unknown command 'hgetall', with args beginning with: 'k' \r\n");
-    server.stop().expect("it stops");
-}
-
-#[test]
-fn redis_commands_cut_at_every_byte_are_the_same_commands() {
-    let server = server();
-    let asked = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\na\r\nb\r\nGET k\r\n*1\r\n$3\r\nGET\r\n\
-        *3\r\n$3\r\nset\r\n$1\r\nk\r\n$2000000\r\n";
-    let expected = b"+OK\r\n$4\r\na\r\nb\r\n-ERR wrong number of arguments for 'get' command\r\n\
-        -ERR a command of more than 1048576 bytes is not taken\r\n";
-    let large = vec![b'x'; 2_000_002];
-    for cut in 0..asked.len() {
-        let mut client = Client::resp(&server);
-        client.0.set_nodelay(true).expect("a socket");
-        client.0.write_all(&asked[..cut]).expect("it listens");
-        client.says(&asked[cut..], expected);
-        client.0.write_all(&large).expect("what is too long is read and thrown away");
-        client.says(b"ping\r\n", b"+PONG\r\n");
-    }
-    server.stop().expect("it stops");
-}
-
-#[test]
-fn a_stream_that_is_no_redis_protocol_is_told_why_and_ended() {
-    let server = server();
-    let mut client = Client::resp(&server);
-    client.0.write_all(b"PING\r\n*1\r\n:5\r\nPING\r\n").expect("it listens");
-    let mut answer = Vec::new();
-    client.0.read_to_end(&mut answer).expect("the end");
-    assert_eq!(
-        answer.escape_ascii().to_string(),
-        "+PONG\\r\\n-ERR Protocol error: expected \\'$\\', got \\':\\'\\r\\n"
-    );
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn figures_are_told_by_kind_and_set_back() {
     let server = server();
-    let mut client = Client::of(&server);
+    let mut client = Client::memcache(&server);
     client.says(b"set k 0 0 3\r\nabc\r\nget k\r\nget no\r\n", b"STORED\r\nVALUE k 0 3\r\nabc\r\nEND\r\nEND\r\n");
-    let mut stats = |of: &str| {
-        client.0.write_all(format!("stats{of}\r\n").as_bytes()).expect("it listens");
-        let (mut answer, mut part) = (Vec::new(), [0; 4096]);
-        while ![&b"END\r\n"[..], b"RESET\r\n"].iter().any(|end| answer.ends_with(end)) {
-            let read = client.0.read(&mut part).expect("an answer");
-            answer.extend_from_slice(&part[..read]);
-        }
-        String::from_utf8(answer).expect("text")
-    };
+    let mut stats = |of: &str| String::from_utf8(client.asks(format!("stats{of}\r\n"))).expect("text");
     let has = |text: &str, line: &str| assert!(text.contains(&format!("STAT {line}\r\n")), "{line}: {text}");
     let general = stats("");
     for line in ["cmd_get 2", "get_hits 1", "get_misses 1", "cmd_set 1", "curr_items 1", "bytes 9", "threads 1"] {
@@ -349,7 +225,6 @@ fn figures_are_told_by_kind_and_set_back() {
     for line in ["cmd_get 0", "get_hits 0", "curr_items 1", "curr_connections 1", "total_connections 1"] {
         has(&general, line);
     }
-    server.stop().expect("it stops");
 }
 
 /// CVE-2016-8704 to 8706, CVE-2020-10931, and requests that a browser was made to send.
@@ -369,23 +244,19 @@ fn other_protocols_are_refused_and_closed() {
     }
     ends(&server, b"mn\r\n\x80\0\0", &format!("MN\r\n{refused}"));
     ends(&server, b"POST / HTTP/1.1\r\nset a 0 0 1\r\nx\r\n", "");
-    Client::of(&server).says(b"get a\r\n", b"END\r\n");
-    server.stop().expect("it stops");
+    Client::memcache(&server).says(b"get a\r\n", b"END\r\n");
 }
 
 /// Sends, and reads to the end of the connection.
-fn ends(server: &Server, asked: &[u8], expected: &str) {
-    let mut client = Client::of(server);
-    client.0.write_all(asked).expect("it listens");
-    let mut answer = Vec::new();
-    let _ = client.0.read_to_end(&mut answer);
+fn ends(server: &Cache, asked: &[u8], expected: &str) {
+    let answer = Client::memcache(server).finish(asked);
     assert_eq!(String::from_utf8_lossy(&answer), expected, "{}", asked.escape_ascii());
 }
 
 #[test]
 fn what_is_switched_off_says_so() {
     let server = server();
-    let mut client = Client::of(&server);
+    let mut client = Client::memcache(&server);
     for (asked, answer) in [
         ("cache_memlimit 64", "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"),
         ("slabs reassign 1 2", "CLIENT_ERROR slab reassignment disabled"),
@@ -400,5 +271,4 @@ fn what_is_switched_off_says_so() {
     ] {
         client.says(format!("{asked}\r\n").as_bytes(), format!("{answer}\r\n").as_bytes());
     }
-    server.stop().expect("it stops");
 }

@@ -1,81 +1,11 @@
 //! Several reactors answer as one does: over loopback, whatever they ask of each other.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::cell::RefCell;
+use std::net::Shutdown;
 
-use machine::reactor::Mode;
-use qpair_cache::{Options, Server};
-
-fn server(reactors: usize) -> Server {
-    let options = Options {
-        memcache: vec!["127.0.0.1:0".parse().expect("an address")],
-        resp: vec!["127.0.0.1:0".parse().expect("an address")],
-        reactors,
-        memory: 64 << 20,
-        max_value: 1 << 20,
-        pool: None,
-        users: None,
-        eviction: qpair_cache::Eviction::S3Fifo,
-        seed: 11,
-        mode: Mode::Shared,
-        cpus: Vec::new(),
-    };
-    Server::start(&options).expect("it starts")
-}
-
-fn client(server: &Server) -> TcpStream {
-    connect(server, 0)
-}
-
-/// One that speaks Redis' protocol.
-fn resp(server: &Server) -> TcpStream {
-    connect(server, 1)
-}
-
-fn connect(server: &Server, listener: usize) -> TcpStream {
-    let stream = TcpStream::connect(server.addresses()[listener]).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
-    stream.set_nodelay(true).expect("a socket");
-    stream
-}
-
-/// Sends commands of memcached's; all answers up to that of an `mn` behind them.
-fn ask(stream: &TcpStream, asked: &[u8]) -> Vec<u8> {
-    exchange(stream, &[asked, b"mn\r\n"].concat(), b"MN\r\n")
-}
-
-/// Sends commands of Redis'; all answers up to that of an `ECHO` behind them.
-fn ask_resp(stream: &TcpStream, asked: &[u8]) -> Vec<u8> {
-    exchange(stream, &[asked, b"ECHO it-ends-here\r\n"].concat(), b"$12\r\nit-ends-here\r\n")
-}
-
-/// Sends, reading meanwhile up to this end.
-fn exchange(stream: &TcpStream, asked: &[u8], end: &[u8]) -> Vec<u8> {
-    let (mut writer, mut reader) = (stream.try_clone().expect("a socket"), stream);
-    let (mut answers, mut part) = (Vec::new(), [0; 64 << 10]);
-    std::thread::scope(|scope| {
-        scope.spawn(move || writer.write_all(asked).expect("it listens"));
-        while !answers.ends_with(end) {
-            let read = reader.read(&mut part).expect("an answer");
-            assert!(read > 0, "it ended behind {}", answers[answers.len().saturating_sub(99)..].escape_ascii());
-            answers.extend_from_slice(&part[..read]);
-        }
-    });
-    answers
-}
-
-/// Numbers by chance.
-struct Chance(u64);
+use crate::common::{Cache, Chance, Client, cache};
 
 impl Chance {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % most
-    }
-
     /// A pipeline about keys that only this client has, of all that a command may do to several reactors.
     fn pipeline(&mut self, client: usize) -> Vec<u8> {
         let mut all = Vec::new();
@@ -136,30 +66,30 @@ impl Chance {
 
 #[test]
 fn several_answer_as_one_does() {
-    answers_are_the_same(client, ask, Chance::pipeline);
+    answers_are_the_same(Client::memcache, Client::asks, Chance::pipeline);
 }
 
 #[test]
 fn several_answer_redis_clients_as_one_does() {
-    answers_are_the_same(resp, ask_resp, Chance::resp_pipeline);
+    answers_are_the_same(Client::resp, Client::asks_resp, Chance::resp_pipeline);
 }
 
 /// Random pipelines of several clients at once, to one, two and three reactors.
 fn answers_are_the_same(
-    connect: fn(&Server) -> TcpStream,
-    ask: fn(&TcpStream, &[u8]) -> Vec<u8>,
+    connect: fn(&Cache) -> Client,
+    ask: fn(&mut Client, Vec<u8>) -> Vec<u8>,
     pipeline: fn(&mut Chance, usize) -> Vec<u8>,
 ) {
-    let servers: Vec<Server> = (1..=3).map(server).collect();
+    let servers: Vec<Cache> = (1..=3).map(cache).collect();
     std::thread::scope(|scope| {
         for number in 0..4 {
             let servers = &servers;
             scope.spawn(move || {
-                let streams: Vec<TcpStream> = servers.iter().map(connect).collect();
+                let mut clients: Vec<Client> = servers.iter().map(connect).collect();
                 let mut chance = Chance(0x9e37_79b9_7f4a_7c15 + number as u64);
                 for round in 0..40 {
                     let asked = pipeline(&mut chance, number);
-                    let mut answers = streams.iter().map(|stream| ask(stream, &asked));
+                    let mut answers = clients.iter_mut().map(|client| ask(client, asked.clone()));
                     let expected = answers.next().expect("of one");
                     for (others, answer) in answers.enumerate() {
                         assert!(answer == expected, "client {number}, round {round}: {} reactors", others + 2);
@@ -168,17 +98,15 @@ fn answers_are_the_same(
             });
         }
     });
-    servers.into_iter().for_each(|server| server.stop().expect("it stops"));
 }
 
 #[test]
 fn what_is_about_all_keys_is_about_those_of_all_reactors() {
-    let server = server(3);
-    let stream = resp(&server);
+    let server = cache(3);
+    let client = RefCell::new(Client::resp(&server));
     let says = |asked: &str, expected: &str| {
-        let answer = ask_resp(&stream, asked.as_bytes());
-        let end = answer.len() - b"$12\r\nit-ends-here\r\n".len();
-        assert_eq!(answer[..end].escape_ascii().to_string(), expected.as_bytes().escape_ascii().to_string(), "{asked}");
+        let answer = client.borrow_mut().asks_resp(asked);
+        assert_eq!(answer.escape_ascii().to_string(), expected.as_bytes().escape_ascii().to_string(), "{asked}");
     };
     let all: Vec<String> = (0..2000).map(|key| format!("k{key}")).collect();
     let pairs: Vec<String> = all.iter().map(|key| format!("{key} v{key}")).collect();
@@ -189,7 +117,7 @@ fn what_is_about_all_keys_is_about_those_of_all_reactors() {
     says(&format!("EXISTS {}\r\nFLUSHALL maybe\r\n", all.join(" ")), ":2000\r\n-ERR syntax error\r\n");
     says(&format!("DEL none {}\r\nDBSIZE\r\n", all[..1990].join(" ")), ":1990\r\n:10\r\n");
     let lines = |asked: &str| {
-        let text = String::from_utf8(ask_resp(&stream, asked.as_bytes())).expect("text");
+        let text = String::from_utf8(client.borrow_mut().asks_resp(asked)).expect("text");
         text.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     assert!(lines("INFO keyspace\r\n").contains(&"db0:keys=10,expires=0,avg_ttl=0".to_owned()));
@@ -197,8 +125,8 @@ fn what_is_about_all_keys_is_about_those_of_all_reactors() {
     let most = memory.iter().find_map(|line| line.strip_prefix("maxmemory:")?.parse::<usize>().ok());
     // Each third in whole segments.
     assert!(most.is_some_and(|most| (63 << 20..=64 << 20).contains(&most)), "{memory:?}");
-    let others: Vec<TcpStream> = (0..5).map(|_| resp(&server)).collect();
-    others.iter().for_each(|other| assert!(ask_resp(other, b"CLIENT SETNAME other\r\n").starts_with(b"+OK")));
+    let mut others: Vec<Client> = (0..5).map(|_| Client::resp(&server)).collect();
+    others.iter_mut().for_each(|other| other.says("CLIENT SETNAME other\r\n", "+OK\r\n"));
     let list = lines("CLIENT LIST\r\n");
     let mut ids: Vec<&str> = list.iter().filter_map(|line| line.strip_prefix("id=")?.split(' ').next()).collect();
     ids.sort_unstable();
@@ -214,80 +142,55 @@ fn what_is_about_all_keys_is_about_those_of_all_reactors() {
     says("CLIENT REPLY SKIP\r\nMSETNX f 1 i 2 j 3\r\nMGET f g h i j k\r\n", {
         "*6\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$-1\r\n"
     });
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn a_thousand_clients_are_served() {
-    let server = server(2);
-    let streams: Vec<TcpStream> = (0..1000).map(|_| client(&server)).collect();
-    for (number, mut stream) in streams.iter().enumerate() {
-        let asked = format!("set {number} 0 0 1\r\nx\r\nget {number} {}\r\n", (number + 1) % 1000);
-        stream.write_all(asked.as_bytes()).expect("it listens");
+    let server = cache(2);
+    let mut clients: Vec<Client> = (0..1000).map(|_| Client::memcache(&server)).collect();
+    for (number, client) in clients.iter().enumerate() {
+        client.send(format!("set {number} 0 0 1\r\nx\r\nget {number} {}\r\n", (number + 1) % 1000));
     }
-    for (number, mut stream) in streams.iter().enumerate() {
-        let mut expected = format!("STORED\r\nVALUE {number} 0 1\r\n").into_bytes();
-        let mut answer = vec![0; expected.len()];
-        stream.read_exact(&mut answer).expect("an answer");
-        assert_eq!(answer.escape_ascii().to_string(), expected.escape_ascii().to_string());
-        expected.clear();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.says("", format!("STORED\r\nVALUE {number} 0 1\r\n"));
     }
-    let stats = ask(&client(&server), b"stats\r\n");
-    let stats = String::from_utf8(stats).expect("text");
-    assert!(stats.contains("STAT curr_connections 1001\r\n"), "{stats}");
-    assert!(stats.contains("STAT cmd_set 1000\r\n"), "{stats}");
-    server.stop().expect("it stops");
+    let mut other = Client::memcache(&server);
+    assert_eq!((other.stat("curr_connections"), other.stat("cmd_set")), (1001, 1000));
 }
 
 #[test]
 fn who_does_not_read_or_goes_away_disturbs_nobody() {
-    let server = server(2);
+    let server = cache(2);
     let large = (0..16).map(|key| format!("set large{key} 0 0 60000\r\n{}\r\n", "x".repeat(60_000)));
-    ask(&client(&server), large.collect::<String>().as_bytes());
+    let mut other = Client::memcache(&server);
+    other.asks(large.collect::<String>());
     let gets: String = (0..2000).map(|number| format!("get large{} large{}\r\n", number % 16, number % 7)).collect();
     // They ask for 240 MB each, and read nothing.
-    let silent: Vec<TcpStream> = (0..6).map(|_| client(&server)).collect();
-    for mut stream in &silent {
-        stream.write_all(gets.as_bytes()).expect("it listens");
-    }
-    let other = client(&server);
+    let mut silent: Vec<Client> = (0..6).map(|_| Client::memcache(&server)).collect();
+    silent.iter().for_each(|client| client.send(&gets));
     for round in 0..50 {
         let asked = format!("set a{round} 0 0 1\r\nx\r\nset b{round} 0 0 1\r\ny\r\nget a{round} b{round}\r\n");
-        let expected =
-            format!("STORED\r\nSTORED\r\nVALUE a{round} 0 1\r\nx\r\nVALUE b{round} 0 1\r\ny\r\nEND\r\nMN\r\n");
-        assert_eq!(
-            ask(&other, asked.as_bytes()).escape_ascii().to_string(),
-            expected.as_bytes().escape_ascii().to_string()
-        );
+        let expected = format!("STORED\r\nSTORED\r\nVALUE a{round} 0 1\r\nx\r\nVALUE b{round} 0 1\r\ny\r\nEND\r\n");
+        other.says(asked, expected);
         // Some of them leave, with answers under way.
         if round % 10 == 0 {
-            let _ = silent[round / 10].shutdown(std::net::Shutdown::Both);
-            let mut gone = client(&server);
-            gone.write_all(gets.as_bytes()).expect("it listens");
+            let _ = silent[round / 10].socket().shutdown(Shutdown::Both);
+            Client::memcache(&server).send(&gets);
         }
     }
     // The last one reads at last.
-    let mut last = &silent[5];
     let one = |key: usize| format!("VALUE large{key} 0 60000\r\n{}\r\n", "x".repeat(60_000));
     for number in 0..2000 {
-        let expected = format!("{}{}END\r\n", one(number % 16), one(number % 7));
-        let mut answer = vec![0; expected.len()];
-        last.read_exact(&mut answer).expect("an answer");
-        assert!(answer == expected.as_bytes(), "answer {number}");
+        silent[5].says("", format!("{}{}END\r\n", one(number % 16), one(number % 7)));
     }
-    server.stop().expect("it stops");
 }
 
 #[test]
 fn it_stops_with_clients_that_wait() {
     for reactors in 1..=3 {
-        let server = server(reactors);
-        let streams: Vec<TcpStream> = (0..20).map(|_| client(&server)).collect();
-        for mut stream in &streams {
-            stream
-                .write_all("set a 0 0 1 noreply\r\nx\r\nget a b c d e f g\r\n".repeat(500).as_bytes())
-                .expect("it listens");
-        }
-        server.stop().expect("it stops");
+        let server = cache(reactors);
+        let clients: Vec<Client> = (0..20).map(|_| Client::memcache(&server)).collect();
+        let asked = "set a 0 0 1 noreply\r\nx\r\nget a b c d e f g\r\n".repeat(500);
+        clients.iter().for_each(|client| client.send(&asked));
     }
 }

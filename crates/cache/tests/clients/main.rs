@@ -1,0 +1,11 @@
+//! The cache seen from its sockets: one module for what memcached's clients see, one for Redis clients, and one for
+//! each thing that is hard about both.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
+mod large;
+mod memcache;
+mod reactors;
+mod resp;

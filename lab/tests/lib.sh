@@ -17,16 +17,17 @@ FAILED=0
 
 uptime_s() { cut -d' ' -f1 /proc/uptime; }
 
-# What the kernel reported since the last call at warning level or worse, from nvme or of its own bugs. Bad pages of the
-# one known kind go to the file `pages`. If nvme_tcp could not send because of one, so does all that follows from it, and
-# the file `unsent` has what it says of that.
+# What the kernel reported since the last call at warning level or worse, from nvme or of its own bugs. Bad pages of
+# the one known kind go to the file `pages`. If nvme_tcp could not send because of one, so does all that follows from
+# it, and the file `unsent` has what it says of that.
 complaints() {
     clear_log
     : >"$TMP/pages"
     awk -v pages="$TMP/pages" "$SPLIT" "$TMP/dmesg" | awk -F'[<>]' '$2 % 8 <= 4' >"$TMP/warnings"
     : >"$TMP/dmesg"
     grep -E "$BUGS" "$TMP/warnings"
-    grep -iE 'nvme|I/O error|blk_update|EXT4-fs (error|warning)' "$TMP/warnings" | grep -vE "$BUGS|$TOLERATED" >"$TMP/io"
+    grep -iE 'nvme|I/O error|blk_update|EXT4-fs (error|warning)' "$TMP/warnings" |
+        grep -vE "$BUGS|$TOLERATED" >"$TMP/io"
     if grep "$UNSENT" "$TMP/io" >"$TMP/unsent"; then cat "$TMP/io" >>"$TMP/pages"; else cat "$TMP/io"; fi
 }
 # The kernel's own: never tolerated.

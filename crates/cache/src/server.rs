@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use machine::clock::Fine;
 use machine::reactor::{Handle, Mode, Poller, Ports, Reactor, ReactorConfig, Sender, Snapshot, mailbox};
-use machine::region::Region;
+use machine::region::{Durability, Region};
 use machine::ring::{Ring, RingKind};
 use store::{Eviction, Found, Keep, Part, Pool, PoolError, Refitted, Shape, Store, StoreOptions, Time, refit};
 
@@ -102,6 +102,7 @@ pub struct Server {
     reactors: Vec<Handle>,
     addresses: Vec<SocketAddr>,
     found: Option<(Found, Option<Refitted>)>,
+    durability: Durability,
     shared: Arc<Shared>,
 }
 
@@ -121,6 +122,7 @@ impl Server {
         assert!(options.reactors > 0, "a cache runs on at least one reactor");
         let pool = options.pool.as_ref().map(|file| open_pool(file, options)).transpose()?;
         let found = pool.as_ref().map(|(pool, refitted)| (pool.found, *refitted));
+        let durability = pool.as_ref().map_or(Durability::None, |(pool, _)| pool.durability);
         let mut parts = pool.into_iter().flat_map(|(pool, _)| pool.parts).collect::<Vec<_>>().into_iter();
         let seen = parts.as_slice().iter().map(Part::time).max().unwrap_or_default();
         let shared = Arc::new(Shared::default());
@@ -134,7 +136,8 @@ impl Server {
         let mut ports = peers::ports(options.reactors).into_iter();
         let first = ports.next().expect("one for each reactor");
         let first = begin(first);
-        let mut server = Self { reactors: Vec::new(), addresses: Vec::new(), found, shared: Arc::clone(&shared) };
+        let (reactors, addresses) = (Vec::new(), Vec::new());
+        let mut server = Self { reactors, addresses, found, durability, shared: Arc::clone(&shared) };
         let mut deals = Vec::new();
         while let Some(next) = ports.next() {
             match spawn(begin(next), options) {
@@ -183,6 +186,12 @@ impl Server {
     #[must_use]
     pub fn found(&self) -> Option<(Found, Option<Refitted>)> {
         self.found
+    }
+
+    /// What makes its pool survive a power cut: at every change if it is durable, at the end if it is warm.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Whether a reactor has ended, which it does not do by itself unless it panics.

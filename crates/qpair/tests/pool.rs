@@ -46,6 +46,7 @@ fn what_was_set_is_there_after_a_kill_and_after_a_stop() {
             let start = || start(&pool, &["--memory", "4MiB", "--durability", durability, "--reactors", reactors]);
             let cache = start();
             assert_eq!(cache.listening["pool"], "new");
+            assert_eq!(cache.listening["persists_by"].is_string(), durability == "durable");
             let sets =
                 "set a 7 0 3\r\n007\r\nset b 0 0 1\r\nx\r\nset c 0 0 1\r\ny\r\ndelete c\r\nset b 0 100 1\r\nz\r\n";
             assert!(ask(&cache, sets.as_bytes()).ends_with("DELETED\r\nSTORED\r\n"));

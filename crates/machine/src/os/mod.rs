@@ -27,7 +27,7 @@ pub use system::{
     rss_bytes, runtime_dir, set_xattr, started, sync_directory, thread_usage, total_memory, usage, ward_ready,
 };
 #[cfg(target_os = "linux")]
-pub(crate) use system::{RawCommand, nvme_entry};
+pub(crate) use system::{RawCommand, nvme_entry, persistence_domain};
 
 /// What a process or a thread has used so far. All zero where the system does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +102,16 @@ pub struct Alignment {
     pub memory: u32,
     /// Of the offset in the file and of the length.
     pub offset: u32,
+}
+
+/// How far a store has to get to survive a power cut.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PersistenceDomain {
+    /// To the processor's caches, which are emptied with the last of the power (eADR).
+    Caches,
+    /// To the memory's controller: its line has to be written back.
+    Memory,
 }
 
 /// Tells a file from its copies on the same file system: a copy has another inode, and a reused inode another birth.

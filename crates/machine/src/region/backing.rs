@@ -23,6 +23,19 @@ compile_error!("qpair-machine has no memory mappings for this operating system y
 
 use super::HugePages;
 
+/// What a mapped file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Medium {
+    /// Pages that the system writes to wherever they belong.
+    Pages,
+    /// The medium itself, persistent memory: cache lines have to be written back, and nothing else.
+    Memory,
+    /// The same, of a platform that empties its caches when the power goes.
+    MemoryAndCaches,
+    /// Persistent memory of a platform that does not tell what survives.
+    Untold,
+}
+
 /// One mapping: readable and writable memory that stays where it is until this is dropped.
 pub(super) struct Mapping {
     base: NonNull<u8>,
@@ -52,14 +65,13 @@ impl Mapping {
         Ok(Self { base: system::sparse(held)?, bytes, held, file: None })
     }
 
-    /// The first `bytes` of a file, shared with it; and whether that is the medium itself, persistent memory whose
-    /// cache lines only have to be written back.
-    pub(super) fn file(file: &File, bytes: usize) -> io::Result<(Self, bool)> {
+    /// The first `bytes` of a file, shared with it; and what that is.
+    pub(super) fn file(file: &File, bytes: usize) -> io::Result<(Self, Medium)> {
         let claim = system::Claim::new(file, bytes)?;
-        let (base, direct) = system::shared(&claim, bytes)?;
+        let (base, medium) = system::shared(&claim, bytes)?;
         let mut mapping = Self { base, bytes, held: bytes, file: Some(claim) };
         mapping.file.as_mut().expect("it was just put there").watch(base, bytes)?;
-        Ok((mapping, direct))
+        Ok((mapping, medium))
     }
 
     pub(super) fn base(&self) -> NonNull<u8> {
@@ -104,6 +116,7 @@ mod unix {
 
     use rustix::mm::{self, MapFlags, ProtFlags};
 
+    use super::Medium;
     use crate::limits::{HUGE_PAGE_BYTES, MAP_GRANULE_BYTES};
     use crate::region::HugePages;
     use crate::region::fault::Watched;
@@ -155,16 +168,22 @@ mod unix {
     }
 
     /// `claim` has checked that the file is long enough and that nobody else in this process has it mapped.
-    pub(super) fn shared(claim: &Claim, bytes: usize) -> io::Result<(NonNull<u8>, bool)> {
+    pub(super) fn shared(claim: &Claim, bytes: usize) -> io::Result<(NonNull<u8>, Medium)> {
         let map = |flags: MapFlags| {
             // SAFETY: a new mapping at an address of the system's choice cannot touch existing memory.
             unsafe { mm::mmap(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, flags, &claim.file, 0) }
         };
         #[cfg(target_os = "linux")]
         if let Ok(start) = map(MapFlags::SHARED_VALIDATE | MapFlags::SYNC) {
-            return Ok((address(start)?, true));
+            use crate::os::{PersistenceDomain, persistence_domain};
+            let medium = match persistence_domain(&claim.file) {
+                Some(PersistenceDomain::Memory) => Medium::Memory,
+                Some(PersistenceDomain::Caches) => Medium::MemoryAndCaches,
+                None => Medium::Untold,
+            };
+            return Ok((address(start)?, medium));
         }
-        Ok((address(map(MapFlags::SHARED)?)?, false))
+        Ok((address(map(MapFlags::SHARED)?)?, Medium::Pages))
     }
 
     /// # Safety

@@ -1,7 +1,8 @@
 //! Persistent memory: bytes are durable when their cache lines are written back and a fence has waited for that.
 //!
 //! Which instruction writes back best is measured once, as what the processor names as best often is not: `clwb` keeps
-//! the line in the cache and `clflushopt` drops it, and on some processors the first costs twice the second.
+//! the line in the cache and `clflushopt` drops it, and on some processors the first costs twice the second. Where the
+//! platform empties the caches when the power goes (eADR) nothing is written back: the fence is enough.
 
 use std::io;
 use std::ops::Range;
@@ -9,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use super::persist::{Durability, Persist};
+use super::persist::{Durability, Persist, WriteBack};
 
 /// Bytes that are written back at once.
 const LINE_BYTES: usize = 64;
@@ -17,35 +18,27 @@ const LINE_BYTES: usize = 64;
 const TRIAL_LINES: usize = 256;
 const TRIAL_ROUNDS: usize = 8;
 
-/// An instruction that writes a line back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Instruction {
-    /// It keeps the line in the cache.
-    Clwb,
-    /// It drops the line.
-    Clflushopt,
-    /// It drops the line, and waits for that.
-    Clflush,
-}
-
 /// See the module.
-pub(super) struct Lines(Instruction);
+pub(super) struct Lines(WriteBack);
 
 impl Lines {
+    /// For caches that survive themselves.
+    pub(super) const NEEDLESS: Self = Self(WriteBack::Needless);
+
     /// With the fastest instruction of this processor; `None` if it has none.
     pub(super) fn calibrated() -> Option<Self> {
-        static FASTEST: OnceLock<Option<Instruction>> = OnceLock::new();
+        static FASTEST: OnceLock<Option<WriteBack>> = OnceLock::new();
         FASTEST.get_or_init(fastest).map(Self)
     }
 }
 
 impl Persist for Lines {
     fn durability(&self) -> Durability {
-        Durability::Lines
+        Durability::Lines(self.0)
     }
 
     fn persist(&self, base: NonNull<u8>, range: Range<usize>) -> io::Result<()> {
-        if !range.is_empty() {
+        if self.0 != WriteBack::Needless && !range.is_empty() {
             write_back(self.0, base, range);
         }
         Ok(())
@@ -57,9 +50,9 @@ impl Persist for Lines {
     }
 }
 
-fn fastest() -> Option<Instruction> {
+fn fastest() -> Option<WriteBack> {
     let mut trial = [[0u8; LINE_BYTES]; TRIAL_LINES];
-    let mut time = |instruction: Instruction| {
+    let mut time = |instruction: WriteBack| {
         let started = Instant::now();
         for round in 0..TRIAL_ROUNDS {
             trial.as_flattened_mut().fill(round as u8);
@@ -73,13 +66,13 @@ fn fastest() -> Option<Instruction> {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod processor {
-    use super::{Instruction, NonNull, Range};
+    use super::{NonNull, Range, WriteBack};
 
-    pub(super) fn instructions() -> Vec<Instruction> {
+    pub(super) fn instructions() -> Vec<WriteBack> {
         Vec::new()
     }
 
-    pub(super) fn write_back(_: Instruction, _: NonNull<u8>, _: Range<usize>) {
+    pub(super) fn write_back(_: WriteBack, _: NonNull<u8>, _: Range<usize>) {
         unreachable!("no instruction was found")
     }
 
@@ -91,17 +84,17 @@ mod processor {
     use std::arch::asm;
     use std::arch::x86_64::{__cpuid_count, _mm_sfence};
 
-    use super::{Instruction, LINE_BYTES, NonNull, Range};
+    use super::{LINE_BYTES, NonNull, Range, WriteBack};
 
     /// Those of this processor (Intel SDM, volume 2, CPUID leaf 7: EBX bits 23 and 24). `clflush` came with SSE2.
-    pub(super) fn instructions() -> Vec<Instruction> {
+    pub(super) fn instructions() -> Vec<WriteBack> {
         let features = __cpuid_count(7, 0).ebx;
         let has = |bit: u32| features >> bit & 1 == 1;
-        let all = [(has(24), Instruction::Clwb), (has(23), Instruction::Clflushopt), (true, Instruction::Clflush)];
+        let all = [(has(24), WriteBack::Clwb), (has(23), WriteBack::Clflushopt), (true, WriteBack::Clflush)];
         all.into_iter().filter_map(|(has, instruction)| has.then_some(instruction)).collect()
     }
 
-    pub(super) fn write_back(instruction: Instruction, base: NonNull<u8>, range: Range<usize>) {
+    pub(super) fn write_back(instruction: WriteBack, base: NonNull<u8>, range: Range<usize>) {
         let address = base.addr().get();
         let first = (address + range.start) / LINE_BYTES * LINE_BYTES;
         for line in (first..address + range.end).step_by(LINE_BYTES) {
@@ -110,9 +103,10 @@ mod processor {
             // perhaps dropped from the cache, and its bytes stay what they are. The processor has the instruction.
             unsafe {
                 match instruction {
-                    Instruction::Clwb => asm!("clwb [{}]", in(reg) line, options(nostack, preserves_flags)),
-                    Instruction::Clflushopt => asm!("clflushopt [{}]", in(reg) line, options(nostack, preserves_flags)),
-                    Instruction::Clflush => asm!("clflush [{}]", in(reg) line, options(nostack, preserves_flags)),
+                    WriteBack::Clwb => asm!("clwb [{}]", in(reg) line, options(nostack, preserves_flags)),
+                    WriteBack::Clflushopt => asm!("clflushopt [{}]", in(reg) line, options(nostack, preserves_flags)),
+                    WriteBack::Clflush => asm!("clflush [{}]", in(reg) line, options(nostack, preserves_flags)),
+                    WriteBack::Needless => {}
                 }
             }
         }
@@ -139,6 +133,7 @@ mod tests {
             fence();
             assert!(bytes.iter().all(|byte| *byte == round as u8 + 1), "{instruction:?}");
         }
+        assert!(Lines::calibrated().is_none_or(|lines| lines.0 != WriteBack::Needless));
         assert_eq!(Lines::calibrated().is_some(), cfg!(target_arch = "x86_64"));
     }
 }

@@ -32,13 +32,14 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 
-use backing::Mapping;
+use backing::{Mapping, Medium};
+use lines::Lines;
 use persist::Persist;
 
 pub use arena::Arena;
 pub use bufs::Bufs;
 pub(crate) use bufs::no_slices;
-pub use persist::{Durability, Event};
+pub use persist::{Durability, Event, WriteBack};
 pub(crate) use pool::RawBytes;
 pub use pool::{Buf, Pool};
 pub use slot::{Full, Landing, Lent, PiecesMut, SlotHandle, SlotMap};
@@ -78,7 +79,8 @@ impl Region {
     }
 
     /// The first `bytes` of a file, which other openings of the file see change (`MAP_SHARED`). Where the file lies on
-    /// persistent memory that is mapped as it is (`MAP_SYNC`), its durability is that of cache lines.
+    /// persistent memory that is mapped as it is (`MAP_SYNC`), its durability is that of cache lines, if the system
+    /// tells how far a store has to get to survive (`persistence_domain`).
     ///
     /// The file is locked against other programs that ask for the lock, and mapped at most once in this one. What no
     /// lock prevents is a program that writes to or shortens the file regardless: bytes that a reader holds then change
@@ -89,10 +91,15 @@ impl Region {
     /// `InvalidInput` if the file is not a regular one of at least `bytes`, `ResourceBusy` if it is mapped or locked
     /// already, and whatever the system says.
     pub fn file(file: &File, bytes: usize) -> io::Result<Self> {
-        let (mapping, direct) = Mapping::file(file, bytes)?;
-        let persist: Box<dyn Persist> = match lines::Lines::calibrated() {
-            Some(lines) if direct => Box::new(lines),
-            _ => Box::new(persist::Synced(file.try_clone()?)),
+        let (mapping, medium) = Mapping::file(file, bytes)?;
+        let lines = match medium {
+            Medium::Memory => Lines::calibrated(),
+            Medium::MemoryAndCaches => Some(Lines::NEEDLESS),
+            Medium::Pages | Medium::Untold => None,
+        };
+        let persist: Box<dyn Persist> = match lines {
+            Some(lines) => Box::new(lines),
+            None => Box::new(persist::Synced { file: file.try_clone()?, untold: medium == Medium::Untold }),
         };
         Ok(Self::over(mapping, persist))
     }

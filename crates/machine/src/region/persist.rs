@@ -5,9 +5,10 @@
 //! ```
 //!
 //! Nothing helps ([`None`]); pages of a file are written by one system call at the fence ([`Synced`]); lines of the
-//! processor's caches are written back to persistent memory one by one ([`super::lines::Lines`]). A fourth way only
-//! shows what it was asked ([`Shown`]), so that tests can check the order.
+//! processor's caches are written back to persistent memory one by one ([`super::lines::Lines`]), unless the caches
+//! themselves survive. A fourth way only shows what it was asked ([`Shown`]), so that tests can check the order.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -22,8 +23,37 @@ pub enum Durability {
     None,
     /// A system call that writes the file's pages. Without it they survive the process, but not a power cut.
     Sync,
-    /// Writing lines of the processor's caches back: the file lies on persistent memory.
-    Lines,
+    /// The same system call, although the file lies on persistent memory: the system does not tell what of it survives.
+    SyncUntold,
+    /// The file is persistent memory, mapped as it is (`MAP_SYNC`): lines of the processor's caches are written back.
+    Lines(WriteBack),
+}
+
+/// What makes a line of the processor's caches survive. A fence comes behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteBack {
+    /// It keeps the line in the cache.
+    Clwb,
+    /// It drops the line.
+    Clflushopt,
+    /// It drops the line, and waits for that.
+    Clflush,
+    /// Nothing has to: the platform empties its caches when the power goes (eADR).
+    Needless,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "nothing",
+            Self::Sync => "fdatasync",
+            Self::SyncUntold => "fdatasync, as the system does not tell what survives of this persistent memory",
+            Self::Lines(WriteBack::Clwb) => "MAP_SYNC and clwb",
+            Self::Lines(WriteBack::Clflushopt) => "MAP_SYNC and clflushopt",
+            Self::Lines(WriteBack::Clflush) => "MAP_SYNC and clflush",
+            Self::Lines(WriteBack::Needless) => "MAP_SYNC and fences (eADR)",
+        })
+    }
 }
 
 /// One way to make bytes survive.
@@ -54,11 +84,15 @@ impl Persist for None {
 }
 
 /// Pages of a file's mapping: `fdatasync` writes all of them that were changed, whichever they are.
-pub(super) struct Synced(pub(super) File);
+pub(super) struct Synced {
+    pub(super) file: File,
+    /// Whether something quicker might do, if the system told more.
+    pub(super) untold: bool,
+}
 
 impl Persist for Synced {
     fn durability(&self) -> Durability {
-        Durability::Sync
+        if self.untold { Durability::SyncUntold } else { Durability::Sync }
     }
 
     fn persist(&self, _base: NonNull<u8>, _range: Range<usize>) -> io::Result<()> {
@@ -66,7 +100,7 @@ impl Persist for Synced {
     }
 
     fn fence(&self, _base: NonNull<u8>) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
 
@@ -95,7 +129,7 @@ impl<F: FnMut(&[u8], Event) + Send> Shown<F> {
 
 impl<F: FnMut(&[u8], Event) + Send> Persist for Shown<F> {
     fn durability(&self) -> Durability {
-        Durability::Lines
+        Durability::Lines(WriteBack::Clflush)
     }
 
     fn persist(&self, base: NonNull<u8>, range: Range<usize>) -> io::Result<()> {

@@ -220,6 +220,9 @@ struct Listening<'a> {
     /// In what state the pool was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<&'static str>,
+    /// What makes it survive a power cut: of a durable one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persists_by: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -329,11 +332,12 @@ fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
         Found::Unclosed => "unclosed",
         Found::Dropped => "dropped",
     });
+    let persists_by = (args.pool.is_some() && args.keep() == Keep::Durable).then(|| server.durability().to_string());
     let (memcache, resp) = server.addresses().split_at(args.addresses(Protocol::Memcache).len());
     if args.json {
         let (memory, max_value) = (args.memory, args.max_item.0);
-        let listening =
-            Listening { schema: SCHEMA, event: "listening", memcache, resp, memory, max_value, pool: found };
+        let (schema, event) = (SCHEMA, "listening");
+        let listening = Listening { schema, event, memcache, resp, memory, max_value, pool: found, persists_by };
         writeln!(out, "{}", serde_json::to_string(&listening)?)?;
     } else {
         let memory = format_size(args.memory);
@@ -351,6 +355,9 @@ fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
                     "{pool} was not closed before the machine was started anew: what it held may not be whole, and was \
                      dropped"
                 )?,
+            }
+            if let Some(by) = persists_by {
+                writeln!(out, "what is answered survives a power cut by {by}")?;
             }
         }
         for (clients, addresses) in [("memcached", memcache), ("Redis", resp)] {

@@ -2,6 +2,7 @@
 
 mod file;
 mod nvme;
+mod pmem;
 mod range;
 mod runtime;
 mod signal;
@@ -18,6 +19,7 @@ pub(crate) use nvme::{
     RawCommand, nvme_command, nvme_control, nvme_entry, nvme_has_poll_queues, nvme_node, nvme_nsid,
     nvme_transfer_limits,
 };
+pub(crate) use pmem::persistence_domain;
 pub(crate) use range::{deallocate, read_exact_at, read_exact_vectored_at, write_all_at, write_all_vectored_at, zero};
 pub use runtime::{boot_id, runtime_dir};
 pub use signal::{ask_to_reload, on_signal};

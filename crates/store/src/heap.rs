@@ -172,16 +172,25 @@ impl Heap {
         self.segment(segment).is == Use::Items
     }
 
+    /// Whether a segment is the last one of its chain, or of the main ones there: something may be appended to it.
+    pub(crate) fn is_last_of_its_kind(&self, segment: u32) -> bool {
+        let Segment { main, next, .. } = *self.segment(segment);
+        next == NONE || main && !self.segment(next).main
+    }
+
     /// Segments of those whose items have stayed when others went.
     pub(crate) fn mains(&self) -> usize {
         self.mains
     }
 
-    /// The items of a segment of a chain are those that have stayed.
+    /// What is in a segment of a chain has stayed.
     pub(crate) fn make_main(&mut self, segment: u32) {
         let meta = &mut self.segments[segment as usize];
         if !std::mem::replace(&mut meta.main, true) {
             self.mains += meta.run as usize;
+            if let Some(kept) = &mut self.kept {
+                kept.make_main(segment);
+            }
         }
     }
 
@@ -250,10 +259,19 @@ impl Heap {
 
     /// Takes a free segment and puts it into a chain, behind `after` or as the first.
     pub(crate) fn open(&mut self, chain: usize, after: u32) -> Option<u32> {
+        self.open_for(false, chain, after)
+    }
+
+    /// The same, for items that have stayed when others went.
+    pub(crate) fn open_main(&mut self, chain: usize, after: u32) -> Option<u32> {
+        self.open_for(true, chain, after)
+    }
+
+    fn open_for(&mut self, main: bool, chain: usize, after: u32) -> Option<u32> {
         let segment = self.free.take_first()?;
         let number = self.next_number();
         self.segments[segment as usize] =
-            Segment { is: Use::Items, number, used: ITEMS_START as u32, ..Segment::FRESH };
+            Segment { is: Use::Items, main, number, used: ITEMS_START as u32, ..Segment::FRESH };
         self.link(segment, chain, after);
         self.enter(segment);
         Some(segment)
@@ -459,7 +477,7 @@ impl Heap {
     }
 
     #[inline]
-    pub(super) fn position(&self, place: Place) -> usize {
+    pub(crate) fn position(&self, place: Place) -> usize {
         place.segment as usize * self.segment_bytes + place.offset as usize
     }
 

@@ -65,8 +65,8 @@ impl Counter {
     }
 }
 
-fn read(state: &Arena, word: usize) -> u64 {
-    u64::from_le_bytes(state[word..word + 8].try_into().expect("they are eight"))
+fn read(arena: &Arena, word: usize) -> u64 {
+    u64::from_le_bytes(arena[word..word + 8].try_into().expect("they are eight"))
 }
 
 /// What the directory says of a segment.
@@ -77,13 +77,15 @@ pub(crate) struct Entry {
     /// Segments of the run that begins here; 1 for a segment alone.
     pub(crate) run: u32,
     pub(crate) chain: u16,
+    /// Its items have stayed when others went.
+    pub(crate) main: bool,
     /// Nothing is appended any more.
     pub(crate) sealed: bool,
 }
 
 impl Entry {
     fn words(self) -> [u64; 4] {
-        let chain = u64::from(self.chain) << 32;
+        let chain = u64::from(self.chain) << 32 | u64::from(self.main) << MAIN_BIT;
         let whole = chain | checksum(&[self.number, u64::from(self.run), chain]);
         // One word says both that it is sealed and where it ends: they reach the medium together.
         let end = u64::from(self.used) << 32;
@@ -95,12 +97,19 @@ impl Entry {
     fn of(words: [u64; 4]) -> Option<Self> {
         let [number, sizes, last, seal] = words;
         let (used, run) = (sizes as u32, (sizes >> 32) as u32);
-        let open = Self { number, used, run, chain: (last >> 32) as u16, sealed: false };
+        let (chain, main) = ((last >> 32) as u16, last >> MAIN_BIT & 1 == 1);
+        let open = Self { number, used, run, chain, main, sealed: false };
         let sealed = Self { used: (seal >> 32) as u32, sealed: true, ..open };
         let whole = number != 0 && open.words()[2] == last;
         whole.then_some(if sealed.words()[3] == seal { sealed } else { open })
     }
 }
+
+/// Of a free segment: its word of sizes, with the part in the lower half. No run is that long.
+const NOTE: u64 = 0xffff_ffff << 32;
+
+/// Where the word of the chain says whether the segment is a main one.
+const MAIN_BIT: u32 = 48;
 
 fn checksum(words: &[u64]) -> u64 {
     use crc_fast::{CrcAlgorithm, Digest};
@@ -247,10 +256,7 @@ impl Kept {
 
     pub(crate) fn entry(&self, segment: u32) -> Option<Entry> {
         let at = segment as usize * DIRECTORY_ENTRY_BYTES;
-        let word = |number: usize| {
-            let bytes = &self.directory[at + number * 8..][..8];
-            u64::from_le_bytes(bytes.try_into().expect("they are eight"))
-        };
+        let word = |number: usize| read(&self.directory, at + number * 8);
         Entry::of([word(0), word(1), word(2), word(3)])
     }
 
@@ -261,6 +267,19 @@ impl Kept {
             self.directory.publish(at + number * 8, word);
         }
         self.wrote(|kept| kept.directory.persist(at..at + DIRECTORY_ENTRY_BYTES));
+    }
+
+    /// Notes that what is in a segment has stayed. One word says so, with its checksum: the entry is whole at any time.
+    /// It is no matter for a fence: without, the items are new ones again.
+    pub(crate) fn make_main(&mut self, segment: u32) {
+        if let Some(entry) = self.entry(segment) {
+            let at = segment as usize * DIRECTORY_ENTRY_BYTES;
+            self.directory.publish(at + 16, Entry { main: true, ..entry }.words()[2]);
+            if self.is_durable() {
+                let done = self.directory.persist(at..at + DIRECTORY_ENTRY_BYTES);
+                self.note(done);
+            }
+        }
     }
 
     /// Notes that a segment is free.
@@ -274,6 +293,23 @@ impl Kept {
         let unsettled = self.unsettled;
         self.wrote(|kept| kept.directory.persist(at..at + 8));
         self.unsettled = unsettled;
+    }
+
+    /// Notes that a free segment has this part of the note that a closed pool has.
+    pub(crate) fn enter_note(&mut self, segment: u32, part: u32) {
+        let at = segment as usize * DIRECTORY_ENTRY_BYTES;
+        self.directory.publish(at + 8, NOTE | u64::from(part));
+    }
+
+    /// Which part a free segment has, if any; from now on none.
+    pub(crate) fn take_note(&mut self, segment: u32) -> Option<u32> {
+        let at = segment as usize * DIRECTORY_ENTRY_BYTES;
+        let [number, note] = [at, at + 8].map(|at| read(&self.directory, at));
+        let has = number == 0 && note >= NOTE;
+        if has {
+            self.directory.publish(at + 8, 0);
+        }
+        has.then_some(note as u32)
     }
 
     /// Notes that all segments are free.
@@ -425,12 +461,15 @@ mod tests {
 
     #[test]
     fn entries_are_whole_or_free() {
-        let entry = Entry { number: 77, used: 1000, run: 3, chain: 256, sealed: false };
+        let entry = Entry { number: 77, used: 1000, run: 3, chain: 256, main: false, sealed: false };
         let words = entry.words();
         assert_eq!(Entry::of(words), Some(entry));
         let sealed = Entry { sealed: true, ..entry };
         assert_eq!(Entry::of(sealed.words()), Some(sealed));
         assert_eq!(Entry::of([words[0], words[1] + 5, words[2], sealed.words()[3]]), Some(sealed), "the seal holds");
+        let main = Entry { main: true, ..sealed };
+        assert_eq!(Entry::of(main.words()), Some(main));
+        assert_eq!(Entry::of([words[0], words[1], main.words()[2], sealed.words()[3]]), Some(main), "one word says it");
         let other = Entry { number: 78, ..sealed };
         assert_eq!(Entry::of([words[0], words[1], words[2], other.words()[3]]), Some(entry), "it is another one's");
         assert_eq!(Entry::of([0, words[1], words[2], 0]), None);

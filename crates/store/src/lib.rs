@@ -42,6 +42,7 @@ mod run;
 mod scan;
 mod share;
 mod slot;
+mod standing;
 mod store;
 mod table;
 #[cfg(test)]

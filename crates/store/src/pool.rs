@@ -28,7 +28,7 @@ use crate::store::segment_bytes;
 use crate::time::Time;
 
 const MAGIC: [u8; 8] = *b"qpairkv\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const LABEL_BYTES: usize = 44;
 /// Where in the label its checksum is.
 const CRC_AT: usize = 12;

@@ -47,14 +47,51 @@ impl Heap {
             }
             whole
         });
-        for (segment, entry) in found.iter().rev() {
-            let Entry { number, used, run, chain, sealed } = *entry;
+        // As they stood in their chains: what has stayed in front of what is new, by age.
+        found.sort_unstable_by_key(|(_, entry)| (!entry.main, entry.number));
+        for (segment, entry) in &found {
+            let Entry { number, used, run, chain, main, sealed } = *entry;
             let used = used.clamp(ITEMS_START as u32, (self.segment_bytes * run as usize) as u32);
-            self.mark_run(*segment, Segment { is: Use::Items, run, number, used, sealed, ..Segment::FRESH });
+            self.mark_run(*segment, Segment { is: Use::Items, run, number, used, main, sealed, ..Segment::FRESH });
             let tail = self.chain(usize::from(chain)).tail;
             self.link(*segment, usize::from(chain), tail);
         }
         found.into_iter().map(|(segment, _)| segment).collect()
+    }
+
+    /// The segments that the directory has free, and of whose bytes nobody has any.
+    pub(crate) fn unused(&self) -> Vec<u32> {
+        let unused = |segment: &u32| matches!(self.segment(*segment).is, Use::Free | Use::Table);
+        (0..self.segments.len() as u32).filter(unused).collect()
+    }
+
+    /// Writes bytes of a note to where no item is.
+    pub(crate) fn note_bytes(&mut self, place: Place, bytes: &[u8]) {
+        let start = self.position(place);
+        self.arena[start..start + bytes.len()].copy_from_slice(bytes);
+        if let Some(kept) = &mut self.kept {
+            let arena = &self.arena;
+            kept.wrote(|_| arena.persist(start..start + bytes.len()));
+        }
+    }
+
+    /// Notes which segments have the note, in this order.
+    pub(crate) fn enter_notes(&mut self, segments: &[u32]) {
+        if let Some(kept) = &mut self.kept {
+            segments.iter().zip(0..).for_each(|(segment, part)| kept.enter_note(*segment, part));
+        }
+    }
+
+    /// Which segments have a note, in the order of its parts. It is there once.
+    pub(crate) fn take_notes(&mut self) -> Vec<u32> {
+        let Some(kept) = &mut self.kept else { return Vec::new() };
+        let count = self.segments.len() as u32;
+        let mut found: Vec<(u32, u32)> =
+            (0..count).filter_map(|segment| Some((kept.take_note(segment)?, segment))).collect();
+        found.sort_unstable();
+        let whole = found.iter().zip(0..).all(|((part, _), number)| *part == number);
+        let found = found.into_iter().map(|(_, segment)| segment);
+        if whole { found.collect() } else { Vec::new() }
     }
 
     /// What the segment was found to have, all of it dead so far.
@@ -86,11 +123,11 @@ impl Heap {
 
     /// Notes a segment that was opened.
     pub(super) fn enter(&mut self, segment: u32) {
-        let Segment { number, used, run, chain, sealed, .. } = *self.segment(segment);
+        let Segment { number, used, run, chain, main, sealed, .. } = *self.segment(segment);
         // Whoever is in front of it now gets nothing more: only the last one of a chain is appended to.
         let before = self.chain(usize::from(chain)).tail;
         if let Some(kept) = &mut self.kept {
-            kept.enter(segment, Entry { number, used, run, chain, sealed });
+            kept.enter(segment, Entry { number, used, run, chain, main, sealed });
         }
         let previous = self.segment(segment).previous;
         if before == segment && previous != NONE && !self.segment(previous).sealed {
@@ -108,12 +145,12 @@ impl Heap {
 
     /// Notes that a segment has moved with all that it holds.
     pub(super) fn enter_moved(&mut self, from: u32, to: u32) {
-        let Segment { number, used, run, chain, sealed, .. } = *self.segment(to);
+        let Segment { number, used, run, chain, main, sealed, .. } = *self.segment(to);
         let bytes = to as usize * self.segment_bytes..to as usize * self.segment_bytes + used as usize;
         let Some(kept) = &mut self.kept else { return };
         let arena = &self.arena;
         kept.wrote(|_| arena.persist(bytes));
-        kept.enter(to, Entry { number, used, run, chain, sealed });
+        kept.enter(to, Entry { number, used, run, chain, main, sealed });
         self.erase(from);
     }
 

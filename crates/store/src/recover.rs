@@ -23,6 +23,7 @@ use crate::kept::word;
 use crate::limits::ITEMS_START;
 use crate::pool::Part;
 use crate::slot::Place;
+use crate::standing::Standing;
 use crate::store::{Store, StoreOptions};
 use crate::time::{Expiry, Time};
 
@@ -50,6 +51,8 @@ pub(crate) struct Recovery {
     trusted: bool,
     epoch: u64,
     found: Recovered,
+    /// How often items were asked for, if the pool says so.
+    pub(crate) standing: Option<Standing>,
 }
 
 impl Store {
@@ -63,9 +66,11 @@ impl Store {
         let options = StoreOptions { seed: part.seed, ..options };
         let epoch = part.kept.read(word::EPOCH);
         let clear_at = part.kept.read(word::CLEAR);
+        let closed = part.kept.read(word::CLEAN) == 1;
         part.kept.begin()?;
         let mut heap = Heap::of_pool(part)?;
         let mut segments = heap.enter_found();
+        let notes = heap.take_notes();
         segments.sort_unstable_by_key(|segment| {
             let meta = heap.segment(*segment);
             (!meta.sealed, meta.number)
@@ -74,7 +79,8 @@ impl Store {
         let mut store = Self::over(heap, options);
         store.clear_at = (clear_at != 0).then(|| Time::from_millis(clear_at));
         store.recovering = true;
-        store.recovery = Some(Recovery { segments, trusted, epoch, found: Recovered::default() });
+        let standing = if closed { store.read_standing(notes) } else { None };
+        store.recovery = Some(Recovery { segments, trusted, epoch, found: Recovered::default(), standing });
         store.recover(unsealed);
         store.heap.trust(boot);
         Ok(store)
@@ -119,11 +125,13 @@ impl Store {
             offset += header.item_bytes() as u32;
             expires = expires.later(header.expiry);
             if !header.dead && header.sequence > recovery.epoch {
-                self.found(place, &header, &mut recovery.found);
+                let standing = recovery.standing.as_ref();
+                let frequency = standing.map_or(0, |standing| standing.frequency(&self.heap, place));
+                self.found(place, &header, frequency, &mut recovery.found);
             }
         }
         self.heap.set_found(segment, offset, expires);
-        let last = self.heap.chain(usize::from(meta.chain)).tail == segment && meta.run == 1;
+        let last = meta.run == 1 && self.heap.is_last_of_its_kind(segment);
         if meta.run > 1 && self.heap.segment(segment).live == 0 {
             return self.heap.close(segment);
         }
@@ -133,7 +141,7 @@ impl Store {
     }
 
     /// An item that holds, unless there is a newer one of its key.
-    fn found(&mut self, place: Place, header: &Header, found: &mut Recovered) {
+    fn found(&mut self, place: Place, header: &Header, frequency: u8, found: &mut Recovered) {
         let key = parts(header, self.heap.at(place)).0;
         let hash = self.hash(key);
         let bytes = header.item_bytes();
@@ -141,7 +149,7 @@ impl Store {
             if self.room_in_table(Time::default()).is_ok() {
                 self.heap.revive(place.segment, bytes);
                 self.live_bytes += bytes as u64;
-                self.table.insert(&mut self.heap, hash, 0, place);
+                self.table.insert(&mut self.heap, hash, frequency, place);
                 found.items += 1;
                 found.bytes += bytes as u64;
             } else {

@@ -347,10 +347,13 @@ impl Store {
     }
 
     /// Ends the use of a pool: all of it is made durable, and noted to be whole. Nothing is changed in it after that.
+    /// What eviction knows of its items is written beside them, for the next process.
     ///
     /// # Errors
     /// Those of [`Store::sync`].
     pub fn close(&mut self, now: Time) -> io::Result<()> {
+        self.sync()?;
+        self.note_standing();
         self.heap.close_pool(now)
     }
 

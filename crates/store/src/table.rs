@@ -161,7 +161,12 @@ impl Table {
     /// The items of a hash's chain.
     #[inline]
     fn slots(&self, heap: &Heap, hash: u64) -> impl Iterator<Item = (At, Slot)> {
-        let (mut bucket, mut number) = (self.bucket_of(hash), 0);
+        self.slots_of(heap, self.bucket_of(hash))
+    }
+
+    #[inline]
+    fn slots_of(&self, heap: &Heap, mut bucket: At) -> impl Iterator<Item = (At, Slot)> {
+        let mut number = 0;
         std::iter::from_fn(move || {
             if number == BUCKET_SLOTS {
                 return None;
@@ -204,6 +209,12 @@ impl Table {
             self.free(heap, number);
         }
         self.items -= 1;
+    }
+
+    /// Shows the slots of all items.
+    pub(crate) fn each(&self, heap: &Heap, mut see: impl FnMut(Slot)) {
+        let buckets = (0..self.buckets()).map(|number| self.bucket(number));
+        buckets.flat_map(|bucket| self.slots_of(heap, bucket)).for_each(|(_, slot)| see(slot));
     }
 
     /// Whether there are more items than buckets are for.

@@ -25,6 +25,26 @@ impl Ghosts {
         bytes / BYTES_PER_TAG * size_of::<u32>()
     }
 
+    /// As many that remember nothing.
+    pub(crate) fn emptied(&self) -> Self {
+        Self { buckets: vec![[0; TAGS]; self.buckets.len()].into_boxed_slice() }
+    }
+
+    /// How many of each bucket fit into so many bytes.
+    pub(crate) fn tags_in(&self, bytes: usize) -> usize {
+        (bytes / size_of::<u32>() / self.buckets.len()).min(TAGS)
+    }
+
+    /// So many of each bucket, the newest ones.
+    pub(crate) fn newest(&self, tags: usize) -> impl Iterator<Item = u32> {
+        self.buckets.iter().flat_map(move |bucket| bucket[..tags].iter().copied())
+    }
+
+    /// Where they are.
+    pub(crate) fn newest_mut(&mut self, tags: usize) -> impl Iterator<Item = &mut u32> {
+        self.buckets.iter_mut().flat_map(move |bucket| bucket[..tags].iter_mut())
+    }
+
     /// Remembers a hash; the oldest one of its bucket is forgotten.
     pub(crate) fn remember(&mut self, hash: u64) {
         let (bucket, tag) = self.place_of(hash);

@@ -94,8 +94,7 @@ impl Store {
             return main;
         }
         let behind = last.unwrap_or_else(|| self.in_front_of_new(chain));
-        let opened = self.heap.open(chain, behind).expect("one is reserved, and as much is freed");
-        self.heap.make_main(opened);
+        let opened = self.heap.open_main(chain, behind).expect("one is reserved, and as much is freed");
         if let Some(full) = last.filter(|main| !self.heap.segment(*main).sealed) {
             self.heap.seal(full);
         }

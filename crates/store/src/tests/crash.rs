@@ -239,6 +239,11 @@ fn run(shape: Shape, evicts: bool, ops: Vec<Op>, seed: u64, every: u64) {
             }
         }
     }
+    let now = medium.lock().expect("no panic").now;
+    store.close(now).expect("memory");
+    with(&mut |medium| medium.allowed.acknowledge());
+    let medium = medium.lock().expect("no panic");
+    open_after_cut(&medium.durable, &medium);
 }
 
 fn join(store: &mut Store, medium: &Mutex<Medium>, key: u8, more: &[u8], front: bool) {

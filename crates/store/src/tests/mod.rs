@@ -10,6 +10,7 @@ use super::*;
 
 mod crash;
 mod pools;
+mod restart;
 mod runs;
 mod scan;
 

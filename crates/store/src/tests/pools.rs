@@ -204,7 +204,7 @@ fn a_pool_of_another_kind_is_refused_and_left_alone() {
     assert!(std::fs::read(&path).expect("the pool") == before);
     type Change = fn(&mut Vec<u8>);
     let changes: [(Change, &str); 6] = [
-        (|bytes| bytes[8] = 2, "of version 2, this program knows version 1"),
+        (|bytes| bytes[8] = 1, "of version 1, this program knows version 2"),
         (|bytes| bytes[0] = b'Q', "is not a pool"),
         (|bytes| bytes[33] ^= 1, "is not a pool"),
         (|bytes| bytes.truncate(1000), "cut off"),

@@ -45,9 +45,14 @@ pub(crate) struct Boot<'a> {
     pub(crate) machine: Vec<String>,
     /// Whether the kernel joins the controllers of one subsystem, as it usually does.
     pub(crate) multipath: bool,
+    /// Whether it ends when QEMU is killed, and not by itself.
+    pub(crate) cut: bool,
     /// The guest is killed after this.
     pub(crate) limit: Duration,
 }
+
+/// The exit status of vmlab when its QEMU was killed.
+const POWER_CUT: i32 = 123;
 
 /// The start of a vmlab command line.
 pub(crate) fn vmlab() -> Command {
@@ -130,7 +135,7 @@ impl Boot<'_> {
         let failed = steps.iter().any(|step| matches!(step.said, Said::Failed));
         if let Some(step) = steps.iter().find(|step| step.said == Said::BadPage)
             && !failed
-            && matches!(&end, Ok(status) if status.success())
+            && matches!(&end, Ok(status) if status.success() || self.cut && status.code() == Some(POWER_CUT))
         {
             return Err(Trouble::BadPage(step.name.clone()));
         }
@@ -140,9 +145,13 @@ impl Boot<'_> {
         }
         let status = end?;
         match status.code() {
+            Some(POWER_CUT) if self.cut => Ok(()),
+            Some(POWER_CUT) => Err("somebody has killed QEMU".to_owned().into()),
             Some(124) => Err(format!("the guest was not done after {} s", self.limit.as_secs()).into()),
             Some(125) => Err("the lab failed".to_owned().into()),
-            _ if failed || status.success() => Ok(()),
+            _ if failed => Ok(()),
+            _ if status.success() && !self.cut => Ok(()),
+            _ if status.success() => Err("the guest has ended before its power was cut".to_owned().into()),
             _ => Err(format!("lab/tests/{}.sh: {status}", self.script).into()),
         }
     }

@@ -15,6 +15,7 @@
 mod guest;
 mod host_kill;
 mod metrics;
+mod pools;
 mod program;
 #[path = "../../../crates/qpair/tests/campaign/proxy.rs"]
 mod proxy;
@@ -45,8 +46,6 @@ enum Ring {
 }
 
 impl Ring {
-    const BOTH: [Self; 2] = [Self::Uring, Self::Portable];
-
     /// As `--ring` has it.
     fn name(self) -> &'static str {
         match self {
@@ -63,11 +62,13 @@ pub(crate) struct Wanted {
     ring: Ring,
 }
 
-/// The scenarios that are wanted: the ordinary command has each on one kind of ring, the full one on both.
+/// The scenarios that are wanted: the ordinary command has each on one kind of ring, the full one on all of its kinds.
 pub(crate) fn wanted(selection: &Selection) -> Vec<Wanted> {
-    let all = SCENARIOS.iter().flat_map(|scenario| Ring::BOTH.map(|ring| (scenario, ring)));
-    all.filter(|(scenario, ring)| selection.full || scenario.ordinary == *ring)
-        .map(|(scenario, ring)| Wanted { name: name(scenario, ring), scenario, ring })
+    let all = SCENARIOS.iter().flat_map(|scenario| {
+        let rings = if selection.full { scenario.rings } else { &scenario.rings[..1] };
+        rings.iter().map(move |ring| (scenario, *ring))
+    });
+    all.map(|(scenario, ring)| Wanted { name: name(scenario, ring), scenario, ring })
         .filter(|wanted| selection.wants(&wanted.name))
         .collect()
 }
@@ -156,13 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn every_scenario_runs_each_time_and_on_both_rings_with_full() {
+    fn every_scenario_runs_each_time_and_on_all_its_rings_with_full() {
         for scenario in &SCENARIOS {
             let part = format!("lab {}", scenario.script);
             assert_eq!(names(&["--only", &part]).len(), 1, "{part}");
-            assert_eq!(names(&["--full", "--only", &part]).len(), 2, "{part}");
+            assert_eq!(names(&["--full", "--only", &part]).len(), scenario.rings.len(), "{part}");
         }
         assert_eq!(names(&["--full", "--only", "lab kill on uring"]), ["lab kill on uring"]);
-        assert!(Ring::BOTH.iter().all(|ring| SCENARIOS.iter().any(|scenario| scenario.ordinary == *ring)));
+        let ordinary = |ring| SCENARIOS.iter().any(|scenario| scenario.rings[0] == ring);
+        assert!(ordinary(Ring::Uring) && ordinary(Ring::Portable));
     }
 }

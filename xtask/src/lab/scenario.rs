@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::Ring;
 use super::guest::{Boot, Trouble};
 use super::metrics::Counts;
+use super::pools::pools;
 use super::scratch::Scratch;
 use super::shared::Shared;
 use super::target::Target;
@@ -16,23 +17,29 @@ use crate::report::Report;
 pub(crate) struct Scenario {
     /// The script's name without `.sh`.
     pub(super) script: &'static str,
-    /// The kind of ring on which the ordinary command runs it.
-    pub(super) ordinary: Ring,
+    /// The kinds of rings that it runs on; the ordinary command takes the first.
+    pub(super) rings: &'static [Ring],
     pub(super) run: fn(&mut Lab) -> Result<(), Trouble>,
 }
 
-pub(super) const SCENARIOS: [Scenario; 11] = [
-    Scenario { script: "blocks", ordinary: Ring::Uring, run: blocks },
-    Scenario { script: "controller", ordinary: Ring::Portable, run: controller },
-    Scenario { script: "data", ordinary: Ring::Uring, run: data },
-    Scenario { script: "describe", ordinary: Ring::Portable, run: describe },
-    Scenario { script: "devices", ordinary: Ring::Uring, run: devices },
-    Scenario { script: "kill", ordinary: Ring::Portable, run: kill },
-    Scenario { script: "passthru", ordinary: Ring::Uring, run: passthru },
-    Scenario { script: "reload", ordinary: Ring::Uring, run: reload },
-    Scenario { script: "reservations", ordinary: Ring::Portable, run: reservations },
-    Scenario { script: "vanish", ordinary: Ring::Uring, run: vanish },
-    Scenario { script: "zones", ordinary: Ring::Uring, run: zones },
+const URING_FIRST: &[Ring] = &[Ring::Uring, Ring::Portable];
+const PORTABLE_FIRST: &[Ring] = &[Ring::Portable, Ring::Uring];
+/// Of what does no I/O on files by rings.
+const PORTABLE_ONLY: &[Ring] = &[Ring::Portable];
+
+pub(super) const SCENARIOS: [Scenario; 12] = [
+    Scenario { script: "blocks", rings: URING_FIRST, run: blocks },
+    Scenario { script: "controller", rings: PORTABLE_FIRST, run: controller },
+    Scenario { script: "data", rings: URING_FIRST, run: data },
+    Scenario { script: "describe", rings: PORTABLE_FIRST, run: describe },
+    Scenario { script: "devices", rings: URING_FIRST, run: devices },
+    Scenario { script: "kill", rings: PORTABLE_FIRST, run: kill },
+    Scenario { script: "passthru", rings: URING_FIRST, run: passthru },
+    Scenario { script: "pools", rings: PORTABLE_ONLY, run: pools },
+    Scenario { script: "reload", rings: URING_FIRST, run: reload },
+    Scenario { script: "reservations", rings: PORTABLE_FIRST, run: reservations },
+    Scenario { script: "vanish", rings: URING_FIRST, run: vanish },
+    Scenario { script: "zones", rings: URING_FIRST, run: zones },
 ];
 
 /// What a scenario works with.
@@ -73,10 +80,10 @@ impl<'a> Lab<'a> {
     }
 
     /// The same of a script that needs no target.
-    fn boot_alone(&self, script: &'static str, limit_s: u64) -> Boot<'a> {
+    pub(super) fn boot_alone(&self, script: &'static str, limit_s: u64) -> Boot<'a> {
         let limit = Duration::from_secs(limit_s);
         let (variables, machine) = (Vec::new(), Vec::new());
-        Boot { script, name: self.name, variables, shared: None, machine, multipath: true, limit }
+        Boot { script, name: self.name, variables, shared: None, machine, multipath: true, cut: false, limit }
     }
 
     fn stop(&mut self, target: Target) {

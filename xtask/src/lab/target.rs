@@ -206,10 +206,15 @@ impl Listening {
     }
 }
 
-/// Asks a process that we started to end. The standard library knows no signal but SIGKILL.
+/// Asks a process that we started to end.
 pub(crate) fn terminate(pid: u32) -> Result<(), String> {
+    signal(pid, "TERM")
+}
+
+/// Sends a signal to a process that we started. The standard library knows only SIGKILL, and only for children.
+pub(crate) fn signal(pid: u32, name: &str) -> Result<(), String> {
     let mut command = Command::new("sh");
-    command.args(["-c", "kill -TERM \"$1\"", "sh", &pid.to_string()]);
+    command.args(["-c", "kill -s \"$2\" \"$1\"", "sh", &pid.to_string(), name]);
     if crate::succeeds(&mut command)? { Ok(()) } else { Err(format!("cannot signal process {pid}")) }
 }
 

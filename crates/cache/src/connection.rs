@@ -303,6 +303,7 @@ impl Connection {
     /// What was lent is to be sent.
     fn take_loans(&mut self, house: &mut House) {
         for (end, loan) in house.lending.end() {
+            house.counters.loans += 1;
             self.pump.out.held(end, loan.bytes());
             self.loans.push_back(loan);
         }

@@ -1,54 +1,104 @@
 //! What a reactor has done for its clients, in the words of `stats`.
+//!
+//! Counters only grow, for those who look at how fast they do. What `stats reset` and `CONFIG RESETSTAT` set back is
+//! what clients are told: the difference to what they were then.
 
 macro_rules! counters {
-    ($($name:ident),* $(,)?) => {
-        /// By the names that memcached's `stats` has for them.
-        #[derive(Clone, Copy, Debug, Default)]
-        pub(crate) struct Counters {
-            $(pub(crate) $name: u64,)*
+    ($(told { $($(#[$told_doc:meta])* $told:ident,)* } more { $($(#[$more_doc:meta])* $more:ident,)* })*) => {
+        /// By the names that memcached's `stats` has for them, as far as it has any.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($($(#[$told_doc])* pub $told: u64,)* $($(#[$more_doc])* pub $more: u64,)*)*
         }
 
         impl Counters {
-            /// Each with its name.
-            pub(crate) fn list(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name)),*].into_iter()
+            /// Those that memcached has, each with its name.
+            pub(crate) fn told(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$($((stringify!($told), self.$told)),*)*].into_iter()
             }
 
-            /// Each, in the same order.
+            /// All of them.
             pub(crate) fn values(&mut self) -> impl IntoIterator<Item = &mut u64> {
-                [$(&mut self.$name),*]
+                [$($(&mut self.$told,)* $(&mut self.$more,)*)*]
             }
         }
     };
 }
 
 counters! {
-    curr_connections,
-    total_connections,
-    rejected_connections,
-    cmd_get,
-    cmd_set,
-    cmd_flush,
-    cmd_touch,
-    cmd_meta,
-    get_hits,
-    get_misses,
-    delete_misses,
-    delete_hits,
-    incr_misses,
-    incr_hits,
-    decr_misses,
-    decr_hits,
-    cas_misses,
-    cas_hits,
-    cas_badval,
-    touch_hits,
-    touch_misses,
-    store_too_large,
-    store_no_memory,
-    auth_cmds,
-    auth_errors,
-    total_items,
-    bytes_read,
-    bytes_written,
+    told {
+        /// Clients that are connected: the only one that does not only grow.
+        curr_connections,
+        /// Clients that came.
+        total_connections,
+        /// Clients that were one too many.
+        rejected_connections,
+        /// Keys that were asked for.
+        cmd_get,
+        /// Values that were to be stored.
+        cmd_set,
+        /// Times that everything was to be taken out.
+        cmd_flush,
+        /// Keys whose expiry was to be changed.
+        cmd_touch,
+        /// Meta commands.
+        cmd_meta,
+        /// Keys that were asked for and there.
+        get_hits,
+        /// Keys that were asked for and not there.
+        get_misses,
+        /// Keys that were to be deleted and not there.
+        delete_misses,
+        /// Keys that were deleted.
+        delete_hits,
+        /// Numbers that were to be added to and not there.
+        incr_misses,
+        /// Numbers that were added to.
+        incr_hits,
+        /// Numbers that were to be subtracted from and not there.
+        decr_misses,
+        /// Numbers that were subtracted from.
+        decr_hits,
+        /// Values to be replaced that were not there.
+        cas_misses,
+        /// Values that were replaced as they were those that the client knew.
+        cas_hits,
+        /// Values that were not replaced, as others had changed them.
+        cas_badval,
+        /// Keys whose expiry was changed.
+        touch_hits,
+        /// Keys whose expiry was to be changed and that were not there.
+        touch_misses,
+        /// Values that were too large.
+        store_too_large,
+        /// Values for which there was no room.
+        store_no_memory,
+        /// Times that somebody said who it is.
+        auth_cmds,
+        /// Times that this was wrong.
+        auth_errors,
+        /// Values that were stored.
+        total_items,
+        /// Bytes of commands.
+        bytes_read,
+        /// Bytes of answers.
+        bytes_written,
+    }
+    more {
+        /// Commands of Redis clients.
+        resp_commands,
+        /// Clients that were disconnected as they did not read their answers.
+        unread_connections,
+        /// Values that were sent from where they lie.
+        loans,
+    }
+}
+
+impl Counters {
+    /// What was done since they were like this. What does not only grow is as it is.
+    pub(crate) fn since(mut self, mut then: Self) -> Self {
+        then.curr_connections = 0;
+        self.values().into_iter().zip(then.values()).for_each(|(now, then)| *now -= *then);
+        self
+    }
 }

@@ -16,6 +16,7 @@ mod counters;
 mod kept;
 mod landing;
 pub mod limits;
+mod observe;
 mod peers;
 mod resp;
 mod server;
@@ -23,5 +24,7 @@ mod session;
 mod shard;
 mod tally;
 
+pub use counters::Counters;
+pub use observe::{Observer, Totals};
 pub use server::{Options, PoolFile, Server, StartError};
-pub use store::Eviction;
+pub use store::{Eviction, Figures};

@@ -15,6 +15,7 @@ use crate::access::Users;
 use crate::calendar::Calendar;
 use crate::kept::{Keeping, Shared};
 use crate::limits::{DEFAULT_VALUE_BYTES, MAX_CONNECTIONS, MAX_VALUE_BYTES};
+use crate::observe::{Observer, Published};
 use crate::peers::{self, Message, Peers};
 use crate::session::{House, Settings};
 use crate::shard::{Arrival, Doors, Shard, Speaks};
@@ -104,6 +105,7 @@ pub struct Server {
     found: Option<(Found, Option<Refitted>)>,
     durability: Durability,
     shared: Arc<Shared>,
+    published: Vec<Arc<Published>>,
 }
 
 /// What a reactor tells when it has started.
@@ -132,15 +134,18 @@ impl Server {
             calendar: Calendar::now(seen),
             shared: Arc::clone(&shared),
             others: None,
+            published: Published::new(),
         };
         let mut ports = peers::ports(options.reactors).into_iter();
         let first = ports.next().expect("one for each reactor");
         let first = begin(first);
-        let (reactors, addresses) = (Vec::new(), Vec::new());
-        let mut server = Self { reactors, addresses, found, durability, shared: Arc::clone(&shared) };
+        let (reactors, addresses, published) = (Vec::new(), Vec::new(), vec![Arc::clone(&first.published)]);
+        let mut server = Self { reactors, addresses, found, durability, shared: Arc::clone(&shared), published };
         let mut deals = Vec::new();
         while let Some(next) = ports.next() {
-            match spawn(begin(next), options) {
+            let next = begin(next);
+            server.published.push(Arc::clone(&next.published));
+            match spawn(next, options) {
                 Ok((reactor, started)) => {
                     server.reactors.push(reactor);
                     deals.push(started.arrivals);
@@ -180,6 +185,13 @@ impl Server {
     #[must_use]
     pub fn stats(&self) -> Vec<Snapshot> {
         self.reactors.iter().map(Handle::stats).collect()
+    }
+
+    /// The way to look at it from other threads, also when it has stopped.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        let watchers = self.reactors.iter().map(Handle::watcher).collect();
+        Observer { published: self.published.clone(), watchers }
     }
 
     /// In what state its pool was found, and what was moved if it was made to fit.
@@ -239,6 +251,7 @@ struct Begin {
     shared: Arc<Shared>,
     /// The ways to those that it listens for.
     others: Option<Vec<Sender<Arrival>>>,
+    published: Arc<Published>,
 }
 
 /// Starts one reactor with its store; with the ways to others, it listens for itself and them.
@@ -284,7 +297,7 @@ fn settings(options: &Options) -> Settings {
 }
 
 fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Started), StartError> {
-    let Begin { ports, part, calendar, shared, others } = begin;
+    let Begin { ports, part, calendar, shared, others, published } = begin;
     let owner = ring.owner();
     let (own, arrivals) = mailbox(MAX_CONNECTIONS, ring.waker());
     let mut doors = Doors { listeners: Vec::new(), deals: Vec::new(), arrivals };
@@ -312,5 +325,5 @@ fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Sta
     house.clients.share(ports.me(), options.reactors);
     house.users = options.users.clone();
     let peers = Peers::new(ports, ring.waker());
-    Ok((Shard::new(owner, doors, peers, house, calendar, keeping), Started { arrivals: own, addresses }))
+    Ok((Shard::new(owner, doors, peers, house, calendar, keeping, published), Started { arrivals: own, addresses }))
 }

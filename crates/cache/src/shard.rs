@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use block::pump::{Pump, Scratch};
 use machine::clock::Coarse;
@@ -12,8 +13,10 @@ use crate::calendar::Calendar;
 use crate::connection::{Connection, End};
 use crate::kept::Keeping;
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_PASS, COLD_PASSES, MAX_CONNECTIONS, TICK};
+use crate::observe::Published;
 use crate::peers::{Ask, Message, Origin, Parcel, Peers, answer};
 use crate::session::House;
+use crate::tally::Tally;
 
 /// Keys of listeners in the ring begin here; below are those of connections.
 const LISTENERS: u32 = 1 << 31;
@@ -72,6 +75,7 @@ pub(crate) struct Shard {
     failed: bool,
     /// Parcels whose answers may be told when what was done for them is durable.
     answered: Vec<(usize, Parcel)>,
+    published: Arc<Published>,
 }
 
 impl Shard {
@@ -82,6 +86,7 @@ impl Shard {
         house: House,
         calendar: Calendar,
         keeping: Option<Keeping>,
+        published: Arc<Published>,
     ) -> Self {
         Self {
             house,
@@ -105,6 +110,7 @@ impl Shard {
             keeping,
             failed: false,
             answered: Vec::new(),
+            published,
         }
     }
 
@@ -308,6 +314,7 @@ impl Shard {
                 self.close(index, &end);
             }
         }
+        self.published.publish(Tally::ever(&self.house));
     }
 
     /// Closes the connections that wait for no other reactor, and tells the others when there are none.
@@ -369,6 +376,7 @@ impl Shard {
         let peer = connection.pump().socket().peer_addr();
         connection.session().into_iter().for_each(|session| self.house.clients.goodbye(session));
         connection.end(&mut self.house, &mut self.peers);
+        self.house.counters.unread_connections += u64::from(matches!(end, End::Unread | End::Lent));
         match end {
             End::Broken(error) if error.kind() != ErrorKind::ConnectionReset => {
                 tracing::info!(%peer, "connection ended: {end}");

@@ -10,14 +10,20 @@ use crate::session::House;
 pub(crate) struct Tally {
     pub(crate) counters: Counters,
     pub(crate) figures: Figures,
-    /// Of Redis clients.
-    pub(crate) commands: u64,
 }
 
 impl Tally {
-    /// That of one reactor.
+    /// That of one reactor, since it was told to forget what it has done.
     pub(crate) fn of(house: &House) -> Self {
-        Self { counters: house.counters, figures: house.figures(), commands: house.clients.commands }
+        let Self { counters, figures } = Self::ever(house);
+        let (evicted, expired) = (house.forgotten.figures.evicted, house.forgotten.figures.expired);
+        let figures = Figures { evicted: figures.evicted - evicted, expired: figures.expired - expired, ..figures };
+        Self { counters: counters.since(house.forgotten.counters), figures }
+    }
+
+    /// The same, since it has started.
+    pub(crate) fn ever(house: &House) -> Self {
+        Self { counters: house.counters, figures: house.store.figures() }
     }
 
     /// Both together.
@@ -33,17 +39,24 @@ impl Tally {
 
     /// From its bytes.
     pub(crate) fn read(bytes: &[u8]) -> Self {
-        let mut tally = Self::default();
         let (words, rest) = bytes.as_chunks();
-        let mut numbers = tally.numbers();
-        assert!(words.len() == numbers.len() && rest.is_empty(), "all reactors are of one build");
-        numbers.iter_mut().zip(words).for_each(|(number, word)| **number = u64::from_le_bytes(*word));
+        assert!(rest.is_empty(), "it is made of words");
+        Self::of_numbers(words.iter().map(|word| u64::from_le_bytes(*word)))
+    }
+
+    /// From its numbers.
+    pub(crate) fn of_numbers(all: impl ExactSizeIterator<Item = u64>) -> Self {
+        let mut tally = Self::default();
+        let numbers = tally.numbers();
+        assert!(numbers.len() == all.len(), "all reactors are of one build");
+        numbers.into_iter().zip(all).for_each(|(number, value)| *number = value);
         tally
     }
 
-    fn numbers(&mut self) -> Vec<&mut u64> {
+    /// All its numbers, in an order that does not change.
+    pub(crate) fn numbers(&mut self) -> Vec<&mut u64> {
         let Figures { items, live_bytes, bytes, table_bytes, free_bytes, evicted, expired } = &mut self.figures;
         let figures = [items, live_bytes, bytes, table_bytes, free_bytes, evicted, expired];
-        self.counters.values().into_iter().chain(figures).chain([&mut self.commands]).collect()
+        self.counters.values().into_iter().chain(figures).collect()
     }
 }

@@ -3,7 +3,7 @@
 //! - [`config`]: the wanted state as one value, from a file or from the flags of `qpair serve`.
 //! - [`live`]: a target that follows its configuration.
 //! - [`status`]: what a running server tells other commands of its user.
-//! - [`metrics`]: what the target does, for Prometheus.
+//! - [`metrics`]: what a target and a cache do, for Prometheus.
 #![forbid(unsafe_code)]
 
 pub mod config;

@@ -29,8 +29,6 @@ pub(crate) struct Clients {
     /// Other reactors whose clients have numbers between these, and how many of them in front.
     others: u64,
     before: u64,
-    /// Commands of all of them.
-    pub(crate) commands: u64,
     /// For the arguments of inline commands.
     pub(super) words: Vec<u8>,
 }

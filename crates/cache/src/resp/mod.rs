@@ -280,7 +280,7 @@ impl Session {
             return then;
         }
         let (house, out) = way.parts();
-        house.clients.commands += 1;
+        house.counters.resp_commands += 1;
         let before = out.len();
         if self.replies != Replies::All {
             house.lending.mode = Mode::Copy;
@@ -312,7 +312,7 @@ impl Session {
         match way.resp(&asked, self.progress.written) {
             Dispatched::Here => None,
             Dispatched::Taken => {
-                way.house.clients.commands += 1;
+                way.house.counters.resp_commands += 1;
                 self.progress = Progress::default();
                 self.replies = self.replies.next();
                 Some(Then::Go)

@@ -8,7 +8,6 @@ use wire::resp::{Fuel, integer, matches};
 use super::connection::REDIS_VERSION;
 use super::table::as_text;
 use super::{Call, Done, Failure, Then};
-use crate::counters::Counters;
 use crate::limits::{MAX_COMMAND_BYTES, MAX_CONNECTIONS, MAX_VALUE_BYTES, PATTERN_FUEL};
 use crate::session::House;
 use crate::tally::Tally;
@@ -171,9 +170,7 @@ pub(super) fn config_set(call: &mut Call<'_>) -> Done {
 
 /// `CONFIG RESETSTAT`
 pub(super) fn resetstat(call: &mut Call<'_>) -> Done {
-    let counters = &mut call.house.counters;
-    *counters = Counters { curr_connections: counters.curr_connections, ..Counters::default() };
-    call.house.clients.commands = 0;
+    call.house.forget_done();
     call.out.simple("OK");
     Ok(Then::Go)
 }
@@ -244,9 +241,9 @@ fn about_memory(house: &House, tally: &Tally, text: &mut String) {
     line(text, "maxmemory_policy", if house.store.evicts() { "allkeys-lfu" } else { "noeviction" });
 }
 
-fn about_stats(_: &House, Tally { counters, figures, commands }: &Tally, text: &mut String) {
+fn about_stats(_: &House, Tally { counters, figures }: &Tally, text: &mut String) {
     line(text, "total_connections_received", counters.total_connections);
-    line(text, "total_commands_processed", commands);
+    line(text, "total_commands_processed", counters.resp_commands);
     line(text, "rejected_connections", counters.rejected_connections);
     line(text, "total_net_input_bytes", counters.bytes_read);
     line(text, "total_net_output_bytes", counters.bytes_written);

@@ -6,7 +6,7 @@ mod memcache;
 mod meta;
 mod stats;
 
-use store::{Figures, Reserved, Store, Time};
+use store::{Reserved, Store, Time};
 use wire::memcache::Command;
 
 pub(crate) use large::{End, Gift, Lending, Mode};
@@ -52,8 +52,8 @@ pub(crate) struct House {
     pub(crate) settings: Settings,
     /// Who may use the cache, if not everybody may.
     pub(crate) users: Option<Users>,
-    /// What the store had counted when the counters were set back.
-    forgotten: Figures,
+    /// What was counted when the counters were set back.
+    pub(crate) forgotten: Tally,
 }
 
 impl House {
@@ -71,15 +71,13 @@ impl House {
             clients: Clients::default(),
             settings,
             users: None,
-            forgotten: Figures::default(),
+            forgotten: Tally::default(),
         }
     }
 
-    /// What the store has, and has done since the counters were set back.
-    pub(crate) fn figures(&self) -> Figures {
-        let figures = self.store.figures();
-        let Figures { evicted, expired, .. } = self.forgotten;
-        Figures { evicted: figures.evicted - evicted, expired: figures.expired - expired, ..figures }
+    /// Sets back what clients are told of what was done. What there is stays as it is.
+    pub(crate) fn forget_done(&mut self) {
+        self.forgotten = Tally::ever(self);
     }
 
     /// Whether a command of memcached's can be answered while items of the pool are still to be found.

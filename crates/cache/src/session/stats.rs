@@ -43,7 +43,7 @@ impl House {
             Some(b"slabs") => slabs(&tally, &mut stats),
             Some(b"sizes") => stats.stat("sizes_status", "disabled"),
             Some(b"reset") => {
-                self.reset();
+                self.forget_done();
                 return "RESET";
             }
             Some(b"cachedump") => return "CLIENT_ERROR stats cachedump not allowed",
@@ -52,7 +52,7 @@ impl House {
         "END"
     }
 
-    fn general(&self, Tally { counters, figures, .. }: &Tally, stats: &mut Stats<'_>) {
+    fn general(&self, Tally { counters, figures }: &Tally, stats: &mut Stats<'_>) {
         stats.stat("pid", std::process::id());
         stats.stat("uptime", self.now.since(self.started).as_secs());
         stats.stat("time", self.now.millis() / 1000);
@@ -62,7 +62,7 @@ impl House {
         stats.stat("rusage_user", format_args!("{:.6}", usage.user.as_secs_f64()));
         stats.stat("rusage_system", format_args!("{:.6}", usage.system.as_secs_f64()));
         stats.stat("max_connections", self.settings.connections);
-        counters.list().for_each(|(name, value)| stats.stat(name, value));
+        counters.told().for_each(|(name, value)| stats.stat(name, value));
         stats.stat("threads", self.settings.reactors);
         stats.stat("hash_bytes", figures.table_bytes);
         stats.stat("limit_maxbytes", figures.bytes);
@@ -70,15 +70,6 @@ impl House {
         stats.stat("curr_items", figures.items);
         stats.stat("evictions", figures.evicted);
         stats.stat("reclaimed", figures.expired);
-    }
-
-    /// Sets back what counts up. What there is stays as it is.
-    fn reset(&mut self) {
-        let counters = std::mem::take(&mut self.counters);
-        (self.counters.curr_connections, self.counters.total_connections) =
-            (counters.curr_connections, counters.total_connections);
-        let now = self.store.figures();
-        (self.forgotten.evicted, self.forgotten.expired) = (now.evicted, now.expired);
     }
 }
 
@@ -105,7 +96,7 @@ impl Settings {
 }
 
 /// All items are of one class.
-fn items(Tally { counters, figures, .. }: &Tally, stats: &mut Stats<'_>) {
+fn items(Tally { counters, figures }: &Tally, stats: &mut Stats<'_>) {
     if figures.items > 0 {
         stats.stat("items:1:number", figures.items);
         stats.stat("items:1:mem_requested", figures.live_bytes);
@@ -116,7 +107,7 @@ fn items(Tally { counters, figures, .. }: &Tally, stats: &mut Stats<'_>) {
 }
 
 /// Its slabs are the segments.
-fn slabs(Tally { counters, figures, .. }: &Tally, stats: &mut Stats<'_>) {
+fn slabs(Tally { counters, figures }: &Tally, stats: &mut Stats<'_>) {
     let used = figures.bytes - figures.free_bytes - figures.table_bytes;
     if used > 0 {
         stats.stat("1:mem_requested", figures.live_bytes);

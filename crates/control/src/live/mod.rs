@@ -21,7 +21,7 @@ use nvmf::{ApplyError, Changes, Layout, Referral, Server, StartError};
 
 use self::devices::Devices;
 use crate::config::{Config, Hosts, Machine, Problem, Source};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Sources};
 
 /// See the module.
 pub struct Live {
@@ -125,7 +125,7 @@ fn layout(config: &Config, devices: &Devices) -> Layout {
 /// Serves metrics where somebody wants them.
 fn metrics(wanted: Option<SocketAddr>, server: &Server, source: Source) -> Result<Option<Metrics>, Vec<Problem>> {
     let Some(address) = wanted else { return Ok(None) };
-    let started = Metrics::start(address, server.observer());
+    let started = Metrics::start(address, Sources { target: Some(server.observer()), cache: None });
     started.map(Some).map_err(|error| vec![cannot_listen("metrics", "--metrics", address, &error, source)])
 }
 

@@ -1,23 +1,43 @@
-//! What the target does, in Prometheus' text format, over HTTP.
+//! What a target and a cache do, in Prometheus' text format, over HTTP.
 //!
 //! ```text
-//!   reactors ──▶ words (nvmf::stats, machine's accounts) ◀── Observer ◀── page ◀── http, one thread ◀── GET /metrics
+//!   reactors ──▶ words (nvmf::stats, cache::observe, accounts) ◀── Observer ◀── page ◀── http, one thread ◀── GET
 //! ```
 //!
 //! A scrape reads words that the reactors write for themselves anyway: it costs them nothing but the cache lines. No
 //! thread is started unless metrics are asked for.
 
+mod cache;
 mod http;
-mod page;
 mod process;
+mod reactors;
+mod target;
 mod text;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use nvmf::Observer;
+use self::text::Text;
 
-pub use self::page::page;
+/// Who is looked at.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// A target, if there is one.
+    pub target: Option<nvmf::Observer>,
+    /// A cache, if there is one.
+    pub cache: Option<::cache::Observer>,
+}
+
+impl Sources {
+    /// The page that a scrape gets.
+    fn page(&self) -> String {
+        let mut text = Text::default();
+        self.target.iter().for_each(|target| target::write(&mut text, target));
+        self.cache.iter().for_each(|cache| cache::write(&mut text, cache));
+        process::write(&mut text);
+        text.finish()
+    }
+}
 
 /// The thread that answers scrapes; dropping it ends it.
 pub struct Metrics(http::Server);
@@ -27,11 +47,13 @@ impl Metrics {
     ///
     /// # Errors
     /// The address cannot be listened on, or there is no thread to be had.
-    pub fn start(address: SocketAddr, observer: Observer) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, sources: Sources) -> io::Result<Self> {
         if !address.ip().to_canonical().is_loopback() {
-            tracing::warn!("metrics: whoever reaches {address} can read them: names of hosts and devices, too");
+            tracing::warn!(
+                "metrics: whoever reaches {address} can read them: names of hosts and devices, too, if it serves any"
+            );
         }
-        Ok(Self(http::Server::start(address, move || page(&observer))?))
+        Ok(Self(http::Server::start(address, move || sources.page())?))
     }
 
     /// Where it listens.

@@ -18,6 +18,7 @@ use cache::limits::{DEFAULT_VALUE_BYTES, MAX_VALUE_BYTES};
 use cache::{Options, PoolFile, Server, StartError};
 use control::config::load_users;
 use control::limits::DEDICATED_SPIN;
+use control::metrics::{Metrics, Sources};
 use machine::os;
 use machine::reactor::{Mode, on_panic_abort};
 use serde::Serialize;
@@ -182,6 +183,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     auth_file: Option<PathBuf>,
 
+    /// Serve metrics for Prometheus here; a port alone is one on loopback
+    #[arg(long, value_name = "ADDR:PORT", value_parser = control::metrics::address)]
+    metrics: Option<SocketAddr>,
+
     /// Number of reactors (threads); connections and keys are dealt out to them, and each has its share of the memory
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_reactors)]
     reactors: usize,
@@ -217,6 +222,9 @@ struct Listening<'a> {
     resp: &'a [SocketAddr],
     memory: u64,
     max_value: usize,
+    /// Where metrics are served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<SocketAddr>,
     /// In what state the pool was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<&'static str>,
@@ -274,7 +282,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         }
         _ => error.to_string(),
     })?;
-    announce(args, &server)?;
+    let metrics = args.metrics.map(|address| serve_metrics(address, &server)).transpose()?;
+    announce(args, &server, metrics.as_ref().map(Metrics::address))?;
     while woken.recv_timeout(WATCH) == Err(mpsc::RecvTimeoutError::Timeout) && !server.has_failed() {
         if let Some(failure) = server.failure() {
             return Err(failure.to_owned().into());
@@ -296,6 +305,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         println!("{}", serde_json::to_string(&stopped)?);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn serve_metrics(address: SocketAddr, server: &Server) -> Result<Metrics, String> {
+    let sources = Sources { cache: Some(server.observer()), ..Sources::default() };
+    Metrics::start(address, sources)
+        .map_err(|error| format!("--metrics: cannot listen on {address}: {error}\n  Choose another address or port."))
 }
 
 /// The processors that are named are there, and are enough.
@@ -324,7 +339,7 @@ impl Args {
     }
 }
 
-fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
+fn announce(args: &Args, server: &Server, metrics: Option<SocketAddr>) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     let found = server.found().map(|(found, _)| match found {
         Found::New => "new",
@@ -336,8 +351,8 @@ fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
     let (memcache, resp) = server.addresses().split_at(args.addresses(Protocol::Memcache).len());
     if args.json {
         let (memory, max_value) = (args.memory, args.max_item.0);
-        let (schema, event) = (SCHEMA, "listening");
-        let listening = Listening { schema, event, memcache, resp, memory, max_value, pool: found, persists_by };
+        let (schema, event, pool) = (SCHEMA, "listening", found);
+        let listening = Listening { schema, event, memcache, resp, memory, max_value, metrics, pool, persists_by };
         writeln!(out, "{}", serde_json::to_string(&listening)?)?;
     } else {
         let memory = format_size(args.memory);
@@ -364,6 +379,9 @@ fn announce(args: &Args, server: &Server) -> Result<(), Box<dyn Error>> {
             for address in addresses {
                 writeln!(out, "caching {memory} for {clients} clients on {address}")?;
             }
+        }
+        if let Some(metrics) = metrics {
+            writeln!(out, "metrics at http://{metrics}/metrics")?;
         }
     }
     Ok(out.flush()?)

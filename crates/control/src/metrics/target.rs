@@ -7,21 +7,16 @@ use nvmf::stats::{Key, Kind, KindTraffic, Traffic, bound};
 use nvmf::{Observer, Stage};
 use wire::nvme::Status;
 
-use super::process;
+use super::reactors::{self, each};
 use super::text::{Text, Type};
 
-/// The page that a scrape gets.
-#[must_use]
-pub fn page(observer: &Observer) -> String {
-    let mut text = Text::default();
-    commands(&mut text, observer);
-    requests(&mut text, observer);
-    peers(&mut text, observer);
-    namespaces(&mut text, observer);
-    reactors(&mut text, observer);
-    pollers(&mut text, observer);
-    process::write(&mut text);
-    text.finish()
+/// What a target has done, and what it has.
+pub(super) fn write(text: &mut Text, observer: &Observer) {
+    commands(text, observer);
+    requests(text, observer);
+    peers(text, observer);
+    namespaces(text, observer);
+    reactors::write(text, "qpair", &observer.snapshots());
 }
 
 /// What all reactors together did for one host with one namespace.
@@ -108,11 +103,6 @@ fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }
 
-/// Every reactor with its number as a label.
-fn each<T>(all: &[T]) -> impl Iterator<Item = (String, &T)> {
-    all.iter().enumerate().map(|(number, one)| (number.to_string(), one))
-}
-
 /// What commands are doing now.
 fn requests(text: &mut Text, observer: &Observer) {
     let name = "qpair_commands_in_progress";
@@ -158,46 +148,4 @@ fn namespaces(text: &mut Text, observer: &Observer) {
         let labels = [("subsystem", subsystem.nqn()), ("nsid", &nsid), ("device", &info.name), ("kind", info.kind)];
         text.sample(name, &labels, namespace.device.blocks() * u64::from(info.block_bytes));
     }
-}
-
-/// What the reactors' time went into.
-fn reactors(text: &mut Text, observer: &Observer) {
-    let snapshots = observer.snapshots();
-    let name = "qpair_reactor_seconds_total";
-    text.family(name, Type::Counter, "Time of a reactor: busy and idle passes, asleep; together the time gone by.");
-    for (number, snapshot) in each(&snapshots) {
-        for (state, time) in [("busy", snapshot.busy), ("idle", snapshot.idle), ("asleep", snapshot.asleep)] {
-            text.sample(name, &[("reactor", &number), ("state", state)], time.as_secs_f64());
-        }
-    }
-    let name = "qpair_reactor_effective_ratio";
-    text.family(name, Type::Gauge, "busy / (busy + idle) since the start: near 1 a core is overloaded, not spinning.");
-    for (number, snapshot) in each(&snapshots) {
-        text.sample(name, &[("reactor", &number)], snapshot.effective());
-    }
-    let name = "qpair_reactor_passes_total";
-    text.family(name, Type::Counter, "Passes over all pollers.");
-    for (number, snapshot) in each(&snapshots) {
-        text.sample(name, &[("reactor", &number)], snapshot.passes);
-    }
-    let name = "qpair_reactor_sleeps_total";
-    text.family(name, Type::Counter, "Times a reactor slept.");
-    for (number, snapshot) in each(&snapshots) {
-        text.sample(name, &[("reactor", &number)], snapshot.sleeps);
-    }
-}
-
-fn pollers(text: &mut Text, observer: &Observer) {
-    let snapshots = observer.snapshots();
-    let mut family = |name: &str, help: &str, value: fn(&machine::reactor::PollerStats) -> u64| {
-        text.family(name, Type::Counter, help);
-        for (number, snapshot) in each(&snapshots) {
-            for poller in &snapshot.pollers {
-                text.sample(name, &[("reactor", &number), ("poller", poller.name)], value(poller));
-            }
-        }
-    };
-    family("qpair_poller_runs_total", "Times a poller was asked.", |poller| poller.runs);
-    family("qpair_poller_hits_total", "Times it found work.", |poller| poller.hits);
-    family("qpair_poller_units_total", "Work that it found, in units of its own.", |poller| poller.units);
 }

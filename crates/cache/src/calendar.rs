@@ -20,6 +20,11 @@ impl Calendar {
         Self { then: Fine::now(), date: Time::default().plus(date).max(seen) }
     }
 
+    /// One by which it is this date at this moment.
+    pub(crate) fn at_date(then: Fine, date: Time) -> Self {
+        Self { then, date }
+    }
+
     pub(crate) fn at(self, now: Fine) -> Time {
         self.date.plus(now.since(self.then))
     }

@@ -22,9 +22,11 @@ mod resp;
 mod server;
 mod session;
 mod shard;
+mod stepper;
 mod tally;
 
 pub use counters::Counters;
 pub use observe::{Observer, Totals};
 pub use server::{Options, PoolFile, Server, StartError};
+pub use stepper::Stepper;
 pub use store::{Eviction, Figures};

@@ -109,8 +109,8 @@ pub struct Server {
 }
 
 /// What a reactor tells when it has started.
-struct Started {
-    arrivals: Sender<Arrival>,
+pub(crate) struct Started {
+    pub(crate) arrivals: Sender<Arrival>,
     /// Where it listens, in the order of the options, if it does.
     addresses: Vec<SocketAddr>,
 }
@@ -132,6 +132,7 @@ impl Server {
             ports,
             part: parts.next(),
             calendar: Calendar::now(seen),
+            now: Fine::now(),
             shared: Arc::clone(&shared),
             others: None,
             published: Published::new(),
@@ -243,15 +244,16 @@ fn open_pool(file: &PoolFile, options: &Options) -> Result<(Pool, Option<Refitte
 }
 
 /// What a reactor begins with.
-struct Begin {
-    ports: Ports<Message>,
+pub(crate) struct Begin {
+    pub(crate) ports: Ports<Message>,
     /// Of the pool.
-    part: Option<Part>,
-    calendar: Calendar,
-    shared: Arc<Shared>,
+    pub(crate) part: Option<Part>,
+    pub(crate) calendar: Calendar,
+    pub(crate) now: Fine,
+    pub(crate) shared: Arc<Shared>,
     /// The ways to those that it listens for.
-    others: Option<Vec<Sender<Arrival>>>,
-    published: Arc<Published>,
+    pub(crate) others: Option<Vec<Sender<Arrival>>>,
+    pub(crate) published: Arc<Published>,
 }
 
 /// Starts one reactor with its store; with the ways to others, it listens for itself and them.
@@ -296,8 +298,9 @@ fn settings(options: &Options) -> Settings {
     }
 }
 
-fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Started), StartError> {
-    let Begin { ports, part, calendar, shared, others, published } = begin;
+/// A reactor's part of the cache, on its thread.
+pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Started), StartError> {
+    let Begin { ports, part, calendar, now, shared, others, published } = begin;
     let owner = ring.owner();
     let (own, arrivals) = mailbox(MAX_CONNECTIONS, ring.waker());
     let mut doors = Doors { listeners: Vec::new(), deals: Vec::new(), arrivals };
@@ -321,7 +324,7 @@ fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Sta
     };
     let keeping = is_kept.then(|| Keeping::new(shared, &store));
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
-    let mut house = House::new(store, settings(options), calendar.at(Fine::now()));
+    let mut house = House::new(store, settings(options), calendar.at(now));
     house.clients.share(ports.me(), options.reactors);
     house.users = options.users.clone();
     let peers = Peers::new(ports, ring.waker());

@@ -119,6 +119,21 @@ impl Shard {
         LISTENERS + number as u32
     }
 
+    /// Clients that are here.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.connections.iter().flatten().count()
+    }
+
+    /// Bytes of the store that stay as they are for clients.
+    pub(crate) fn pinned_bytes(&self) -> usize {
+        self.house.store.pinned_bytes()
+    }
+
+    /// Asserts what is true between any two passes.
+    pub(crate) fn check(&self) {
+        self.house.store.check();
+    }
+
     /// Notes which sockets have something to read or room to write.
     fn collect_readiness(&mut self, ring: &mut Ring) {
         let mut ready = std::mem::take(&mut self.ready);

@@ -7,8 +7,8 @@ use crate::slot::Place;
 use crate::store::Store;
 
 impl Store {
-    /// Asserts it.
-    pub(crate) fn check(&self) {
+    /// Asserts it. It takes as long as there are items: for tests and fuzzers.
+    pub fn check(&self) {
         let heap = &self.heap;
         let all = || 0..heap.count() as u32;
         let free = all().filter(|segment| heap.segment(*segment).is == Use::Free).count();

@@ -22,7 +22,6 @@
 #![forbid(unsafe_code)]
 
 mod chains;
-#[cfg(test)]
 mod check;
 mod evict;
 mod free;

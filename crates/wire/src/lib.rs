@@ -3,7 +3,7 @@
 //! ```text
 //!   nvme/   commands, completions, statuses, identify pages, logs, features, properties, Connect
 //!   tcp/    PDUs, digests, and the state machine of each side of a connection: bytes in, actions out
-//!   memcache/, resp/    what clients of caches ask, and how they are answered
+//!   memcache/, resp/    what clients of caches ask, and how they are answered; `replied` is how clients read that
 //! ```
 //!
 //! Nothing here does I/O, reads a clock, draws a random number or allocates per command: time and randomness come in
@@ -13,6 +13,7 @@
 
 pub mod memcache;
 pub mod nvme;
+pub mod replied;
 pub mod resp;
 pub mod tcp;
 

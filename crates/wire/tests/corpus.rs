@@ -17,12 +17,13 @@ use support::raw::{WRITE_CID, c2h, command, h2c, r2t, response};
 /// A fuzz target: its name and its function.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("pdu", harness::pdu),
     ("controller", harness::controller),
     ("host", harness::host),
     ("answers", support::answers::answers),
     ("resp", support::resp::resp),
+    ("memcache", support::memcache::memcache),
 ];
 
 fn corpus(target: &str) -> PathBuf {
@@ -50,7 +51,8 @@ fn every_file_of_the_corpus() {
 #[test]
 fn seeds_are_current() {
     let mut written = Vec::new();
-    let seeds = [pdu_seeds(), controller_seeds(), host_seeds(), answers_seeds(), support::resp::seeds()];
+    let (resp, memcache) = (support::resp::seeds(), support::memcache::seeds());
+    let seeds = [pdu_seeds(), controller_seeds(), host_seeds(), answers_seeds(), resp, memcache];
     for ((target, _), seeds) in TARGETS.into_iter().zip(seeds) {
         for (name, bytes) in seeds {
             let file = corpus(target).join(format!("seed-{name}"));
@@ -188,7 +190,8 @@ fn host_seeds() -> Seeds {
 /// Lines of either protocol, without the values that would lie between them.
 fn answers_seeds() -> Seeds {
     let memcache = "VALUE k 0 3\r\nVALUE k 7 3 9\r\nEND\r\nSTORED\r\nNOT_STORED\r\nEXISTS\r\nNOT_FOUND\r\nDELETED\r\n\
-                    TOUCHED\r\nOK\r\n18\r\nVERSION 1\r\nSTAT pid 1\r\nERROR\r\nCLIENT_ERROR x\r\nSERVER_ERROR y\r\n";
+                    TOUCHED\r\nOK\r\n18\r\nVERSION 1\r\nSTAT pid 1\r\nERROR\r\nCLIENT_ERROR x\r\nSERVER_ERROR y\r\n\
+                    RESET\r\nHD t1 c2\r\nVA 3 W\r\nMN\r\nERROR: z\r\nMEMLIMIT_ADJUST_FAILED z\r\n";
     let resp = "+OK\r\n-ERR no\r\n:-1\r\n$3\r\n$-1\r\n*2\r\n*-1\r\n_\r\n\
                 %1\r\n~1\r\n>1\r\n|1\r\n#t\r\n#f\r\n,1.5\r\n(12\r\n=4\r\n";
     let seed = |name: &str, protocol: u8, text: &str| (name.to_owned(), [&[protocol], text.as_bytes()].concat());

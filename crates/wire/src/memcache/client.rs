@@ -8,8 +8,9 @@
 //!
 //! A parser without state, as the server's: it is given what has come and not been used, and finds a line in it.
 
-use super::limits::MAX_REPLY_LINE_BYTES;
 use super::line::{Words, unsigned};
+pub use crate::replied::VALUE_END;
+use crate::replied::{self, read};
 
 /// A line of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,12 @@ pub enum Reply<'a> {
     Touched,
     /// `OK`.
     Ok,
+    /// `RESET`: the statistics are.
+    Reset,
+    /// How a meta command ended (`HD`, `EN`, `NF`, `NS`, `EX`, `MN`, `ME`), and what was asked for.
+    Meta(&'a [u8], &'a [u8]),
+    /// `VA`: so many bytes of value follow, and [`VALUE_END`]; and what else was asked for.
+    MetaValue(usize, &'a [u8]),
     /// What was counted to.
     Number(u64),
     /// `VERSION`, and which.
@@ -49,25 +56,16 @@ pub enum Reply<'a> {
     Stat(&'a [u8], &'a [u8]),
     /// `ERROR`: there is no such command.
     Error,
+    /// `ERROR:`, `Error` or `MEMLIMIT_ADJUST_FAILED`: what is asked of the server itself is not done, and why.
+    Refused(&'a [u8]),
     /// `CLIENT_ERROR`, and why.
     ClientError(&'a [u8]),
     /// `SERVER_ERROR`, and why.
     ServerError(&'a [u8]),
 }
 
-/// What comes behind the bytes of a value.
-pub const VALUE_END: &[u8] = b"\r\n";
-
 /// What the bytes begin with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replied<'a> {
-    /// The beginning of a line.
-    More,
-    /// A line, of so many bytes.
-    Reply(Reply<'a>, usize),
-    /// Nothing that this protocol has: the stream is not followed any more.
-    Garbage,
-}
+pub type Replied<'a> = replied::Replied<Reply<'a>>;
 
 /// What the bytes begin with.
 #[must_use]
@@ -80,12 +78,7 @@ pub fn reply(bytes: &[u8]) -> Replied<'_> {
     if let Some(b"STORED\r\n") = bytes.get(..8) {
         return Replied::Reply(Reply::Stored, 8);
     }
-    let seen = &bytes[..bytes.len().min(MAX_REPLY_LINE_BYTES)];
-    let Some(end) = seen.iter().position(|byte| *byte == b'\n') else {
-        return if bytes.len() < MAX_REPLY_LINE_BYTES { Replied::More } else { Replied::Garbage };
-    };
-    let Some(line) = seen[..end].strip_suffix(b"\r") else { return Replied::Garbage };
-    line_of(line).map_or(Replied::Garbage, |reply| Replied::Reply(reply, end + 1))
+    read(bytes, line_of)
 }
 
 fn line_of(line: &[u8]) -> Option<Reply<'_>> {
@@ -102,9 +95,17 @@ fn line_of(line: &[u8]) -> Option<Reply<'_>> {
         b"DELETED" => Reply::Deleted,
         b"TOUCHED" => Reply::Touched,
         b"OK" => Reply::Ok,
+        b"RESET" => Reply::Reset,
+        b"VA" => {
+            let bytes = words.next()?;
+            let behind = text.get(bytes.len() + 1..).unwrap_or_default();
+            Reply::MetaValue(usize::try_from(unsigned(bytes)?).ok()?, behind)
+        }
+        b"HD" | b"EN" | b"NF" | b"NS" | b"EX" | b"MN" | b"ME" => Reply::Meta(first, text),
         b"VERSION" => Reply::Version(text),
         b"STAT" => Reply::Stat(words.next()?, text.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default()),
         b"ERROR" => Reply::Error,
+        b"ERROR:" | b"Error" | b"MEMLIMIT_ADJUST_FAILED" => Reply::Refused(text),
         b"CLIENT_ERROR" => Reply::ClientError(text),
         b"SERVER_ERROR" => Reply::ServerError(text),
         number => Reply::Number(unsigned(number)?),
@@ -161,9 +162,11 @@ fn decimal(out: &mut Vec<u8>, mut number: u64) {
 mod tests {
     use super::*;
     use crate::memcache::{Command, Parsed, Verb, parse};
+    use crate::replied::MAX_REPLY_LINE_BYTES;
+    use crate::replied::tests::understood_whole_and_cut_anywhere;
     use proptest::prelude::*;
 
-    const ALL: [(&[u8], Reply<'static>); 17] = [
+    const ALL: [(&[u8], Reply<'static>); 24] = [
         (b"VALUE k 7 3\r\n", Reply::Value { key: b"k", flags: 7, bytes: 3, cas: None }),
         (b"VALUE k 0 0 9\r\n", Reply::Value { key: b"k", flags: 0, bytes: 0, cas: Some(9) }),
         (b"END\r\n", Reply::End),
@@ -174,6 +177,13 @@ mod tests {
         (b"DELETED\r\n", Reply::Deleted),
         (b"TOUCHED\r\n", Reply::Touched),
         (b"OK\r\n", Reply::Ok),
+        (b"RESET\r\n", Reply::Reset),
+        (b"HD\r\n", Reply::Meta(b"HD", b"")),
+        (b"EX c7 Oabc\r\n", Reply::Meta(b"EX", b"c7 Oabc")),
+        (b"VA 3\r\n", Reply::MetaValue(3, b"")),
+        (b"VA 0 t-1 W\r\n", Reply::MetaValue(0, b"t-1 W")),
+        (b"ERROR: shutdown not enabled\r\n", Reply::Refused(b"shutdown not enabled")),
+        (b"MEMLIMIT_ADJUST_FAILED why\r\n", Reply::Refused(b"why")),
         (b"18446744073709551615\r\n", Reply::Number(u64::MAX)),
         // What is counted down keeps its length.
         (b"9  \r\n", Reply::Number(9)),
@@ -186,19 +196,14 @@ mod tests {
 
     #[test]
     fn every_answer_whole_and_cut_anywhere() {
-        for (bytes, expected) in ALL {
-            assert_eq!(reply(bytes), Replied::Reply(expected, bytes.len()));
-            for cut in 0..bytes.len() {
-                assert_eq!(reply(&bytes[..cut]), Replied::More, "{} cut at {cut}", bytes.escape_ascii());
-            }
-            let more = [bytes, b"END"].concat();
-            assert_eq!(reply(&more), Replied::Reply(expected, bytes.len()));
-        }
+        understood_whole_and_cut_anywhere(&ALL, reply);
     }
 
     #[test]
     fn what_no_server_says() {
-        for bytes in [&b"\r\n"[..], b"END\n", b"VALUE k 0\r\n", b"VALUE k 0 -1\r\n", b"stored\r\n", b"12a\r\n"] {
+        for bytes in
+            [&b"\r\n"[..], b"END\n", b"VALUE k 0\r\n", b"VALUE k 0 -1\r\n", b"stored\r\n", b"12a\r\n", b"VA\r\n"]
+        {
             assert_eq!(reply(bytes), Replied::Garbage, "{}", bytes.escape_ascii());
         }
         assert_eq!(reply(&[b'x'; MAX_REPLY_LINE_BYTES]), Replied::Garbage);

@@ -10,8 +10,6 @@ pub const MAX_LINE_BYTES: usize = 2 << 10;
 pub const MAX_AWAITED_BYTES: usize = 16 << 10;
 /// An expiry up to this many seconds counts from now; a larger one from 1970.
 pub const MAX_RELATIVE_SECONDS: i64 = 60 * 60 * 24 * 30;
-/// Longest line of an answer: a key and numbers, or what a server says of itself.
-pub const MAX_REPLY_LINE_BYTES: usize = 4 << 10;
 /// Words of a meta command, all of them: so many are too many.
 pub const MAX_META_WORDS: usize = 20;
 /// Longest opaque flag, with its letter.

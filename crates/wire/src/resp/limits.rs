@@ -16,5 +16,3 @@ pub const MAX_STRANGER_BULK_BYTES: i64 = 16 << 10;
 pub const MIN_ARGUMENT_BYTES: usize = 6;
 /// Longest number of 64 bits, with its sign.
 pub const MAX_NUMBER_BYTES: usize = 20;
-/// Longest line of an answer that has no length: a word, a number, or what a server says of itself.
-pub const MAX_REPLY_LINE_BYTES: usize = 4 << 10;

@@ -7,8 +7,8 @@
 //!
 //! A parser without state, as the server's: it is given what has come and not been used, and finds a line in it.
 
-use super::limits::MAX_REPLY_LINE_BYTES;
 use super::{Decimal, integer};
+use crate::replied::{self, VALUE_END, read};
 
 /// A line of an answer, of RESP2 or RESP3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Reply<'a> {
     Error(&'a [u8]),
     /// `:`
     Integer(i64),
-    /// `$` and `=`: so many bytes follow, and the end of a line ([`BULK_END`]).
+    /// `$` and `=`: so many bytes follow, and the end of a line ([`VALUE_END`]).
     Bulk(usize),
     /// `_`, and what RESP2 has in its place: `$-1` and `*-1`.
     Null,
@@ -33,32 +33,14 @@ pub enum Reply<'a> {
     Number(&'a [u8]),
 }
 
-/// What comes behind bytes.
-pub const BULK_END: &[u8] = b"\r\n";
-
 /// What the bytes begin with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replied<'a> {
-    /// The beginning of a line.
-    More,
-    /// A line, of so many bytes.
-    Reply(Reply<'a>, usize),
-    /// Nothing that this protocol has: the stream is not followed any more.
-    Garbage,
-}
+pub type Replied<'a> = replied::Replied<Reply<'a>>;
 
 /// What the bytes begin with.
 #[must_use]
 #[inline]
 pub fn reply(bytes: &[u8]) -> Replied<'_> {
-    let seen = &bytes[..bytes.len().min(MAX_REPLY_LINE_BYTES)];
-    let Some(end) = seen.iter().position(|byte| *byte == b'\n') else {
-        return if bytes.len() < MAX_REPLY_LINE_BYTES { Replied::More } else { Replied::Garbage };
-    };
-    let Some((kind, text)) = seen[..end].strip_suffix(b"\r").and_then(|line| line.split_first()) else {
-        return Replied::Garbage;
-    };
-    line_of(*kind, text).map_or(Replied::Garbage, |reply| Replied::Reply(reply, end + 1))
+    read(bytes, |line| line.split_first().and_then(|(kind, text)| line_of(*kind, text)))
 }
 
 #[inline]
@@ -100,7 +82,7 @@ pub fn begin(out: &mut Vec<u8>, arguments: usize) {
 pub fn bulk(out: &mut Vec<u8>, argument: &[u8]) {
     header(out, b'$', argument.len());
     out.extend_from_slice(argument);
-    out.extend_from_slice(BULK_END);
+    out.extend_from_slice(VALUE_END);
 }
 
 /// Appends an argument that is a number.
@@ -119,6 +101,8 @@ fn header(out: &mut Vec<u8>, kind: u8, number: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replied::MAX_REPLY_LINE_BYTES;
+    use crate::replied::tests::understood_whole_and_cut_anywhere;
     use crate::resp::{Answer, Version};
     use proptest::prelude::*;
 
@@ -145,14 +129,7 @@ mod tests {
 
     #[test]
     fn every_answer_whole_and_cut_anywhere() {
-        for (bytes, expected) in ALL {
-            assert_eq!(reply(bytes), Replied::Reply(expected, bytes.len()));
-            for cut in 0..bytes.len() {
-                assert_eq!(reply(&bytes[..cut]), Replied::More, "{} cut at {cut}", bytes.escape_ascii());
-            }
-            let more = [bytes, b"+OK"].concat();
-            assert_eq!(reply(&more), Replied::Reply(expected, bytes.len()));
-        }
+        understood_whole_and_cut_anywhere(&ALL, reply);
     }
 
     #[test]
@@ -185,7 +162,7 @@ mod tests {
             while at < bytes.len() {
                 let Replied::Reply(line, used) = reply(&bytes[at..]) else { panic!("at {at}") };
                 lines.push(line);
-                at += used + if let Reply::Bulk(bytes) = line { bytes + BULK_END.len() } else { 0 };
+                at += used + if let Reply::Bulk(bytes) = line { bytes + VALUE_END.len() } else { 0 };
             }
             assert_eq!(lines, [Reply::Array(3), Reply::Null, Reply::Error(b"ERR no"), Reply::Bulk(3)]);
         }

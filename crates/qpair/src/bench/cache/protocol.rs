@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use wire::memcache::client::{self as memcache, VALUE_END};
+use wire::replied::Replied;
 use wire::resp::reply as resp;
 
 use super::items::Items;
@@ -109,7 +110,6 @@ impl Protocol {
 
 #[inline]
 fn hear_memcache(bytes: &[u8], verb: Verb, value: bool) -> Heard<'_> {
-    use memcache::Replied;
     let (reply, used) = match memcache::reply(bytes) {
         Replied::More => return Heard::More,
         Replied::Garbage => return Heard::Garbage,
@@ -129,7 +129,6 @@ fn hear_memcache(bytes: &[u8], verb: Verb, value: bool) -> Heard<'_> {
 
 #[inline]
 fn hear_resp(bytes: &[u8], verb: Verb) -> Heard<'_> {
-    use resp::Replied;
     let (reply, used) = match resp::reply(bytes) {
         Replied::More => return Heard::More,
         Replied::Garbage => return Heard::Garbage,

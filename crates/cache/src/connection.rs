@@ -6,9 +6,11 @@ use std::io;
 use block::pump::{Pump, Received, Scratch, Sent};
 use machine::clock::Coarse;
 use store::Loan;
+use wire::glance::Speech;
 use wire::memcache::{Begun, Command, Key, Parsed, Refused, Verb, Wrong, parse};
 
 use crate::access::Guest;
+use crate::ahead::Ahead;
 use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
 use crate::limits::{LANDING, LENT, MAX_LOGIN_BYTES, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
@@ -141,7 +143,11 @@ impl Connection {
             }
         };
         let (mut at, mut wanted, mut waits) = (0, 0, None);
+        let mut ahead = Ahead::new(if self.session.is_some() { Speech::Resp } else { Speech::Memcache });
         while at < bytes.len() && !self.closing && !self.is_full() && !self.keeps_much() {
+            if peers.is_alone() {
+                ahead.look(at, bytes, &house.store);
+            }
             match self.step(&bytes[at..], house, peers) {
                 Step::Go(used) => at += used,
                 Step::More(bytes) => {

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod ahead;
 mod calendar;
 mod connection;
 mod counters;

@@ -14,7 +14,7 @@ use crate::connection::{Connection, End};
 use crate::kept::Keeping;
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_PASS, COLD_PASSES, MAX_CONNECTIONS, TICK};
 use crate::observe::Published;
-use crate::peers::{Ask, Message, Origin, Parcel, Peers, answer};
+use crate::peers::{Ask, Message, Origin, Parcel, Peers};
 use crate::session::House;
 use crate::tally::Tally;
 
@@ -237,7 +237,7 @@ impl Shard {
         for (from, message) in inbox.drain(..) {
             match message {
                 Message::Asks(mut parcel) => {
-                    parcel.answer(|ask, bytes, out| answer(ask, bytes, &mut self.house, out));
+                    parcel.answer(&mut self.house);
                     self.answered.push((from, parcel));
                 }
                 Message::Answers(parcel) => self.land(from, parcel),

@@ -211,6 +211,19 @@ impl Heap {
         &mut self.pages.as_mut().unwrap_or(&mut self.arena)[span]
     }
 
+    /// Hints that bytes of a segment that was taken for the table will be read soon.
+    #[inline]
+    pub(crate) fn prefetch_page(&self, segment: u32, byte: usize, bytes: usize) {
+        let start = self.span(segment).start + byte;
+        self.pages.as_ref().unwrap_or(&self.arena).prefetch(start, bytes);
+    }
+
+    /// Hints that an item will be read soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, place: Place, bytes: usize) {
+        self.arena.prefetch(self.position(place), bytes);
+    }
+
     /// What begins at a place: an item, and whatever lies behind it.
     #[inline]
     pub(crate) fn at(&self, place: Place) -> &[u8] {

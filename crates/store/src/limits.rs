@@ -43,6 +43,8 @@ pub const BUCKET_SLOTS: usize = 8;
 pub const ITEMS_PER_BUCKET: usize = 12;
 /// The table begins with one bucket for so many bytes of the store.
 pub const BYTES_PER_FIRST_BUCKET: usize = 16 << 10;
+/// Bytes of an item that are fetched before they are asked for: two cache lines, the header and most keys.
+pub const PREFETCHED_BYTES: usize = 128;
 /// The table may double so often: each time takes a bit from what the tags tell apart.
 pub const MAX_DOUBLINGS: u32 = 8;
 

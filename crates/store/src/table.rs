@@ -53,7 +53,8 @@ pub(crate) struct Table {
     /// Segments that hold the buckets, in order, and those that hold extra ones.
     pages: Vec<u32>,
     extra_pages: Vec<u32>,
-    per_page: usize,
+    /// The buckets of a segment are two to the power of this.
+    page_bits: u32,
     /// The first table had two to the power of this many buckets.
     first: u32,
     doublings: u32,
@@ -69,13 +70,13 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table for a heap; `None` if that has no segment for it.
     pub(crate) fn new(heap: &mut Heap) -> Option<Self> {
-        let per_page = heap.segment_bytes() / BUCKET_BYTES;
+        let page_bits = (heap.segment_bytes() / BUCKET_BYTES).ilog2();
         let bytes = heap.count() * heap.segment_bytes();
         let first = (bytes / BYTES_PER_FIRST_BUCKET).next_power_of_two().ilog2();
         let mut table = Self {
             pages: Vec::new(),
             extra_pages: Vec::new(),
-            per_page,
+            page_bits,
             first,
             doublings: 0,
             split: 0,
@@ -84,7 +85,7 @@ impl Table {
             fresh_extra: 0,
             moving: Vec::new(),
         };
-        for _ in 0..(1usize << first).div_ceil(per_page) {
+        for _ in 0..(1usize << first).div_ceil(1 << page_bits) {
             let page = heap.take()?;
             table.give(heap, Wanted::Buckets, page);
         }
@@ -93,7 +94,7 @@ impl Table {
 
     /// Forgets all items; its segments, but for those it began with, go back to the heap.
     pub(crate) fn clear(&mut self, heap: &mut Heap) {
-        let first = (1usize << self.first).div_ceil(self.per_page);
+        let first = (1usize << self.first).div_ceil(self.per_page());
         self.pages.drain(first..).chain(self.extra_pages.drain(..)).for_each(|page| heap.give_back(page));
         for page in &self.pages {
             heap.page_mut(*page).fill(0);
@@ -131,7 +132,7 @@ impl Table {
     pub(crate) fn wants(&self) -> Option<Wanted> {
         if self.free_extra == NONE && self.fresh_extra == 0 {
             Some(Wanted::Extra)
-        } else if self.is_crowded() && self.buckets() == self.pages.len() * self.per_page {
+        } else if self.is_crowded() && self.buckets() == self.pages.len() * self.per_page() {
             Some(Wanted::Buckets)
         } else {
             None
@@ -146,7 +147,7 @@ impl Table {
             Wanted::Extra => {
                 assert_eq!(self.fresh_extra, 0, "it had none left");
                 self.extra_pages.push(page);
-                self.fresh_extra = self.per_page;
+                self.fresh_extra = self.per_page();
             }
         }
     }
@@ -156,6 +157,22 @@ impl Table {
     pub(crate) fn find(&self, heap: &Heap, hash: u64, mut is: impl FnMut(Place) -> bool) -> Option<At> {
         let tag = self.tag(hash);
         self.slots(heap, hash).find(|(_, slot)| slot.tag() == tag && is(slot.place())).map(|(at, _)| at)
+    }
+
+    /// Hints that a hash will be looked up soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, heap: &Heap, hash: u64) {
+        let At { page, byte } = self.bucket_of(hash);
+        heap.prefetch_page(page, byte, BUCKET_BYTES);
+    }
+
+    /// Where the item of a hash lies, as far as its bucket says: perhaps it is another one's.
+    #[inline]
+    pub(crate) fn likely(&self, heap: &Heap, hash: u64) -> Option<Place> {
+        let tag = self.tag(hash);
+        let bucket = self.bucket_of(hash);
+        let slots = (0..BUCKET_SLOTS).map(|number| bucket.slot(number).read(heap));
+        slots.filter(|slot| slot.is_item()).find(|slot| slot.tag() == tag).map(Slot::place)
     }
 
     /// The items of a hash's chain.
@@ -188,7 +205,7 @@ impl Table {
         let slot = Slot::item(self.tag(hash), frequency, place);
         self.append(heap, self.bucket_of(hash), slot);
         self.items += 1;
-        if self.is_crowded() && self.buckets() < self.pages.len() * self.per_page {
+        if self.is_crowded() && self.buckets() < self.pages.len() * self.per_page() {
             self.split(heap);
         }
     }
@@ -242,12 +259,22 @@ impl Table {
     }
 
     fn bucket(&self, number: usize) -> At {
-        At { page: self.pages[number / self.per_page], byte: number % self.per_page * BUCKET_BYTES }
+        let (page, byte) = self.paged(number);
+        At { page: self.pages[page], byte }
     }
 
     fn extra(&self, number: u32) -> At {
-        let number = number as usize;
-        At { page: self.extra_pages[number / self.per_page], byte: number % self.per_page * BUCKET_BYTES }
+        let (page, byte) = self.paged(number as usize);
+        At { page: self.extra_pages[page], byte }
+    }
+
+    /// Which of the segments a bucket is in, and where there.
+    fn paged(&self, number: usize) -> (usize, usize) {
+        (number >> self.page_bits, (number & (self.per_page() - 1)) * BUCKET_BYTES)
+    }
+
+    fn per_page(&self) -> usize {
+        1 << self.page_bits
     }
 
     /// Puts a slot at the end of a chain.
@@ -312,7 +339,7 @@ impl Table {
         }
         assert!(self.fresh_extra > 0, "room was looked for before");
         self.fresh_extra -= 1;
-        (self.extra_pages.len() * self.per_page - self.fresh_extra - 1) as u32
+        (self.extra_pages.len() * self.per_page() - self.fresh_extra - 1) as u32
     }
 
     /// Gives back an extra bucket, which is empty.

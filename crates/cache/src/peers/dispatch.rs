@@ -247,10 +247,10 @@ pub(crate) fn serve(dialect: Dialect, bytes: &[u8], house: &mut House, out: &mut
 }
 
 /// Carries out what another reactor asks.
-pub(crate) fn answer(ask: &Ask, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
-    let counters = house.counters;
+pub(super) fn answer(ask: &Ask, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
+    let before = (!ask.counts).then_some(house.counters);
     serve(ask.dialect, bytes, house, out);
-    if !ask.counts {
+    if let Some(counters) = before {
         house.counters = counters;
     }
 }

@@ -37,9 +37,10 @@ mod tests;
 
 use machine::reactor::{Arm, Ports, mesh};
 use machine::ring::Waker;
+use wire::glance::Speech;
 use wire::resp::Version;
 
-pub(crate) use dispatch::{Dispatch, Dispatched, answer, here};
+pub(crate) use dispatch::{Dispatch, Dispatched, here};
 pub(crate) use flight::{Flight, Rule};
 pub(crate) use parcel::{Ask, Origin, Parcel};
 pub(crate) use resp::Asked;
@@ -59,6 +60,17 @@ pub(crate) enum Dialect {
     Restore,
     /// Nobody's: a [`Tally`](crate::tally::Tally) is wanted.
     Tally,
+}
+
+impl Dialect {
+    /// What its commands look like; `None` if they are keys, as they are.
+    fn speech(self) -> Option<Speech> {
+        match self {
+            Self::Memcache => Some(Speech::Memcache),
+            Self::Resp(_) => Some(Speech::Resp),
+            Self::Dump | Self::Restore | Self::Tally => None,
+        }
+    }
 }
 
 /// A message of one reactor to another.

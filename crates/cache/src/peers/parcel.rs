@@ -10,8 +10,14 @@
 //! The answers are in the order of the commands. Where they become many, the rest is not carried out: it returns as it
 //! is. So a parcel has a bounded size both ways, whatever is asked for.
 
+use store::Store;
+use wire::glance::Glance;
+
 use super::Dialect;
+use super::dispatch::answer;
+use crate::ahead::WINDOW;
 use crate::limits::{PARCEL_ANSWER_BYTES, PARCEL_ASKS, PARCEL_BYTES};
+use crate::session::House;
 
 /// Who waits for an answer: a connection of the reactor that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +63,17 @@ impl Parcel {
         self.asks.push((ask, self.bytes.len()));
     }
 
-    /// Has the commands carried out, each by a call that appends its answer, until the answers are many.
-    pub(crate) fn answer(&mut self, mut execute: impl FnMut(&Ask, &[u8], &mut Vec<u8>)) {
+    /// Has the commands carried out, until the answers are many.
+    pub(crate) fn answer(&mut self, house: &mut House) {
         let mut start = 0;
-        for (ask, end) in &self.asks {
+        for (number, (ask, end)) in self.asks.iter().enumerate() {
             if self.answers.len() >= PARCEL_ANSWER_BYTES {
                 break;
             }
-            execute(ask, &self.bytes[start..*end], &mut self.answers);
+            if number % WINDOW == 0 {
+                prefetch(commands(&self.asks[number..], start, &self.bytes).take(WINDOW), &house.store);
+            }
+            answer(ask, &self.bytes[start..*end], house, &mut self.answers);
             self.ends.push(self.answers.len());
             start = *end;
         }
@@ -79,9 +88,7 @@ impl Parcel {
 
     /// What was not: it is to be asked again, in this order and before anything else of the same connection.
     pub(crate) fn left(&self) -> impl Iterator<Item = (&Ask, &[u8])> {
-        let starts = std::iter::once(0).chain(self.asks.iter().map(|(_, end)| *end));
-        let all = starts.zip(&self.asks).map(|(start, (ask, end))| (ask, &self.bytes[start..*end]));
-        all.skip(self.ends.len())
+        commands(&self.asks, 0, &self.bytes).skip(self.ends.len())
     }
 
     /// Empty again. What one long command or answer made of it is given back.
@@ -93,4 +100,24 @@ impl Parcel {
         self.bytes.shrink_to(2 * PARCEL_BYTES);
         self.answers.shrink_to(2 * PARCEL_ANSWER_BYTES);
     }
+}
+
+/// Commands and their bytes, of which the first begin at `start`.
+fn commands<'a>(asks: &'a [(Ask, usize)], start: usize, bytes: &'a [u8]) -> impl Iterator<Item = (&'a Ask, &'a [u8])> {
+    let starts = std::iter::once(start).chain(asks.iter().map(|(_, end)| *end));
+    starts.zip(asks).map(|(start, (ask, end))| (ask, &bytes[start..*end]))
+}
+
+/// Fetches what commands will ask for.
+fn prefetch<'a>(commands: impl Iterator<Item = (&'a Ask, &'a [u8])>, store: &Store) {
+    let key = |(ask, bytes): (&Ask, &'a [u8])| match ask.dialect.speech() {
+        Some(speech) => Glance::new(speech, bytes).next().map(|(key, _)| key),
+        None => Some(bytes),
+    };
+    let (mut hashes, mut count) = ([0; WINDOW], 0);
+    for key in commands.filter_map(key) {
+        hashes[count] = store.hash(key);
+        count += 1;
+    }
+    store.prefetch(&hashes[..count]);
 }

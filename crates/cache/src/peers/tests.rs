@@ -64,7 +64,7 @@ impl Node {
         for (from, message) in inbox.drain(..) {
             match message {
                 Message::Asks(mut parcel) => {
-                    parcel.answer(|ask, bytes, out| answer(ask, bytes, &mut self.house, out));
+                    parcel.answer(&mut self.house);
                     self.peers.answered(from, parcel);
                 }
                 Message::Answers(parcel) => {

@@ -1,7 +1,8 @@
 //! Values that are numbers.
 
 use store::{Expiry, Value};
-use wire::resp::{Decimal, integer};
+use wire::decimal::Buffer;
+use wire::resp::integer;
 
 use super::float::Extended;
 use super::{Call, Done, Failure, Then};
@@ -37,8 +38,8 @@ fn add(call: &mut Call<'_>, key: &[u8], by: i64) -> Done {
         None => (0, 0, Expiry::Never),
     };
     let sum = old.checked_add(by).ok_or(Failure::Said("ERR increment or decrement would overflow"))?;
-    let text = Decimal::of(sum);
-    call.house.store(key, Value { parts: &[text.digits()], flags, expiry })?;
+    let mut digits = Buffer::new();
+    call.house.store(key, Value { parts: &[digits.format(sum).as_bytes()], flags, expiry })?;
     call.out.integer(sum);
     Ok(Then::Go)
 }

@@ -1,9 +1,9 @@
 //! memcached's verbs.
 
-use std::io::Write;
 use std::time::Duration;
 
 use store::{Expiry, Item, Marks, NoRoom, Time, Value};
+use wire::decimal;
 use wire::memcache::limits::MAX_RELATIVE_SECONDS;
 use wire::memcache::{Command, Keys, Verb};
 
@@ -175,7 +175,7 @@ impl House {
         let number = if down { number.saturating_sub(by) } else { number.wrapping_add(by) };
         let (flags, expiry, width, marks) = (old.flags, old.expiry, old.value.len(), old.marks);
         self.work.clear();
-        write!(self.work, "{number}").expect("memory takes all");
+        decimal::push(&mut self.work, number);
         let digits = self.work.len();
         self.work.resize(digits.max(width), b' ');
         *if down { &mut self.counters.decr_hits } else { &mut self.counters.incr_hits } += 1;
@@ -275,13 +275,15 @@ fn give(item: &Item<'_>, cas: bool, mode: Mode, out: &mut Vec<u8>) -> Option<Gif
     }
     out.extend_from_slice(b"VALUE ");
     out.extend_from_slice(item.key);
-    let bytes = item.value.len();
-    let header = if cas {
-        write!(out, " {} {bytes} {}\r\n", item.flags, item.cas)
-    } else {
-        write!(out, " {} {bytes}\r\n", item.flags)
-    };
-    header.expect("memory takes all");
+    out.push(b' ');
+    decimal::push(out, item.flags);
+    out.push(b' ');
+    decimal::push(out, item.value.len());
+    if cas {
+        out.push(b' ');
+        decimal::push(out, item.cas);
+    }
+    line(out, b"");
     if gift == Gift::Copied {
         line(out, item.value);
     }

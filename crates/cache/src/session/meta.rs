@@ -4,9 +4,8 @@
 //! knows are not kept here, as they would cost bytes of every item: when it was last asked for, and whether it ever
 //! was. Who asks for them (`h`, `l`) is told so.
 
-use std::io::Write;
-
 use store::{Expiry, Item, Joined, Marks, NoRoom, Time, Value};
+use wire::decimal::{self, Integer};
 use wire::memcache::{KeyRoom, Meta, MetaVerb, Options, encode_key};
 
 use super::House;
@@ -48,7 +47,7 @@ impl Asked<'_> {
         out.extend_from_slice(word.as_bytes());
         for flag in self.meta.flags() {
             match (flag[0], cas) {
-                (b'c', Some(cas)) => write!(out, " c{cas}").expect("memory takes all"),
+                (b'c', Some(cas)) => number(b" c", cas, out),
                 _ => self.echo(flag, out),
             }
         }
@@ -82,18 +81,16 @@ impl Asked<'_> {
         let (mut won, gets) = (false, self.meta.verb == MetaVerb::Get);
         for flag in self.meta.flags() {
             lives = self.expiry_by(flag[0], lives, is_new, now);
-            let told = match flag[0] {
-                b's' if gets => write!(out, " s{}", item.value.len()),
-                b'f' if gets => write!(out, " f{}", item.flags),
-                b'c' => write!(out, " c{}", item.cas),
-                b't' => write!(out, " t{}", seconds_left(lives, now).unwrap_or(-1)),
+            match flag[0] {
+                b's' if gets => number(b" s", item.value.len(), out),
+                b'f' if gets => number(b" f", item.flags, out),
+                b'c' => number(b" c", item.cas, out),
+                b't' => number(b" t", seconds_left(lives, now).unwrap_or(-1), out),
                 letter => {
                     won |= letter == b'N' && is_new || letter == b'R' && !is_new && self.is_due(lives, now);
                     self.echo(flag, out);
-                    Ok(())
                 }
-            };
-            told.expect("memory takes all");
+            }
         }
         won
     }
@@ -256,7 +253,7 @@ impl House {
             Counted::Missing if options.vivify.is_some() => {
                 let mut first = std::mem::take(&mut self.work);
                 first.clear();
-                write!(first, "{}", options.initial).expect("memory takes all");
+                decimal::push(&mut first, options.initial);
                 let is_new = self.vivify(asked, &first);
                 self.work = first;
                 if !is_new {
@@ -303,7 +300,9 @@ impl House {
         out.extend_from_slice(asked.meta.key.word());
         let exp = seconds_left(item.expiry, now).map_or(-1, |seconds| -seconds);
         let bytes = item.key.len() + item.value.len();
-        write!(out, " exp={exp} cas={} size={bytes}", item.cas).expect("memory takes all");
+        number(b" exp=", exp, out);
+        number(b" cas=", item.cas, out);
+        number(b" size=", bytes, out);
         line(out, b"");
     }
 }
@@ -320,6 +319,12 @@ fn seconds_left(expiry: Expiry, now: Time) -> Option<i64> {
 fn begin(value: Option<usize>, out: &mut Vec<u8>) {
     match value {
         None => out.extend_from_slice(b"HD"),
-        Some(bytes) => write!(out, "VA {bytes}").expect("memory takes all"),
+        Some(bytes) => number(b"VA ", bytes, out),
     }
+}
+
+/// A number behind a letter or a word.
+fn number(front: &[u8], number: impl Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(front);
+    decimal::push(out, number);
 }

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::ops::{Deref, DerefMut, Range};
+use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::Region;
+use super::prefetch::prefetch;
 
 /// Bytes of a region that one thread keeps structures in. Not of a file that others write to meanwhile.
 pub struct Arena {
@@ -49,6 +51,13 @@ impl Arena {
     #[must_use]
     pub fn region(&self) -> &Region {
         &self.region
+    }
+
+    /// Hints that the bytes from `start` on will be read soon, those that there are.
+    #[inline]
+    pub fn prefetch(&self, start: usize, bytes: usize) {
+        let bytes = &self[start..(start + bytes).min(self.range.len())];
+        prefetch(NonNull::from(bytes).cast(), bytes.len());
     }
 
     /// Stores a word of eight bytes at once, behind everything that this thread has stored before: whoever sees it,

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use crate::decimal;
+
 /// What a client understands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
@@ -134,7 +136,7 @@ impl<'a> Answer<'a> {
     #[inline]
     fn header(&mut self, kind: u8, number: i64) {
         self.bytes.push(kind);
-        push_number(self.bytes, number);
+        decimal::push(self.bytes, number);
         self.end();
     }
 
@@ -142,13 +144,6 @@ impl<'a> Answer<'a> {
     fn end(&mut self) {
         self.bytes.extend_from_slice(b"\r\n");
     }
-}
-
-/// Appends a number in decimal digits.
-#[inline]
-pub(super) fn push_number(to: &mut Vec<u8>, number: i64) {
-    let decimal = super::Decimal::of(number);
-    to.extend_from_slice(decimal.digits());
 }
 
 /// Bytes that take text.

@@ -1,5 +1,7 @@
 //! Commands that people type: words of a line, in quotes if there is something special in them.
 
+use crate::decimal;
+
 use super::limits::MAX_LINE_BYTES;
 use super::{Args, Parsed, Wrong};
 
@@ -29,7 +31,7 @@ pub fn unquote<'a>(line: &[u8], to: &'a mut Vec<u8>) -> Result<Args<'a>, Wrong> 
         let mut bytes = 0usize;
         word(&line[at..], |_| bytes += 1).ok_or(Wrong::Quotes)?;
         to.push(b'$');
-        super::answer::push_number(to, bytes as i64);
+        decimal::push(to, bytes);
         to.extend_from_slice(b"\r\n");
         at += word(&line[at..], |byte| to.push(byte)).expect("it was read before");
         to.extend_from_slice(b"\r\n");

@@ -25,7 +25,7 @@ use limits::{
     MAX_ARGUMENTS, MAX_AWAITED_BYTES, MAX_BULK_BYTES, MAX_LINE_BYTES, MAX_STRANGER_ARGUMENTS, MAX_STRANGER_BULK_BYTES,
     MIN_ARGUMENT_BYTES,
 };
-pub use number::{Decimal, integer};
+pub use number::integer;
 
 /// The arguments of a command, its name first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

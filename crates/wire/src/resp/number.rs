@@ -1,4 +1,4 @@
-//! Whole numbers as Redis reads and writes them.
+//! Whole numbers as Redis reads them.
 
 use super::limits::MAX_NUMBER_BYTES;
 
@@ -19,41 +19,4 @@ pub fn integer(text: &[u8]) -> Option<i64> {
         number = number.checked_mul(10)?.checked_add(digit.into())?;
     }
     if digits.len() == text.len() { i64::try_from(number).ok() } else { 0i64.checked_sub_unsigned(number) }
-}
-
-/// A number of 64 bits, written.
-#[derive(Clone, Copy, Debug)]
-pub struct Decimal {
-    text: [u8; MAX_NUMBER_BYTES],
-    start: usize,
-}
-
-impl Decimal {
-    /// Of this number.
-    #[must_use]
-    #[inline]
-    pub fn of(number: i64) -> Self {
-        let (mut text, mut start) = ([0; MAX_NUMBER_BYTES], MAX_NUMBER_BYTES);
-        let mut rest = number.unsigned_abs();
-        loop {
-            start -= 1;
-            text[start] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        if number < 0 {
-            start -= 1;
-            text[start] = b'-';
-        }
-        Self { text, start }
-    }
-
-    /// Its sign, if it is negative, and its digits.
-    #[must_use]
-    #[inline]
-    pub fn digits(&self) -> &[u8] {
-        &self.text[self.start..]
-    }
 }

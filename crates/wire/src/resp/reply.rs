@@ -7,7 +7,8 @@
 //!
 //! A parser without state, as the server's: it is given what has come and not been used, and finds a line in it.
 
-use super::{Decimal, integer};
+use super::integer;
+use crate::decimal::{self, Buffer};
 use crate::replied::{self, VALUE_END, read};
 
 /// A line of an answer, of RESP2 or RESP3.
@@ -88,13 +89,13 @@ pub fn bulk(out: &mut Vec<u8>, argument: &[u8]) {
 /// Appends an argument that is a number.
 #[inline]
 pub fn number(out: &mut Vec<u8>, number: i64) {
-    bulk(out, Decimal::of(number).digits());
+    bulk(out, Buffer::new().format(number).as_bytes());
 }
 
 #[inline]
 fn header(out: &mut Vec<u8>, kind: u8, number: usize) {
     out.push(kind);
-    out.extend_from_slice(Decimal::of(number as i64).digits());
+    decimal::push(out, number);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -143,7 +143,6 @@ fn lines_are_words_with_or_without_quotes() {
 fn numbers_are_those_that_would_be_written() {
     for number in [0, 1, -1, 9, 10, i64::MAX, i64::MIN, 1_234_567_890] {
         let text = number.to_string();
-        assert_eq!(Decimal::of(number).digits(), text.as_bytes());
         assert_eq!(integer(text.as_bytes()), Some(number));
     }
     let none = ["", "-", "-0", "00", "01", "+1", " 1", "1 ", "1.0", "9223372036854775808", "-9223372036854775809"];

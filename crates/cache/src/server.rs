@@ -320,7 +320,7 @@ pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<
     let is_kept = part.is_some();
     let store = match part {
         Some(part) => Store::open(part, store_options)?,
-        None => Store::new(Region::anonymous(share - options.eviction.bytes_beside(share))?, store_options)?,
+        None => Store::new(Region::anonymous(share)?, store_options)?,
     };
     let keeping = is_kept.then(|| Keeping::new(shared, &store));
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();

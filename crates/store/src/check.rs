@@ -13,7 +13,7 @@ impl Store {
         let all = || 0..heap.count() as u32;
         let free = all().filter(|segment| heap.segment(*segment).is == Use::Free).count();
         let pages = all().filter(|segment| heap.segment(*segment).is == Use::Table).count();
-        assert_eq!((free, pages), (heap.free_segments(), self.table.segments()));
+        assert_eq!((free, pages), (heap.free_segments(), self.pages()));
         let detached = all().filter(|segment| heap.segment(*segment).is == Use::Detached);
         let detached: u32 =
             detached.inspect(|one| assert!(heap.is_pinned(*one))).map(|one| heap.segment(one).run).sum();

@@ -494,7 +494,7 @@ impl Heap {
         place.segment as usize * self.segment_bytes + place.offset as usize
     }
 
-    fn span(&self, segment: u32) -> Range<usize> {
+    pub(super) fn span(&self, segment: u32) -> Range<usize> {
         let start = segment as usize * self.segment_bytes;
         start..start + self.segment_bytes
     }

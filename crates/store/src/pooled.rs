@@ -75,10 +75,27 @@ impl Heap {
         }
     }
 
+    /// Writes what is in memory of a segment that was taken to its place in the pool.
+    pub(crate) fn keep_page(&mut self, page: u32) {
+        let span = self.span(page);
+        let (Some(pages), Some(kept)) = (&self.pages, &mut self.kept) else { return };
+        self.arena[span.clone()].copy_from_slice(&pages[span.clone()]);
+        let arena = &self.arena;
+        kept.wrote(|_| arena.persist(span));
+    }
+
+    /// Reads it from where the process before has kept it.
+    pub(crate) fn load_page(&mut self, page: u32, from: u32) {
+        let (to, from) = (self.span(page), self.span(from));
+        if let Some(pages) = &mut self.pages {
+            pages[to].copy_from_slice(&self.arena[from]);
+        }
+    }
+
     /// Notes which segments have the note, in this order.
-    pub(crate) fn enter_notes(&mut self, segments: &[u32]) {
+    pub(crate) fn enter_notes<'a>(&mut self, segments: impl Iterator<Item = &'a u32>) {
         if let Some(kept) = &mut self.kept {
-            segments.iter().zip(0..).for_each(|(segment, part)| kept.enter_note(*segment, part));
+            segments.zip(0..).for_each(|(segment, part)| kept.enter_note(*segment, part));
         }
     }
 

@@ -79,7 +79,7 @@ impl Store {
         let mut store = Self::over(heap, options);
         store.clear_at = (clear_at != 0).then(|| Time::from_millis(clear_at));
         store.recovering = true;
-        let standing = if closed { store.read_standing(notes) } else { None };
+        let standing = if closed { store.read_standing(&notes) } else { None };
         store.recovery = Some(Recovery { segments, trusted, epoch, found: Recovered::default(), standing });
         store.recover(unsealed);
         store.heap.trust(boot);

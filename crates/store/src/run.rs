@@ -121,7 +121,9 @@ impl Store {
             Use::Follower(_) => unreachable!("its head went first"),
             Use::Table => {
                 let to = self.heap.move_taken(segment).expect("there are as many as the window has");
-                self.table.page_moved(segment, to);
+                if !self.ghosts.as_mut().is_some_and(|ghosts| ghosts.page_moved(segment, to)) {
+                    self.table.page_moved(segment, to);
+                }
                 true
             }
             Use::Items | Use::Detached => match self.heap.room_for(meta.run as usize) {

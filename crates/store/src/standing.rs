@@ -2,7 +2,7 @@
 //! which are gone.
 //!
 //! ```text
-//!   segments that are free, or the table's   | header | cells: 4 bits for some bytes of items | tags of ghosts | . |
+//!   segments that are free, or the table's   | ghosts | ghosts | header, cells: 4 bits for some bytes of items | . |
 //!   the directory's entries of them          | 0 | which part of the note it is |
 //! ```
 //!
@@ -11,9 +11,10 @@
 //! used. The next process reads the note before it gives these segments out. A process that was killed has left none:
 //! then nothing is known but which segments are main ones, as the directory says; the rest is learnt again.
 //!
-//! A cell is for so many bytes that hardly two items begin in them; where two do, the higher one holds. Where there is
-//! little room, of each bucket of ghosts the newest ones are kept. All of it is only about who goes first: a note that
-//! is not whole is none.
+//! A cell is for so many bytes that hardly two items begin in them; where two do, the higher one holds. All of it is
+//! only about who goes first: a note that is not whole is none.
+
+use std::ops::Range;
 
 use crc_fast::{CrcAlgorithm, Digest};
 
@@ -23,10 +24,8 @@ use crate::item::Layout;
 use crate::slot::Place;
 use crate::store::Store;
 
-/// Bytes in front: of the cells, their grain, tags of a bucket, and the checksum of all that is behind.
+/// Bytes in front of the cells: how many they are, their grain, segments of ghosts, and the checksum of all.
 const HEADER_BYTES: usize = 32;
-/// What is written at once.
-const BUFFER_BYTES: usize = 64 << 10;
 /// The smallest cells: for 16 bytes of items.
 const LEAST_GRAIN: u32 = 4;
 /// The largest: no segment is smaller.
@@ -78,82 +77,38 @@ fn decoded(code: u8) -> u8 {
     if code < 4 { code } else { 1 << (code - 2).min(7) }
 }
 
-/// What is in front of a note.
+/// What is in front of the cells.
 #[derive(Clone, Copy)]
 struct Header {
     cell_bytes: usize,
     grain: u32,
-    /// Of each bucket of ghosts.
-    tags: usize,
+    /// Segments of ghosts.
+    ghosts: usize,
     sum: u64,
 }
 
 impl Header {
     fn bytes(self) -> [u8; HEADER_BYTES] {
-        let words = [self.cell_bytes as u64, u64::from(self.grain), self.tags as u64, self.sum];
+        let words = [self.cell_bytes as u64, u64::from(self.grain), self.ghosts as u64, self.sum];
         let mut bytes = [0; HEADER_BYTES];
         bytes.chunks_exact_mut(8).zip(words).for_each(|(to, word)| to.copy_from_slice(&word.to_le_bytes()));
         bytes
     }
 
-    fn of(bytes: [u8; HEADER_BYTES]) -> Self {
+    fn of(bytes: &[u8]) -> Self {
         let word = |at: usize| u64::from_le_bytes(bytes[at * 8..][..8].try_into().expect("they are eight"));
-        Self { cell_bytes: word(0) as usize, grain: word(1) as u32, tags: word(2) as usize, sum: word(3) }
+        Self { cell_bytes: word(0) as usize, grain: word(1) as u32, ghosts: word(2) as usize, sum: word(3) }
     }
 }
 
-/// Bytes of a note in their order, wherever their segments lie.
-struct Note {
-    segments: Vec<u32>,
-    at: usize,
-    digest: Digest,
-}
-
-impl Note {
-    fn over(segments: Vec<u32>) -> Self {
-        Self { segments, at: HEADER_BYTES, digest: Digest::new(CrcAlgorithm::Crc32Iscsi) }
-    }
-
-    fn room(&self, heap: &Heap) -> usize {
-        self.segments.len() * heap.segment_bytes()
-    }
-
-    fn write(&mut self, heap: &mut Heap, bytes: &[u8]) {
-        self.digest.update(bytes);
-        self.put(heap, self.at, bytes);
-        self.at += bytes.len();
-    }
-
-    fn put(&self, heap: &mut Heap, mut at: usize, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let (place, fits) = self.place(heap, at);
-            let (now, later) = bytes.split_at(fits.min(bytes.len()));
-            heap.note_bytes(place, now);
-            (at, bytes) = (at + now.len(), later);
-        }
-    }
-
-    fn read(&mut self, heap: &Heap, bytes: &mut [u8]) {
-        self.get(heap, self.at, bytes);
-        self.digest.update(bytes);
-        self.at += bytes.len();
-    }
-
-    fn get(&self, heap: &Heap, mut at: usize, mut bytes: &mut [u8]) {
-        while !bytes.is_empty() {
-            let (place, fits) = self.place(heap, at);
-            let (now, later) = bytes.split_at_mut(fits.min(bytes.len()));
-            now.copy_from_slice(&heap.at(place)[..now.len()]);
-            (at, bytes) = (at + now.len(), later);
-        }
-    }
-
-    /// Where a byte lies, and how many are behind it in its segment.
-    fn place(&self, heap: &Heap, at: usize) -> (Place, usize) {
-        let offset = at % heap.segment_bytes();
-        let segment = self.segments[at / heap.segment_bytes()];
-        (Place { segment, offset: offset as u32 }, heap.segment_bytes() - offset)
-    }
+/// Of so many bytes behind a header, the stretches that lie in one segment: where, and which of the bytes.
+fn stretches(segment_bytes: usize, bytes: usize) -> impl Iterator<Item = (usize, usize, Range<usize>)> {
+    let end = HEADER_BYTES + bytes;
+    (0..end.div_ceil(segment_bytes)).map(move |segment| {
+        let from = (segment * segment_bytes).max(HEADER_BYTES);
+        let to = ((segment + 1) * segment_bytes).min(end);
+        (segment, from % segment_bytes, from - HEADER_BYTES..to - HEADER_BYTES)
+    })
 }
 
 impl Store {
@@ -162,66 +117,64 @@ impl Store {
         if self.heap.layout() == Layout::Volatile {
             return;
         }
-        let mut note = Note::over(self.heap.unused());
         let before = self.recovery.as_mut().and_then(|recovery| recovery.standing.take());
         let mut standing = before.unwrap_or_else(|| Standing::new(&self.heap, self.table.items(), self.live_bytes));
-        let Some(left) = note.room(&self.heap).checked_sub(HEADER_BYTES + standing.cells.len()) else { return };
         self.table.each(&self.heap, |slot| standing.raise(&self.heap, slot.place(), slot.frequency()));
-        let tags = self.ghosts.as_ref().map_or(0, |ghosts| ghosts.tags_in(left));
-        note.write(&mut self.heap, &standing.cells);
-        if let Some(ghosts) = &self.ghosts {
-            let mut buffer = Vec::with_capacity(BUFFER_BYTES);
-            for tag in ghosts.newest(tags) {
-                buffer.extend(tag.to_le_bytes());
-                if buffer.len() == BUFFER_BYTES {
-                    note.write(&mut self.heap, &buffer);
-                    buffer.clear();
-                }
-            }
-            note.write(&mut self.heap, &buffer);
+        let Self { heap, ghosts, .. } = self;
+        let ghosts = ghosts.as_ref().map_or(&[][..], Ghosts::pages);
+        let mut others = heap.unused();
+        others.retain(|segment| !ghosts.contains(segment));
+        let segment_bytes = heap.segment_bytes();
+        let wanted = (HEADER_BYTES + standing.cells.len()).div_ceil(segment_bytes);
+        if others.len() < wanted {
+            return;
         }
-        let sum = note.digest.finalize();
-        let header = Header { cell_bytes: standing.cells.len(), grain: standing.grain, tags, sum };
-        note.put(&mut self.heap, 0, &header.bytes());
-        let used = note.at.div_ceil(self.heap.segment_bytes());
-        self.heap.enter_notes(&note.segments[..used]);
+        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+        for &page in ghosts {
+            digest.update(heap.page(page));
+            heap.keep_page(page);
+        }
+        digest.update(&standing.cells);
+        for (segment, offset, range) in stretches(segment_bytes, standing.cells.len()) {
+            let place = Place { segment: others[segment], offset: offset as u32 };
+            heap.note_bytes(place, &standing.cells[range]);
+        }
+        let (cell_bytes, grain) = (standing.cells.len(), standing.grain);
+        let header = Header { cell_bytes, grain, ghosts: ghosts.len(), sum: digest.finalize() };
+        heap.note_bytes(Place { segment: others[0], offset: 0 }, &header.bytes());
+        heap.enter_notes(ghosts.iter().chain(&others[..wanted]));
     }
 
-    /// What a pool that was closed says of its items; of those that are gone, it is known from now on.
-    pub(crate) fn read_standing(&mut self, segments: Vec<u32>) -> Option<Standing> {
-        let heap = &self.heap;
-        let mut note = Note::over(segments);
-        let mut bytes = [0; HEADER_BYTES];
-        if note.room(heap) < HEADER_BYTES {
-            return None;
-        }
-        note.get(heap, 0, &mut bytes);
-        let header = Header::of(bytes);
+    /// What the note in these segments of a pool that was closed says of its items. What it says of those that are
+    /// gone is remembered from now on.
+    pub(crate) fn read_standing(&mut self, parts: &[u32]) -> Option<Standing> {
+        let Self { heap, ghosts, .. } = self;
+        let pages = ghosts.as_ref().map_or(&[][..], Ghosts::pages);
+        // One of another policy has another number of them, and no header there.
+        let (gone, others) = parts.split_at_checked(pages.len())?;
+        let header = Header::of(heap.at(Place { segment: *others.first()?, offset: 0 }));
         let fits = (LEAST_GRAIN..=MOST_GRAIN).contains(&header.grain)
             && header.cell_bytes == cells_for(heap, header.grain)
-            && header.cell_bytes <= note.room(heap) - HEADER_BYTES;
+            && header.ghosts == gone.len()
+            && (HEADER_BYTES + header.cell_bytes).div_ceil(heap.segment_bytes()) == others.len();
         if !fits {
             return None;
         }
-        let mut cells = vec![0; header.cell_bytes].into_boxed_slice();
-        note.read(heap, &mut cells);
-        let mut ghosts = self.ghosts.as_ref().map(Ghosts::emptied);
-        if let Some(ghosts) = &mut ghosts {
-            if header.tags > ghosts.tags_in(note.room(heap) - note.at) {
-                return None;
-            }
-            for tag in ghosts.newest_mut(header.tags) {
-                let mut bytes = [0; 4];
-                note.read(heap, &mut bytes);
-                *tag = u32::from_le_bytes(bytes);
-            }
+        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+        for (page, part) in pages.iter().zip(gone) {
+            heap.load_page(*page, *part);
+            digest.update(heap.page(*page));
         }
-        // A policy without ghosts leaves them unread, and the sum unknown: its cells are only about who goes first.
-        if ghosts.is_some() || header.tags == 0 {
-            if note.digest.finalize() != header.sum {
-                return None;
-            }
-            self.ghosts = ghosts;
+        let mut cells = vec![0; header.cell_bytes].into_boxed_slice();
+        for (segment, offset, range) in stretches(heap.segment_bytes(), cells.len()) {
+            let place = Place { segment: others[segment], offset: offset as u32 };
+            let bytes = range.len();
+            cells[range].copy_from_slice(&heap.at(place)[..bytes]);
+        }
+        digest.update(&cells);
+        if digest.finalize() != header.sum {
+            pages.iter().for_each(|page| heap.page_mut(*page).fill(0));
+            return None;
         }
         Some(Standing { grain: header.grain, cells })
     }

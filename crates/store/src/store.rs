@@ -73,7 +73,7 @@ pub struct Figures {
     pub live_bytes: u64,
     /// Bytes of the segments and the table.
     pub bytes: u64,
-    /// Bytes of the table, of those.
+    /// Bytes of the table and of what eviction remembers, of those.
     pub table_bytes: u64,
     /// Bytes of segments that have nothing, of those.
     pub free_bytes: u64,
@@ -142,8 +142,8 @@ impl Store {
     /// A store with an empty table.
     pub(crate) fn over(mut heap: Heap, options: StoreOptions) -> Self {
         let table = Table::new(&mut heap).expect("the first table is a small part");
-        let bytes = heap.count() * heap.segment_bytes();
-        let ghosts = (options.eviction == Eviction::S3Fifo).then(|| Ghosts::new(bytes));
+        let remembers = options.eviction == Eviction::S3Fifo;
+        let ghosts = remembers.then(|| Ghosts::new(&mut heap).expect("it is a small part, too"));
         Self {
             heap,
             table,
@@ -374,7 +374,7 @@ impl Store {
             items: self.table.items() as u64,
             live_bytes: self.live_bytes,
             bytes: bytes(self.heap.count()),
-            table_bytes: bytes(self.table.segments()),
+            table_bytes: bytes(self.pages()),
             free_bytes: bytes(self.heap.free_segments()),
             evicted: self.evicted,
             expired: self.expired,
@@ -403,7 +403,7 @@ impl Store {
                 self.replaced(hash, slot.place());
             }
             None => {
-                let again = self.ghosts.as_mut().is_some_and(|ghosts| ghosts.recall(hash));
+                let again = self.ghosts.as_mut().is_some_and(|ghosts| ghosts.recall(&mut self.heap, hash));
                 self.table.insert(&mut self.heap, hash, if again { PROMOTED } else { 0 }, place);
             }
         }
@@ -660,6 +660,11 @@ impl Store {
         let bytes = self.heap.header(place).item_bytes();
         self.heap.died(place.segment, bytes);
         self.live_bytes -= bytes as u64;
+    }
+
+    /// Segments of the table and of what eviction remembers.
+    pub(crate) fn pages(&self) -> usize {
+        self.table.segments() + self.ghosts.as_ref().map_or(0, |ghosts| ghosts.pages().len())
     }
 
     pub(crate) fn chain(&self, head: u32) -> impl Iterator<Item = u32> + '_ {

@@ -3,87 +3,86 @@
 //! ```text
 //!   bucket   | tag | tag | tag | tag | tag | tag | tag | tag |      32 bytes; the last one goes when one comes
 //! ```
+//!
+//! The buckets lie in segments of the store, as the table does: a 128th of them.
 
-/// Tags of a bucket.
-const TAGS: usize = 8;
-/// One tag for so many bytes of the store.
-const BYTES_PER_TAG: usize = 512;
+use crate::heap::Heap;
+
+/// Bytes of a tag, and of a bucket.
+const TAG_BYTES: usize = 4;
+const BUCKET_BYTES: usize = 32;
+/// One segment for so many of the store: a tag for 512 bytes.
+const SEGMENTS_PER_PAGE: usize = 128;
 
 /// See the module.
 pub(crate) struct Ghosts {
-    buckets: Box<[[u32; TAGS]]>,
+    /// Segments that hold the buckets, in order.
+    pages: Vec<u32>,
+    per_page: usize,
 }
 
 impl Ghosts {
-    /// For a store of so many bytes: a 128th of it.
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self { buckets: vec![[0; TAGS]; (bytes / BYTES_PER_TAG / TAGS).max(1)].into_boxed_slice() }
+    /// For a heap; `None` if that has no segments for it.
+    pub(crate) fn new(heap: &mut Heap) -> Option<Self> {
+        let wanted = heap.count().div_ceil(SEGMENTS_PER_PAGE);
+        let pages = (0..wanted).map(|_| heap.take()).collect::<Option<Vec<u32>>>()?;
+        pages.iter().for_each(|page| heap.page_mut(*page).fill(0));
+        Some(Self { pages, per_page: heap.segment_bytes() / BUCKET_BYTES })
     }
 
-    /// Bytes that it takes for a store of so many.
-    pub(crate) fn bytes_for(bytes: usize) -> usize {
-        bytes / BYTES_PER_TAG * size_of::<u32>()
+    /// Its segments.
+    pub(crate) fn pages(&self) -> &[u32] {
+        &self.pages
     }
 
-    /// As many that remember nothing.
-    pub(crate) fn emptied(&self) -> Self {
-        Self { buckets: vec![[0; TAGS]; self.buckets.len()].into_boxed_slice() }
-    }
-
-    /// How many of each bucket fit into so many bytes.
-    pub(crate) fn tags_in(&self, bytes: usize) -> usize {
-        (bytes / size_of::<u32>() / self.buckets.len()).min(TAGS)
-    }
-
-    /// So many of each bucket, the newest ones.
-    pub(crate) fn newest(&self, tags: usize) -> impl Iterator<Item = u32> {
-        self.buckets.iter().flat_map(move |bucket| bucket[..tags].iter().copied())
-    }
-
-    /// Where they are.
-    pub(crate) fn newest_mut(&mut self, tags: usize) -> impl Iterator<Item = &mut u32> {
-        self.buckets.iter_mut().flat_map(move |bucket| bucket[..tags].iter_mut())
+    /// One of its segments, if it is, is another one now.
+    pub(crate) fn page_moved(&mut self, from: u32, to: u32) -> bool {
+        let page = self.pages.iter_mut().find(|page| **page == from);
+        page.map(|page| *page = to).is_some()
     }
 
     /// Remembers a hash; the oldest one of its bucket is forgotten.
-    pub(crate) fn remember(&mut self, hash: u64) {
-        let (bucket, tag) = self.place_of(hash);
-        bucket.rotate_right(1);
-        bucket[0] = tag;
+    pub(crate) fn remember(&mut self, heap: &mut Heap, hash: u64) {
+        let (bucket, tag) = self.place_of(heap, hash);
+        bucket.copy_within(..BUCKET_BYTES - TAG_BYTES, TAG_BYTES);
+        bucket[..TAG_BYTES].copy_from_slice(&tag);
     }
 
     /// Whether a hash is remembered; it is not any more then.
-    pub(crate) fn recall(&mut self, hash: u64) -> bool {
-        let (bucket, tag) = self.place_of(hash);
-        let found = bucket.iter_mut().find(|one| **one == tag);
-        let known = found.is_some();
-        if let Some(one) = found {
-            *one = 0;
-        }
-        known
+    pub(crate) fn recall(&mut self, heap: &mut Heap, hash: u64) -> bool {
+        let (bucket, tag) = self.place_of(heap, hash);
+        let found = bucket.chunks_exact_mut(TAG_BYTES).find(|one| **one == tag);
+        found.map(|one| one.fill(0)).is_some()
     }
 
-    fn place_of(&mut self, hash: u64) -> (&mut [u32; TAGS], u32) {
+    fn place_of<'a>(&self, heap: &'a mut Heap, hash: u64) -> (&'a mut [u8], [u8; TAG_BYTES]) {
         // The high bits tell the bucket, by a product instead of a division; the low ones are the tag, which is not 0.
-        let bucket = ((u128::from(hash) * self.buckets.len() as u128) >> 64) as usize;
-        (&mut self.buckets[bucket], hash as u32 | 1)
+        let buckets = self.pages.len() * self.per_page;
+        let bucket = ((u128::from(hash) * buckets as u128) >> 64) as usize;
+        let byte = bucket % self.per_page * BUCKET_BYTES;
+        let page = heap.page_mut(self.pages[bucket / self.per_page]);
+        (&mut page[byte..byte + BUCKET_BYTES], (hash as u32 | 1).to_le_bytes())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use machine::region::{Arena, Region};
+
     use super::*;
+    use crate::limits::MIN_SEGMENT_BYTES;
 
     #[test]
     fn what_went_is_known_once_until_others_have_gone() {
-        let mut ghosts = Ghosts::new(1 << 16);
+        let region = Region::anonymous(16 * MIN_SEGMENT_BYTES).expect("memory");
+        let heap = &mut Heap::new(Arena::new(region), MIN_SEGMENT_BYTES);
+        let mut ghosts = Ghosts::new(heap).expect("it is small");
         let hash = |number: u64| (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        assert!(!ghosts.recall(hash(1)));
-        ghosts.remember(hash(1));
-        assert!(ghosts.recall(hash(1)) && !ghosts.recall(hash(1)));
-        ghosts.remember(hash(2));
-        (1000..3000).for_each(|number| ghosts.remember(hash(number)));
-        assert!(!ghosts.recall(hash(2)) && ghosts.recall(hash(2999)));
-        assert_eq!(Ghosts::bytes_for(1 << 20), 1 << 13);
+        assert!(!ghosts.recall(heap, hash(1)));
+        ghosts.remember(heap, hash(1));
+        assert!(ghosts.recall(heap, hash(1)) && !ghosts.recall(heap, hash(1)));
+        ghosts.remember(heap, hash(2));
+        (1000..13_000).for_each(|number| ghosts.remember(heap, hash(number)));
+        assert!(!ghosts.recall(heap, hash(2)) && ghosts.recall(heap, hash(12_999)));
     }
 }

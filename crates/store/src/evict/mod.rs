@@ -13,7 +13,6 @@ pub(crate) mod ghosts;
 pub(crate) mod merge;
 mod s3fifo;
 
-use self::ghosts::Ghosts;
 use crate::heap::{Heap, NONE};
 use crate::store::{Keep, Store};
 use crate::time::Time;
@@ -31,14 +30,6 @@ pub enum Eviction {
     Random,
     /// Nobody goes: a full store takes nothing.
     None,
-}
-
-impl Eviction {
-    /// Bytes that a store of so many takes beside them: what it remembers of what is gone.
-    #[must_use]
-    pub fn bytes_beside(self, bytes: usize) -> usize {
-        if self == Self::S3Fifo { Ghosts::bytes_for(bytes) } else { 0 }
-    }
 }
 
 impl Store {

@@ -27,7 +27,7 @@ enum Kind {
 impl Store {
     /// Empties the segments whose turn it is.
     pub(super) fn evict_new_or_main(&mut self, now: Time) -> Option<()> {
-        let all = self.heap.count() - self.heap.free_segments() - self.table.segments();
+        let all = self.heap.count() - self.heap.free_segments() - self.pages();
         let news = all.saturating_sub(self.heap.mains());
         let preferred = if news * NEW_SHARE > all { [Kind::New, Kind::Main] } else { [Kind::Main, Kind::New] };
         let mut segments = std::mem::take(&mut self.merging);
@@ -58,10 +58,11 @@ impl Store {
         // Of the main ones something goes in any case: else all of them might have to be gone through for some room.
         let all = self.heap.capacity() * segments.len();
         let room = if kind == Kind::New { all } else { all / 4 * 3 };
+        let heap = &mut self.heap;
         let mut ghosts = self.ghosts.as_mut().filter(|_| kind == Kind::New);
         merge::choose(&mut kept, kind.asked(), room, |gone| {
             if let Some(ghosts) = &mut ghosts {
-                ghosts.remember(gone.hash);
+                ghosts.remember(heap, gone.hash);
             }
         });
         self.evicted += (before - kept.len()) as u64;

@@ -156,8 +156,7 @@ struct Real {
 
 impl Real {
     fn new(size: u64, eviction: Eviction) -> Result<Self, Box<dyn Error>> {
-        let size = usize::try_from(size)?;
-        let region = Region::anonymous(size - eviction.bytes_beside(size))?;
+        let region = Region::anonymous(usize::try_from(size)?)?;
         let store = Store::new(region, StoreOptions { seed: 1, eviction })?;
         Ok(Self { store, second: 0, noise: Vec::new() })
     }

@@ -37,6 +37,56 @@ fn ask(cache: &Serve, asked: &[u8]) -> String {
     answer
 }
 
+/// What a cache takes beside `--memory`, as the README says: the program, and its first connections.
+const PROGRAM_BYTES: u64 = 16 << 20;
+
+/// A number of a process, in bytes.
+fn status(cache: &Serve, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", cache.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it has memory");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib << 10
+}
+
+/// Fills a cache three times over; bytes of the table and of what eviction remembers then.
+fn fill(cache: &Serve) -> u64 {
+    let mut stream = connect(cache);
+    let mut batch = Vec::new();
+    for key in 0..6_000_000u32 {
+        write!(batch, "set {key} 0 0 20 noreply\r\n01234567890123456789\r\n").expect("memory takes all");
+        if batch.len() > 1 << 20 || key == 5_999_999 {
+            stream.write_all(&batch).expect("it listens");
+            batch.clear();
+        }
+    }
+    let stats = ask(cache, b"stats\r\n");
+    let table = stats.lines().find_map(|line| line.strip_prefix("STAT hash_bytes ")).expect("it is there");
+    table.parse().expect("a number")
+}
+
+/// Items, the table, what eviction remembers: with a pool the latter two lie in memory, and what the file has there is
+/// not used.
+#[test]
+fn the_memory_of_a_full_cache_is_what_was_allowed() {
+    const MEMORY: u64 = 96 << 20;
+    let dir = tempfile::tempdir().expect("a directory");
+    let pool = dir.path().join("cache.pool");
+    let memory = format!("{}MiB", MEMORY >> 20);
+    let plain = ["cache", "--json", "--listen", "memcache=127.0.0.1:0", "--memory", &memory];
+    let cache = Serve::spawn(qpair(&plain).stderr(Stdio::null()));
+    fill(&cache);
+    let resident = status(&cache, "VmRSS:");
+    assert!(resident > MEMORY / 8 * 7, "{resident}: it is not full");
+    assert!(resident <= MEMORY + PROGRAM_BYTES, "{resident} bytes of {MEMORY} and {PROGRAM_BYTES}");
+    drop(cache);
+    let cache = start(&pool, &["--memory", &memory]);
+    let table = fill(&cache);
+    let (anonymous, file) = (status(&cache, "RssAnon:"), pool.metadata().expect("it is there").len());
+    assert!(table > MEMORY / 8, "{table}: it is not full");
+    assert!(anonymous <= table + PROGRAM_BYTES, "{anonymous} bytes, {table} of the table");
+    assert_eq!(file, MEMORY);
+}
+
 #[test]
 fn what_was_set_is_there_after_a_kill_and_after_a_stop() {
     let dir = tempfile::tempdir().expect("a directory");

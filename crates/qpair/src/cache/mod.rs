@@ -38,8 +38,9 @@ Protocols:
                        protocols see the same keys.
 
 Memory:
-  --memory is what items and the table that finds them take. Each item costs 5 bytes beside its key and value, 4 more
-  if it has flags, 6 more if it expires, and 10 to 11 in the table. Programs that connect cost some KiB each on top.
+  --memory is what items, the table that finds them and what eviction remembers take; the program takes up to 16 MiB
+  beside it, and programs that connect some KiB each. An item costs 5 bytes beside its key and value, 4 more if it has
+  flags, 6 more if it expires, and 10 to 11 in the table.
 
 Examples:
   qpair cache

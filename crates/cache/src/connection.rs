@@ -9,7 +9,7 @@ use store::Loan;
 use wire::glance::Speech;
 use wire::memcache::{Begun, Command, Key, Parsed, Refused, Verb, Wrong, parse};
 
-use crate::access::Guest;
+use crate::access::{Guest, Users};
 use crate::ahead::Ahead;
 use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
@@ -111,6 +111,15 @@ impl Connection {
 
     pub(crate) fn session(&self) -> Option<&Session> {
         self.session.as_deref()
+    }
+
+    /// There are other users now. A client whose user is gone is told what it asked for before, and no more; whether it
+    /// is such a one.
+    pub(crate) fn meet(&mut self, old: &Users, new: &Users) -> bool {
+        let guest = self.session.as_deref_mut().map_or(&mut self.guest, Session::guest_mut);
+        let stays = guest.moves(old, new);
+        self.closing |= !stays;
+        !stays
     }
 
     pub(crate) fn pump(&self) -> &Pump {

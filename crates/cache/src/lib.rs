@@ -30,4 +30,4 @@ pub use counters::Counters;
 pub use observe::{Observer, Totals};
 pub use server::{Options, PoolFile, Server, StartError};
 pub use stepper::Stepper;
-pub use store::{Eviction, Figures};
+pub use store::{Eviction, Figures, Keep, PoolError};

@@ -11,7 +11,7 @@ use machine::region::{Durability, Region};
 use machine::ring::{Ring, RingKind};
 use store::{Eviction, Found, Keep, Part, Pool, PoolError, Refitted, Shape, Store, StoreOptions, Time, refit};
 
-use crate::access::Users;
+use crate::access::{Roll, Users};
 use crate::calendar::Calendar;
 use crate::kept::{Keeping, Shared};
 use crate::limits::{DEFAULT_VALUE_BYTES, MAX_CONNECTIONS, MAX_VALUE_BYTES};
@@ -106,6 +106,7 @@ pub struct Server {
     durability: Durability,
     shared: Arc<Shared>,
     published: Vec<Arc<Published>>,
+    roll: Arc<Roll>,
 }
 
 /// What a reactor tells when it has started.
@@ -128,12 +129,14 @@ impl Server {
         let mut parts = pool.into_iter().flat_map(|(pool, _)| pool.parts).collect::<Vec<_>>().into_iter();
         let seen = parts.as_slice().iter().map(Part::time).max().unwrap_or_default();
         let shared = Arc::new(Shared::default());
+        let roll = Arc::new(Roll::new(options.users.clone()));
         let mut begin = |ports| Begin {
             ports,
             part: parts.next(),
             calendar: Calendar::now(seen),
             now: Fine::now(),
             shared: Arc::clone(&shared),
+            roll: Arc::clone(&roll),
             others: None,
             published: Published::new(),
         };
@@ -141,7 +144,8 @@ impl Server {
         let first = ports.next().expect("one for each reactor");
         let first = begin(first);
         let (reactors, addresses, published) = (Vec::new(), Vec::new(), vec![Arc::clone(&first.published)]);
-        let mut server = Self { reactors, addresses, found, durability, shared: Arc::clone(&shared), published };
+        let (shared, roll) = (Arc::clone(&shared), Arc::clone(&roll));
+        let mut server = Self { reactors, addresses, found, durability, shared, published, roll };
         let mut deals = Vec::new();
         while let Some(next) = ports.next() {
             let next = begin(next);
@@ -219,6 +223,19 @@ impl Server {
         self.shared.failure()
     }
 
+    /// Lets in these users and nobody else from now on; whether that is a change. Clients of those that are gone, or
+    /// have another password, are disconnected when what they have asked for is answered.
+    ///
+    /// # Panics
+    /// If it was started without users: its clients were never asked.
+    #[must_use = "whether there was something to do"]
+    pub fn admit(&self, users: Users) -> bool {
+        assert!(self.roll.read().1.is_some(), "a cache without users asks nobody who he is");
+        let differs = self.roll.hang(users);
+        self.reactors.iter().for_each(|reactor| reactor.waker().wake());
+        differs
+    }
+
     /// Stops: answers what has come, closes the connections, and the pool.
     ///
     /// # Errors
@@ -251,6 +268,7 @@ pub(crate) struct Begin {
     pub(crate) calendar: Calendar,
     pub(crate) now: Fine,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) roll: Arc<Roll>,
     /// The ways to those that it listens for.
     pub(crate) others: Option<Vec<Sender<Arrival>>>,
     pub(crate) published: Arc<Published>,
@@ -260,7 +278,7 @@ pub(crate) struct Begin {
 fn spawn(begin: Begin, options: &Options) -> Result<(Handle, Started), StartError> {
     let number = begin.ports.me();
     let config = ReactorConfig {
-        name: format!("reactor-{number}"),
+        name: format!("cache-{number}"),
         cpu: options.cpus.get(number).copied(),
         mode: options.mode,
         ring: RingKind::Portable,
@@ -300,10 +318,10 @@ fn settings(options: &Options) -> Settings {
 
 /// A reactor's part of the cache, on its thread.
 pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Started), StartError> {
-    let Begin { ports, part, calendar, now, shared, others, published } = begin;
+    let Begin { ports, part, calendar, now, shared, roll, others, published } = begin;
     let owner = ring.owner();
     let (own, arrivals) = mailbox(MAX_CONNECTIONS, ring.waker());
-    let mut doors = Doors { listeners: Vec::new(), deals: Vec::new(), arrivals };
+    let mut doors = Doors { listeners: Vec::new(), deals: Vec::new(), arrivals, roll };
     if let Some(others) = others {
         doors.deals.push(own.clone());
         doors.deals.extend(others);
@@ -326,7 +344,7 @@ pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
     let mut house = House::new(store, settings(options), calendar.at(now));
     house.clients.share(ports.me(), options.reactors);
-    house.users = options.users.clone();
     let peers = Peers::new(ports, ring.waker());
-    Ok((Shard::new(owner, doors, peers, house, calendar, keeping, published), Started { arrivals: own, addresses }))
+    let started = Started { arrivals: own, addresses };
+    Ok((Shard::new(owner, doors, peers, house, calendar, keeping, published), started))
 }

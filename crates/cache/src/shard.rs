@@ -9,6 +9,7 @@ use machine::clock::Coarse;
 use machine::reactor::{Arm, Context, Mailbox, Poller, Sender};
 use machine::ring::{Listener, Owner, Ready, Ring};
 
+use crate::access::Roll;
 use crate::calendar::Calendar;
 use crate::connection::{Connection, End};
 use crate::kept::Keeping;
@@ -42,6 +43,8 @@ pub(crate) struct Doors {
     /// Its way to each of them, itself included.
     pub(crate) deals: Vec<Sender<Arrival>>,
     pub(crate) arrivals: Mailbox<Arrival>,
+    /// Who is let in.
+    pub(crate) roll: Arc<Roll>,
 }
 
 /// See the module.
@@ -71,6 +74,8 @@ pub(crate) struct Shard {
     stopping: bool,
     /// For a store that is kept in a pool.
     keeping: Option<Keeping>,
+    /// Which list of users is known here.
+    rolled: u64,
     /// The pool has failed.
     failed: bool,
     /// Parcels whose answers may be told when what was done for them is durable.
@@ -83,11 +88,13 @@ impl Shard {
         owner: Owner,
         doors: Doors,
         peers: Peers,
-        house: House,
+        mut house: House,
         calendar: Calendar,
         keeping: Option<Keeping>,
         published: Arc<Published>,
     ) -> Self {
+        let (rolled, users) = doors.roll.read();
+        house.users = users;
         Self {
             house,
             peers,
@@ -108,6 +115,7 @@ impl Shard {
             ticked: Coarse::from_millis(0),
             stopping: false,
             keeping,
+            rolled,
             failed: false,
             answered: Vec::new(),
             published,
@@ -351,6 +359,24 @@ impl Shard {
         }
     }
 
+    /// There may be other users.
+    fn look_at_roll(&mut self) {
+        if !self.doors.roll.is_newer(self.rolled) {
+            return;
+        }
+        let (number, new) = self.doors.roll.read();
+        self.rolled = number;
+        if let (Some(old), Some(new)) = (&self.house.users, &new) {
+            for (index, connection) in (0..).zip(&mut self.connections) {
+                let Some(connection) = connection else { continue };
+                if connection.meet(old, new) {
+                    mark(&mut connection.dirty, &mut self.dirty, index);
+                }
+            }
+        }
+        self.house.users = new;
+    }
+
     /// Finds more of a pool's items, and lets those go on that wait for them.
     fn find(&mut self, now: Coarse) -> usize {
         let Some(keeping) = &mut self.keeping else { return 0 };
@@ -413,6 +439,7 @@ impl Poller for Shard {
         if self.failed {
             return 0;
         }
+        self.look_at_roll();
         self.collect_readiness(cx.ring);
         let mut units = self.find(cx.now.coarse());
         units += self.exchange();

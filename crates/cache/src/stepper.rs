@@ -12,6 +12,7 @@ use machine::reactor::{Context, Poller, Sender};
 use machine::ring::{Ring, RingKind, Wait};
 use store::Time;
 
+use crate::access::Roll;
 use crate::calendar::Calendar;
 use crate::kept::Shared;
 use crate::observe::Published;
@@ -43,12 +44,13 @@ impl Stepper {
     /// # Errors
     /// See [`StartError::Reactor`].
     pub fn new(options: &Options, now: Fine) -> Result<Self, StartError> {
-        let shared = Arc::new(Shared::default());
+        let (shared, roll) = (Arc::new(Shared::default()), Arc::new(Roll::new(options.users.clone())));
         let calendar = Calendar::at_date(now, Time::default().plus(BORN));
         let reactors = peers::ports(options.reactors).into_iter().map(|ports| {
             let mut ring = Ring::of(RingKind::Portable)?;
             let (shared, published) = (Arc::clone(&shared), Published::new());
-            let begin = Begin { ports, part: None, calendar, now, shared, others: None, published };
+            let roll = Arc::clone(&roll);
+            let begin = Begin { ports, part: None, calendar, now, shared, roll, others: None, published };
             let (shard, started) = build(&mut ring, begin, options)?;
             Ok(Stepped { ring, shard, arrivals: started.arrivals })
         });

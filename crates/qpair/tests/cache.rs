@@ -32,7 +32,7 @@ fn it_caches_until_it_is_told_to_stop() {
 fn what_is_not_there_is_said() {
     for (arguments, why) in [
         (&["cache", "--listen", "127.0.0.1:11211"][..], "this is memcache=ADDR:PORT or resp=ADDR:PORT"),
-        (&["cache", "--listen", "resp=6379"], "'6379' is no ADDR:PORT"),
+        (&["cache", "--listen", "resp=6379"], "`6379` is no ADDR:PORT"),
         (&["cache", "--memory", "1k", "--listen", "memcache=127.0.0.1:0"], "there are those of 262144"),
     ] {
         let ended = qpair(arguments).output().expect("it starts");

@@ -12,17 +12,19 @@
 //! for a file that is stolen, and stop a reactor for every login: who fears for short passwords chooses long ones.
 
 mod commands;
+mod roll;
 
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 pub(crate) use commands::Denied;
+pub(crate) use roll::Roll;
 
 use crate::limits::{MAX_STRANGER_BYTES, MAX_STRANGER_TOLD};
 
 /// A password as it is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Secret([u8; 32]);
 
 impl Secret {
@@ -70,7 +72,7 @@ impl Rights {
 }
 
 /// Who may use the cache.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// What it calls itself. Redis clients that name none mean `default`.
     pub name: String,
@@ -81,7 +83,7 @@ pub struct User {
 }
 
 /// All of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Users(Arc<[User]>);
 
 impl Users {
@@ -89,6 +91,12 @@ impl Users {
     #[must_use]
     pub fn new(users: Vec<User>) -> Self {
         Self(users.into())
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// The user of this name and password. It takes as long if there is none.
@@ -117,6 +125,16 @@ impl Guest {
 
     pub(crate) fn is_stranger(&self) -> bool {
         matches!(self, Self::Stranger { .. })
+    }
+
+    /// There are other users now: one that is still there, with the same password, gets the rights that it has now.
+    /// Any other one is a stranger; then this is false.
+    pub(crate) fn moves(&mut self, old: &Users, new: &Users) -> bool {
+        let Self::User(number) = *self else { return true };
+        let User { name, secret, .. } = &old.0[number];
+        let there = new.0.iter().position(|user| user.name == *name && user.secret == *secret);
+        *self = there.map_or(Self::STRANGER, Self::User);
+        there.is_some()
     }
 
     /// Says who it is; whether that is true.
@@ -161,13 +179,28 @@ mod tests {
         }
     }
 
+    fn user(name: &str, password: &str) -> User {
+        let secret = Secret::of(password.as_bytes());
+        User { name: name.to_owned(), secret, rights: Rights::default() }
+    }
+
+    #[test]
+    fn who_is_gone_or_has_another_password_is_a_stranger() {
+        let old = Users::new(vec![user("a", "x"), user("b", "y"), user("c", "z")]);
+        let new = Users::new(vec![user("c", "z"), user("a", "other")]);
+        let after = [Guest::User(0), Guest::User(1), Guest::User(2), Guest::STRANGER].map(|mut guest| {
+            let stays = guest.moves(&old, &new);
+            (stays, guest)
+        });
+        use Guest::{Stranger, User};
+        assert!(matches!(
+            after,
+            [(false, Stranger { .. }), (false, Stranger { .. }), (true, User(0)), (true, Stranger { .. })]
+        ));
+    }
+
     #[test]
     fn users_are_known_by_name_and_password() {
-        let user = |name: &str, password: &str| User {
-            name: name.to_owned(),
-            secret: Secret::of(password.as_bytes()),
-            rights: Rights::default(),
-        };
         let users = Users::new(vec![user("a", "x"), user("b", "y"), user("c", "x")]);
         for (name, password, found) in [
             ("a", "x", Some(0)),

@@ -116,6 +116,11 @@ impl Session {
         Self { id, version, guest, replies, skip: Skip::default(), progress: Progress::default(), landing: None }
     }
 
+    /// Who it is, where that is asked.
+    pub(crate) fn guest_mut(&mut self) -> &mut Guest {
+        &mut self.guest
+    }
+
     /// Carries out what the bytes begin with.
     pub(crate) fn step(&mut self, bytes: &[u8], way: &mut Dispatch<'_>) -> Step {
         if !self.skip.is_done() {

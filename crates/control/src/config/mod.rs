@@ -1,4 +1,4 @@
-//! The wanted state of a target as one value: what a configuration file says, or the flags of `qpair serve`.
+//! What is wanted as one value: what a configuration file says, or the flags of `qpair serve` or `qpair cache`.
 //!
 //! ```toml
 //! reactors = 2                                  # threads; also cpus, dedicated, ring, in-capsule
@@ -18,6 +18,9 @@
 //!
 //! [[referral]]                                  # another discovery service that hosts are told of
 //! address = "192.168.1.11:4420"
+//!
+//! [cache]                                       # a cache in the same process; `cache.rs` shows its fields
+//! memory = "4GiB"
 //! ```
 //!
 //! ```text
@@ -26,6 +29,7 @@
 //!
 //! Pure but for [`Config::load`]: nothing is opened, nothing is asked of the machine.
 
+mod cache;
 mod mistake;
 mod parse;
 mod read;
@@ -44,9 +48,10 @@ use std::path::{Path, PathBuf};
 use block::OpenError;
 use block::spec::Spec;
 use machine::ring::RingKind;
-use nvmf::limits::IN_CAPSULE_MAX_BYTES;
+use nvmf::limits::{IN_CAPSULE_DEFAULT_BYTES, IN_CAPSULE_MAX_BYTES};
 use wire::nvme::Nqn;
 
+pub use self::cache::{Cache, Durability, Listen, Protocol, max_item};
 pub use self::mistake::{Mistake, Places, Problem};
 pub use self::rules::{Broken, Rule, Source};
 pub use self::users::{UsersError, load_users};
@@ -55,10 +60,10 @@ use crate::limits::FILE_BYTES;
 /// Where a target listens unless somebody says otherwise.
 pub const DEFAULT_LISTENER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4420);
 
-/// What is to be served, where, to whom, and by what.
+/// What is to be served, where, to whom, and by what: subsystems, a cache, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What cannot change while the target runs.
+    /// The threads of the target, that serves subsystems: what cannot change while it runs.
     pub machine: Machine,
     /// Addresses to listen on; every subsystem is reached by each of them. Port 0 is any free port.
     pub listeners: Vec<SocketAddr>,
@@ -70,6 +75,8 @@ pub struct Config {
     pub in_capsule_bytes: u32,
     /// Where metrics are served, if they are.
     pub metrics: Option<SocketAddr>,
+    /// The cache, if there is to be one.
+    pub cache: Option<Cache>,
 }
 
 /// The threads that serve.
@@ -141,6 +148,21 @@ impl Namespace {
     /// It is there already, or this kind of device does not have it.
     pub fn with(&self, option: &str) -> Result<Self, OpenError> {
         Self::new(self.nsid, format!("{},{option}", self.text))
+    }
+}
+
+impl Default for Config {
+    /// Nothing is served, which is a broken rule.
+    fn default() -> Self {
+        Self {
+            machine: Machine::default(),
+            listeners: vec![DEFAULT_LISTENER],
+            subsystems: Vec::new(),
+            referrals: Vec::new(),
+            in_capsule_bytes: IN_CAPSULE_DEFAULT_BYTES,
+            metrics: None,
+            cache: None,
+        }
     }
 }
 

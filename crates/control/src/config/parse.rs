@@ -12,17 +12,19 @@ use wire::nvme::Nqn;
 
 use super::mistake::{Log, quoted};
 use super::read::Fields;
-use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Mistake, Namespace, Places, Source, Subsystem, in_capsule};
+use super::{
+    Config, DEFAULT_LISTENER, Hosts, Machine, Mistake, Namespace, Places, Source, Subsystem, cache, in_capsule,
+};
 use crate::metrics;
 
-const TOP: [&str; 9] =
-    ["reactors", "cpus", "dedicated", "ring", "in-capsule", "metrics", "listener", "subsystem", "referral"];
+const TOP: [&str; 10] =
+    ["reactors", "cpus", "dedicated", "ring", "in-capsule", "metrics", "listener", "subsystem", "referral", "cache"];
+/// What is about subsystems only.
+const TARGET: [&str; 7] = ["reactors", "cpus", "dedicated", "ring", "in-capsule", "listener", "referral"];
 const SUBSYSTEM: [&str; 4] = ["nqn", "hosts", "allow-any-host", "namespace"];
 const NAMESPACE: [&str; 6] = ["nsid", "device", "size", "block-size", "read-only", "uuid"];
 const ADDRESS: [&str; 1] = ["address"];
 
-/// Highest number of a processor: more than any machine has, and a bound.
-const CPU: u64 = (1 << 16) - 1;
 const NQN_HINT: &str = "An NQN looks like nqn.2026-01.org.example:disk1.";
 const METRICS_HINT: &str = "Write a port on loopback, metrics = 9420, or an address, metrics = \"192.168.1.10:9420\".";
 const ADDRESS_HINT: &str = "Write an IP address and a port, for example address = \"192.168.1.10:4420\".";
@@ -46,7 +48,14 @@ pub(super) fn parse(text: &str) -> Result<(Config, Places), Vec<Mistake>> {
         referrals: referrals(&mut log, &top),
         in_capsule_bytes: in_capsule_bytes(&mut log, &top),
         metrics: top.port_or_text(&mut log, "metrics", metrics::address, METRICS_HINT),
+        cache: top.table(&mut log, "cache", &cache::CACHE).map(|table| cache::read(&mut log, &table)),
     };
+    if !top.has("subsystem") && top.has("cache") {
+        for key in TARGET.into_iter().filter(|key| top.has(key)) {
+            let why = "this is about subsystems, and there is none";
+            top.wrong(&mut log, key, why, "Move it below [cache] if it is about the cache; else take it out.");
+        }
+    }
     // Rules between fields make sense once the fields do.
     if log.is_clean() {
         for broken in config.broken_rules() {
@@ -61,7 +70,7 @@ fn machine(log: &mut Log<'_>, top: &Fields<'_, '_>) -> Machine {
     let default = Machine::default();
     Machine {
         reactors: top.number(log, "reactors", 1..=MAX_REACTORS as u64).map(|n| n as usize),
-        cpus: top.numbers(log, "cpus", 0..=CPU).unwrap_or_default().into_iter().map(|cpu| cpu as usize).collect(),
+        cpus: top.cpus(log, "cpus"),
         dedicated: top.flag(log, "dedicated").unwrap_or(default.dedicated),
         ring: top.text(log, "ring", str::parse, "Write for example ring = \"auto\".").unwrap_or(default.ring),
     }

@@ -12,6 +12,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::mistake::{Log, quoted};
 
+/// Highest number of a processor: more than any machine has, and a bound.
+const CPU: u64 = (1 << 16) - 1;
+
 type Value<'d> = Spanned<DeValue<'d>>;
 
 /// A table of the file, and what it is called.
@@ -94,6 +97,11 @@ impl<'t, 'd> Fields<'t, 'd> {
         Some(items.into_iter().filter_map(|(path, item)| convert_number(log, item, &path, &bounds)).collect())
     }
 
+    /// The numbers of processors; none if the field is not there.
+    pub(super) fn cpus(&self, log: &mut Log<'_>, key: &str) -> Vec<usize> {
+        self.numbers(log, key, 0..=CPU).unwrap_or_default().into_iter().map(|cpu| cpu as usize).collect()
+    }
+
     /// A size in bytes: a number, or a text with a unit.
     pub(super) fn size(&self, log: &mut Log<'_>, key: &str) -> Option<u64> {
         let (value, path) = (self.get(log, key)?, self.path_of(key));
@@ -142,6 +150,16 @@ impl<'t, 'd> Fields<'t, 'd> {
         };
         let named = (0..).zip(items.iter()).map(|(index, item)| (format!("{path}[{index}]"), item));
         Some(named.inspect(|(path, item)| log.place(path, item.span().start)).collect())
+    }
+
+    /// The table `[key]` with the fields `known`.
+    pub(super) fn table(&self, log: &mut Log<'_>, key: &str, known: &[&str]) -> Option<Fields<'t, 'd>> {
+        let (value, path) = (self.get(log, key)?, self.path_of(key));
+        let Some(table) = value.get_ref().as_table() else {
+            mismatch(log, value, &path, "a table", &format!("Begin it with a line [{path}]; there is one at most."));
+            return None;
+        };
+        Some(Fields::new(log, table, &path, value.span().start, known))
     }
 
     /// The tables `[[key]]`, each with the fields `known`; none if there are more than `most`.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use block::path::Path as Way;
 
-use super::{Config, Hosts, Namespace, Subsystem};
+use super::{Cache, Config, Durability, Hosts, Namespace, Subsystem};
 use crate::limits::HOSTS;
 use nvmf::limits::{LISTENERS, NAMESPACES};
 
@@ -34,6 +34,12 @@ pub enum Rule {
     NoWaiting(Way),
     /// Whoever can be reached from other machines says which hosts may connect. The address that can be reached.
     HostsSaid(SocketAddr),
+    /// A cache can be reached.
+    Reachable,
+    /// What is about a pool has one.
+    HasPool,
+    /// What is kept in a pool is not volatile.
+    NotVolatile,
     /// There are enough processors in the list: processors, reactors.
     EnoughCpus(usize, usize),
     /// Limits that count over several tables: what, how many, the most.
@@ -45,7 +51,7 @@ pub enum Rule {
 pub enum Source {
     /// A file.
     File,
-    /// The flags of `qpair serve`.
+    /// The flags of `qpair serve` or `qpair cache`.
     Flags,
 }
 
@@ -56,7 +62,8 @@ impl Rule {
         let file = source == Source::File;
         let (why, hint): (String, &str) = match self {
             Self::Something => {
-                ("there is no subsystem, so nothing would be served".to_owned(), "Add one: [[subsystem]].")
+                let why = "there is no subsystem and no cache, so nothing would be served";
+                (why.to_owned(), "Add one: [[subsystem]], or [cache].")
             }
             Self::NotDiscovery => {
                 ("this is the name that all discovery services have".to_owned(), "Choose a name of your own.")
@@ -83,6 +90,13 @@ impl Rule {
                 };
                 (why, hint)
             }
+            Self::Reachable => ("nobody could reach the cache".to_owned(), "Name an address, or take the field out."),
+            Self::HasPool if file => ("there is no pool".to_owned(), "Add pool = \"FILE\", or take the field out."),
+            Self::HasPool => ("there is no pool".to_owned(), "Add --pool FILE, or leave it out."),
+            Self::NotVolatile => {
+                let why = "the contents of a pool survive the process: they are warm or durable";
+                (why.to_owned(), "Choose one of these, or leave the pool out.")
+            }
             Self::EnoughCpus(cpus, reactors) => {
                 (format!("{cpus} processors are named for {reactors} reactors"), "Name one for each reactor.")
             }
@@ -94,7 +108,7 @@ impl Rule {
 
 pub(super) fn broken(config: &Config) -> Vec<Broken> {
     let mut broken = Vec::new();
-    if config.subsystems.is_empty() {
+    if config.subsystems.is_empty() && config.cache.is_none() {
         broken.push(Broken { field: "subsystem".to_owned(), rule: Rule::Something });
     }
     machine(config, &mut broken);
@@ -104,6 +118,9 @@ pub(super) fn broken(config: &Config) -> Vec<Broken> {
     namespaces(config, &mut broken);
     files(config, &mut broken);
     ways(config, &mut broken);
+    if let Some(one) = &config.cache {
+        cache(one, &mut broken);
+    }
     broken
 }
 
@@ -124,23 +141,51 @@ fn most(field: &str, what: &'static str, count: usize, most: usize, broken: &mut
     }
 }
 
+/// The processors of target and cache: each has one reactor.
 fn machine(config: &Config, broken: &mut Vec<Broken>) {
-    let cpus = &config.machine.cpus;
-    if let Some(reactors) = config.machine.reactors
-        && !cpus.is_empty()
-        && cpus.len() < reactors
-    {
-        broken.push(Broken { field: "cpus".to_owned(), rule: Rule::EnoughCpus(cpus.len(), reactors) });
+    let target = ("cpus", &config.machine.cpus, config.machine.reactors);
+    let cache = config.cache.as_ref().map(|cache| ("cache.cpus", &cache.cpus, Some(cache.reactors)));
+    let mut named = Vec::new();
+    for (field, cpus, reactors) in [target].into_iter().chain(cache) {
+        if let Some(reactors) = reactors.filter(|&reactors| !cpus.is_empty() && cpus.len() < reactors) {
+            broken.push(Broken { field: field.to_owned(), rule: Rule::EnoughCpus(cpus.len(), reactors) });
+        }
+        named.extend((0..).zip(cpus).map(|(i, cpu): (usize, _)| (format!("{field}[{i}]"), *cpu)));
     }
-    unique((0..).zip(cpus).map(|(i, cpu): (usize, _)| (format!("cpus[{i}]"), *cpu)), "processor", broken);
+    unique(named.into_iter(), "processor", broken);
 }
 
 fn addresses(config: &Config, broken: &mut Vec<Broken>) {
     most("listener", "listeners", config.listeners.len(), LISTENERS, broken);
-    for (key, all) in [("listener", &config.listeners), ("referral", &config.referrals)] {
-        let items = (0..).zip(all).map(|(i, address): (usize, _)| (format!("{key}[{i}].address"), *address));
+    let numbered = |key: &'static str, all: &[SocketAddr]| -> Vec<(String, SocketAddr)> {
+        (0..).zip(all).map(|(i, address): (usize, _)| (format!("{key}[{i}].address"), *address)).collect()
+    };
+    let mut listens = if config.subsystems.is_empty() { Vec::new() } else { numbered("listener", &config.listeners) };
+    listens.extend(config.metrics.map(|address| ("metrics".to_owned(), address)));
+    if let Some(cache) = &config.cache {
+        most("cache.listen", "addresses", cache.listen.len(), LISTENERS, broken);
+        let all = (0..).zip(&cache.listen);
+        listens.extend(all.map(|(i, listen): (usize, _)| (format!("cache.listen[{i}]"), listen.address)));
+    }
+    for items in [listens, numbered("referral", &config.referrals)] {
         // Port 0 is another port every time.
-        unique(items.filter(|(_, address)| address.port() != 0), "address", broken);
+        unique(items.into_iter().filter(|(_, address)| address.port() != 0), "address", broken);
+    }
+}
+
+fn cache(cache: &Cache, broken: &mut Vec<Broken>) {
+    let mut must = |field: &str, holds: bool, rule: Rule| {
+        if !holds {
+            broken.push(Broken { field: format!("cache.{field}"), rule });
+        }
+    };
+    let has_pool = cache.pool.is_some();
+    must("listen", !cache.listen.is_empty(), Rule::Reachable);
+    must("resize-pool", has_pool || !cache.resize_pool, Rule::HasPool);
+    match cache.durability {
+        Some(Durability::Volatile) => must("durability", !has_pool, Rule::NotVolatile),
+        Some(Durability::Warm | Durability::Durable) => must("durability", has_pool, Rule::HasPool),
+        None => {}
     }
 }
 

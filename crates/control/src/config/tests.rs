@@ -34,6 +34,16 @@ device = "ram:1GiB,bs=4096"
 
 [[referral]]
 address = "192.168.1.11:4420"
+
+[cache]
+listen = ["memcache=192.168.1.10:11211", "resp=192.168.1.10:6379"]
+memory = "4GiB"
+max-item = "2MiB"
+pool = "/data/cache.pool"
+durability = "durable"
+eviction = "merge"
+auth-file = "/etc/qpair/users.toml"
+cpus = [2]
 "#;
 
 fn mistakes(text: &str) -> Vec<Mistake> {
@@ -71,6 +81,60 @@ fn a_file_that_is_fine() {
     let text = "/data/disk.img,size=1GiB,bs=4k,ro,uuid=6ba7b810-9dad-41d1-80b4-00c04fd430c8";
     assert_eq!((disk.nsid, &disk.spec), (7, &text.parse().expect("a device")));
     assert_eq!((memory.nsid, &memory.spec), (1, &"ram:1GiB,bs=4096".parse().expect("a device")));
+}
+
+#[test]
+fn a_cache() {
+    let config = Config::parse(GOOD).expect("it is fine");
+    let expected = Cache {
+        listen: ["memcache=192.168.1.10:11211", "resp=192.168.1.10:6379"].map(|at| at.parse().expect("one")).to_vec(),
+        memory: 4 << 30,
+        max_item: 2 << 20,
+        pool: Some("/data/cache.pool".into()),
+        durability: Some(Durability::Durable),
+        eviction: ::cache::Eviction::Merge,
+        auth_file: Some("/etc/qpair/users.toml".into()),
+        cpus: vec![2],
+        ..Cache::default()
+    };
+    assert_eq!(config.cache, Some(expected));
+    let alone = Config::parse("metrics = 9420\n[cache]\n").expect("it is fine");
+    assert_eq!((alone.cache, alone.subsystems), (Some(Cache::default()), vec![]));
+}
+
+#[test]
+fn mistakes_in_a_cache() {
+    let eviction = "eviction = \"merge\"";
+    let instead = |text: &str| format!("{eviction}\n{text}");
+    mistake(eviction, &instead("max-memory = 1"), 34, "cache.max-memory", &["no field called `max-memory`"]);
+    mistake(eviction, &instead("maxitem = 1"), 34, "cache.maxitem", &["Did you mean `max-item`?"]);
+    mistake(eviction, "eviction = \"lru\"", 33, "cache.eviction", &["`lru` is none of merge, s3fifo, fifo"]);
+    mistake("\"durable\"", "\"safe\"", 32, "cache.durability", &["`safe` is none of volatile, warm, durable"]);
+    mistake("\"durable\"", "\"volatile\"", 32, "cache.durability", &["survive the process"]);
+    mistake("pool = \"/data/cache.pool\"\n", "", 31, "cache.durability", &["there is no pool", "pool = \"FILE\""]);
+    mistake("\"/data/cache.pool\"", "\"\"", 31, "cache.pool", &["no name of a file"]);
+    mistake("\"2MiB\"", "\"9MiB\"", 30, "cache.max-item", &["a value has at most 8 MiB"]);
+    mistake("\"4GiB\"", "\"4XB\"", 29, "cache.memory", &["unknown unit"]);
+    mistake("\"resp=192.168.1.10:6379\"", "\"resp=6379\"", 28, "cache.listen[1]", &["`6379` is no ADDR:PORT"]);
+    mistake("\"resp=192.168.1.10:6379\"", "\"redis=[::1]:1\"", 28, "cache.listen[1]", &["memcache=ADDR:PORT"]);
+    let taken = "\"resp=192.168.1.10:4420\"";
+    mistake("\"resp=192.168.1.10:6379\"", taken, 28, "cache.listen[1]", &["listener[0].address is the same address"]);
+    let none = "listen = []\nreactors = 2";
+    let listen = "listen = [\"memcache=192.168.1.10:11211\", \"resp=192.168.1.10:6379\"]";
+    let found = mistakes(&GOOD.replace(listen, none));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].why.contains("nobody could reach the cache"), "{found:?}");
+    assert!(found[1].why.contains("1 processors are named for 2 reactors"), "{found:?}");
+    mistake("cpus = [2]", "cpus = [1]", 35, "cache.cpus[0]", &["cpus[1] is the same processor"]);
+    mistake("cpus = [2]", "resize-pool = 1", 35, "cache.resize-pool", &["not true or false"]);
+    mistake("[cache]", "[[cache]]", 27, "cache", &["this is an array, not a table", "[cache]"]);
+    mistake("[cache]", "[cash]", 27, "cash", &["Did you mean `cache`?"]);
+    let resize = mistakes("[cache]\nresize-pool = true\n");
+    assert!(resize[0].to_string().starts_with("2:15: cache.resize-pool: there is no pool"), "{resize:?}");
+    // What is about subsystems is not taken for something about the cache.
+    let above = mistakes("reactors = 2\n[cache]\n");
+    assert_eq!((above[0].line, above[0].field.as_str()), (1, "reactors"));
+    assert!(above[0].hint.contains("below [cache]"), "{above:?}");
 }
 
 #[test]
@@ -352,6 +416,36 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn any_cache()(
+        ports in prop::collection::btree_set(1..=u16::MAX, 1..4),
+        (memory, max_item) in (any::<u64>(), 1..=::cache::limits::MAX_VALUE_BYTES),
+        pool in prop::option::of("/[ -~ä]{1,20}"),
+        (durable, resize_pool, dedicated) in any::<(bool, bool, bool)>(),
+        eviction in prop::sample::select(vec![
+            ::cache::Eviction::Merge, ::cache::Eviction::S3Fifo, ::cache::Eviction::Fifo, ::cache::Eviction::Random,
+            ::cache::Eviction::None,
+        ]),
+        auth_file in prop::option::of("[ -~ä]{1,20}"),
+        reactors in 1..=64_usize,
+    ) -> Cache {
+        let listen = |port| Listen {
+            protocol: if port % 2 == 0 { Protocol::Memcache } else { Protocol::Resp },
+            address: SocketAddr::from(([10, 0, 0, 2], port)),
+        };
+        let kept = if durable { Durability::Durable } else { Durability::Warm };
+        Cache {
+            listen: ports.into_iter().map(listen).collect(),
+            durability: pool.as_ref().map(|_| kept),
+            resize_pool: resize_pool && pool.is_some(),
+            pool: pool.map(PathBuf::from),
+            auth_file: auth_file.map(PathBuf::from),
+            cpus: if dedicated { (100..100 + reactors).collect() } else { vec![] },
+            memory, max_item, eviction, reactors, dedicated,
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_back(
@@ -359,19 +453,21 @@ proptest! {
         dedicated: bool,
         ring in prop::sample::select(vec![RingKind::Auto, RingKind::Uring, RingKind::Portable]),
         in_capsule in (0..=4096_u32).prop_map(|n| n * 16),
-        ports in prop::collection::btree_set(1..=u16::MAX, 1..4),
+        ports in prop::collection::btree_set(1..=u16::MAX, 2..4),
         subsystems in (any_subsystem(0), any_subsystem(1)),
+        cache in prop::option::of(any_cache()),
     ) {
         let address = |port: &u16| SocketAddr::from(([10, 0, 0, 1], *port));
         let config = Config {
             machine: Machine {
                 reactors, cpus: (0..reactors.unwrap_or(3)).collect(), dedicated, ring
             },
-            listeners: ports.iter().map(address).collect(),
+            listeners: ports.iter().skip(1).map(address).collect(),
             subsystems: vec![subsystems.0, subsystems.1],
             referrals: ports.iter().map(address).collect(),
             in_capsule_bytes: in_capsule,
             metrics: ports.iter().next().map(address).filter(|_| dedicated),
+            cache,
         };
         prop_assert_eq!(Config::parse(&config.to_toml()), Ok(config));
     }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use block::size::{format_size, parse_size};
 use nvmf::limits::IN_CAPSULE_DEFAULT_BYTES;
 
-use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Subsystem};
+use super::{Config, DEFAULT_LISTENER, Hosts, Machine, Subsystem, cache};
 
 pub(super) fn toml(config: &Config) -> String {
     let mut out = String::new();
@@ -21,7 +22,7 @@ fn config_to(out: &mut String, config: &Config) -> std::fmt::Result {
     if let Some(address) = &config.metrics {
         writeln!(out, "metrics = \"{address}\"")?;
     }
-    if config.listeners != [DEFAULT_LISTENER] {
+    if config.listeners != [DEFAULT_LISTENER] && !config.subsystems.is_empty() {
         for address in &config.listeners {
             writeln!(out, "\n[[listener]]\naddress = \"{address}\"")?;
         }
@@ -32,7 +33,7 @@ fn config_to(out: &mut String, config: &Config) -> std::fmt::Result {
     for address in &config.referrals {
         writeln!(out, "\n[[referral]]\naddress = \"{address}\"")?;
     }
-    Ok(())
+    config.cache.iter().try_for_each(|one| cache::write(out, one))
 }
 
 fn machine(out: &mut String, machine: &Machine) -> std::fmt::Result {
@@ -71,8 +72,14 @@ fn subsystem(out: &mut String, subsystem: &Subsystem) -> std::fmt::Result {
     Ok(())
 }
 
+/// A size with a unit, where that is as exact.
+pub(super) fn size(bytes: u64) -> String {
+    let short = format_size(bytes).replace(' ', "");
+    if parse_size(&short) == Ok(bytes) { text(&short) } else { bytes.to_string() }
+}
+
 /// A basic string of TOML.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

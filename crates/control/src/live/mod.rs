@@ -1,80 +1,131 @@
-//! A target that follows its configuration.
+//! What is served, and follows its configuration: a target, a cache, or both in one process.
 //!
 //! ```text
-//!   file ▶ load ▶ Config ▶ rules ▶ open new devices ▶ listen for metrics ▶ look at old devices ▶ Server::apply
-//!           │                │             │                   │                   │                  │
-//!           └────────────────┴─────────────┴───────────────────┴───────────────────┘                  ▼
-//!              a mistake: nothing is different, all of them are told          hosts are told, what went is closed
+//!   file ▶ load ▶ Config ▶ rules ▶ what only a restart changes ▶ users ▶ new devices ▶ listen for metrics
+//!           │                │                  │                  │         │              │
+//!           └────────────────┴──────────────────┴──────────────────┴─────────┘              ▼
+//!              a mistake: nothing is different, all of them are told       old devices ▶ Server::apply ▶ in force
 //! ```
 //!
 //! I/O to what did not change goes on meanwhile. What the reactors are made of cannot change while they run.
+//!
+//! Target and cache have reactors of their own. The target starts first and stops last, as the pool of the cache may
+//! lie on what it serves. What does not start leaves nothing behind: what had started is stopped in order.
 
+mod cache;
 mod devices;
 mod options;
+mod target;
 
-use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 
-use machine::ring::RingKind;
-use nvmf::{ApplyError, Changes, Layout, Referral, Server, StartError};
+use nvmf::Server;
 
-use self::devices::Devices;
-use crate::config::{Config, Hosts, Machine, Problem, Source};
+use self::cache::Cache;
+use self::target::Target;
+use crate::config::{Config, Problem, Source};
 use crate::metrics::{Metrics, Sources};
+use crate::status;
 
 /// See the module.
 pub struct Live {
-    server: Server,
     config: Config,
-    devices: Devices,
-    metrics: Option<Metrics>,
     source: Source,
+    metrics: Option<Metrics>,
+    cache: Option<Cache>,
+    target: Option<Target>,
 }
 
 impl Live {
-    /// Opens what `config` names and serves it. When this returns, hosts can connect.
+    /// Opens what `config` names and serves it. When this returns, hosts and clients can connect.
     ///
     /// # Errors
     /// Everything that keeps it from being served, in the words of `source`.
     pub fn start(config: Config, source: Source) -> Result<Self, Vec<Problem>> {
-        let options = options::options(&config.machine)?;
-        if options.ring == RingKind::Uring {
-            // Known before anything is opened, and with its reason.
-            options.ring.choose().map_err(|none| vec![Problem::new("ring", none.why, none.hint)])?;
+        let mut live = Self { config, source, metrics: None, cache: None, target: None };
+        match live.start_all() {
+            Ok(()) => Ok(live),
+            Err(mut problems) => {
+                let left = live.stop().err().unwrap_or_default();
+                problems.extend(left.into_iter().map(|why| Problem::new("", why, "It was stopped for the other one.")));
+                Err(problems)
+            }
         }
-        let devices = Devices::default().next(&config, source)?;
-        let server = Server::start(&layout(&config, &devices), &options).map_err(|error| match error {
-            StartError::Apply(error) => vec![refused(&config, &error, source)],
-            error @ StartError::Reactor(_) => vec![Problem::new("reactors", error.to_string(), REACTOR_HINT)],
-        })?;
-        let metrics = metrics(config.metrics, &server, source)?;
-        Ok(Self { server, config, devices, metrics, source })
     }
 
-    /// Serves `config` from now on, and tells what is different.
+    fn start_all(&mut self) -> Result<(), Vec<Problem>> {
+        if !self.config.subsystems.is_empty() {
+            self.target = Some(Target::start(&self.config, self.source)?);
+        }
+        if self.config.cache.is_some() {
+            self.cache = Some(Cache::start(&self.config, self.source)?);
+        }
+        self.metrics = self.listen_for_metrics(self.config.metrics)?;
+        Ok(())
+    }
+
+    /// Serves `config` from now on, and tells what is different, one sentence each.
     ///
     /// # Errors
     /// Everything that is in the way. Nothing is different then, but for a file that was made or made longer already.
-    pub fn change(&mut self, config: Config) -> Result<Changes, Vec<Problem>> {
-        unchangeable(&self.config.machine, &config.machine)?;
-        let devices = self.devices.next(&config, self.source)?;
+    pub fn change(&mut self, config: Config) -> Result<Vec<String>, Vec<Problem>> {
+        self.unchangeable(&config)?;
+        let users = self.cache.as_ref().map(|_| cache::users(&config)).transpose()?;
         let moved = self.config.metrics != config.metrics;
-        let metrics = if moved { metrics(config.metrics, &self.server, self.source)? } else { None };
-        devices.refresh(&config)?;
-        let layout = layout(&config, &devices);
-        let changes = self.server.apply(&layout).map_err(|error| vec![refused(&config, &error, self.source)])?;
+        let metrics = if moved { self.listen_for_metrics(config.metrics)? } else { None };
+        let mut changes = Vec::new();
+        if let Some(target) = &mut self.target {
+            changes = status::sentences(&target.change(&config)?);
+        }
+        // Nothing fails from here on.
+        if let (Some(cache), Some(users)) = (&mut self.cache, users) {
+            changes.extend(cache.admit(users));
+        }
         if moved {
             self.metrics = metrics;
         }
-        (self.config, self.devices) = (config, devices);
+        self.config = config;
         Ok(changes)
     }
 
-    /// The server.
+    /// What was changed that only a new start can change.
+    fn unchangeable(&self, new: &Config) -> Result<(), Vec<Problem>> {
+        let old = &self.config;
+        let is = |there: bool| if there { "there" } else { "not there" };
+        let mut problems = only_by_restart([
+            ("subsystem", is(!old.subsystems.is_empty()), is(!new.subsystems.is_empty())),
+            ("cache", is(old.cache.is_some()), is(new.cache.is_some())),
+        ]);
+        if self.target.is_some() && !new.subsystems.is_empty() {
+            problems.extend(target::unchangeable(&old.machine, &new.machine));
+        }
+        if let (Some(old), Some(new)) = (&old.cache, &new.cache) {
+            problems.extend(cache::unchangeable(old, new));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Serves metrics where somebody wants them.
+    fn listen_for_metrics(&self, wanted: Option<SocketAddr>) -> Result<Option<Metrics>, Vec<Problem>> {
+        let Some(address) = wanted else { return Ok(None) };
+        let (target, cache) = (self.target().map(Server::observer), self.cache().map(::cache::Server::observer));
+        let started = Metrics::start(address, Sources { target, cache });
+        let free = format!("--metrics {}:0", address.ip());
+        started.map(Some).map_err(|error| vec![cannot_listen("metrics", &free, address, &error, self.source)])
+    }
+
+    /// The target, if subsystems are served.
     #[must_use]
-    pub fn server(&self) -> &Server {
-        &self.server
+    pub fn target(&self) -> Option<&Server> {
+        self.target.as_ref().map(|target| &target.server)
+    }
+
+    /// The cache, if there is one.
+    #[must_use]
+    pub fn cache(&self) -> Option<&::cache::Server> {
+        self.cache.as_ref().map(|cache| &cache.server)
     }
 
     /// What is served.
@@ -89,87 +140,42 @@ impl Live {
         self.metrics.as_ref().map(Metrics::address)
     }
 
-    /// Ends the metrics and gives the server away, to be stopped.
+    /// Whether something has ended by itself: a reactor, which it does not do unless it panics, or a pool that failed.
+    /// What it was, [`Live::stop`] says.
     #[must_use]
-    pub fn into_server(self) -> Server {
-        self.server
+    pub fn has_failed(&self) -> bool {
+        self.target().is_some_and(Server::has_failed)
+            || self.cache().is_some_and(|cache| cache.has_failed() || cache.failure().is_some())
+    }
+
+    /// Stops everything: what is in flight is finished and answered, the pool is closed, devices are flushed.
+    ///
+    /// # Errors
+    /// What went wrong, for a person to read; also why something had ended before.
+    pub fn stop(self) -> Result<(), Vec<String>> {
+        drop(self.metrics);
+        let mut errors = Vec::new();
+        errors.extend(self.cache.and_then(|cache| cache.stop().err()));
+        errors.extend(self.target.map_or(Ok(()), |target| target.server.stop()).err().unwrap_or_default());
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 }
 
-const REACTOR_HINT: &str = "Fewer reactors need fewer threads, files and less locked memory.";
-
-/// What the configuration amounts to, with its devices.
-fn layout(config: &Config, devices: &Devices) -> Layout {
-    let subsystems = config.subsystems.iter().zip(&devices.0).map(|(subsystem, open)| {
-        let numbered = subsystem.namespaces.iter().zip(open);
-        let namespaces: BTreeMap<_, _> =
-            numbered.map(|(namespace, open)| (namespace.nsid, open.device.clone())).collect();
-        let nqn = match (&subsystem.nqn, namespaces.first_key_value()) {
-            (Some(nqn), _) => nqn.as_str().to_owned(),
-            (None, Some((_, first))) => format!("nqn.2014-08.org.nvmexpress:uuid:{}", first.info().identity.uuid),
-            (None, None) => unreachable!("a subsystem without a name comes from flags, which name a device"),
-        };
-        let hosts = match &subsystem.hosts {
-            Hosts::Unsaid | Hosts::Any => nvmf::Hosts::Any,
-            Hosts::Listed(list) => nvmf::Hosts::Listed(list.iter().map(|nqn| nqn.as_str().to_owned()).collect()),
-        };
-        nvmf::Subsystem { nqn, hosts, namespaces, in_capsule_bytes: config.in_capsule_bytes }
-    });
-    Layout {
-        subsystems: subsystems.collect(),
-        listen: config.listeners.clone(),
-        referrals: config.referrals.iter().map(|&address| Referral { address }).collect(),
-    }
-}
-
-/// Serves metrics where somebody wants them.
-fn metrics(wanted: Option<SocketAddr>, server: &Server, source: Source) -> Result<Option<Metrics>, Vec<Problem>> {
-    let Some(address) = wanted else { return Ok(None) };
-    let started = Metrics::start(address, Sources { target: Some(server.observer()), cache: None });
-    started.map(Some).map_err(|error| vec![cannot_listen("metrics", "--metrics", address, &error, source)])
-}
-
-/// What was changed that only a new start can change.
-fn unchangeable(old: &Machine, new: &Machine) -> Result<(), Vec<Problem>> {
-    let count = |reactors: Option<usize>| reactors.map_or("as many as are useful".to_owned(), |n| n.to_string());
-    let fields = [
-        ("reactors", count(old.reactors), count(new.reactors)),
-        ("cpus", format!("{:?}", old.cpus), format!("{:?}", new.cpus)),
-        ("dedicated", old.dedicated.to_string(), new.dedicated.to_string()),
-        ("ring", old.ring.to_string(), new.ring.to_string()),
-    ];
+/// The fields that differ, each with what it is and what it was to be.
+fn only_by_restart<T: Display + PartialEq, const N: usize>(fields: [(&str, T, T); N]) -> Vec<Problem> {
     let changed = fields.into_iter().filter(|(_, old, new)| old != new).map(|(field, old, new)| {
         let why = format!("it is {old}, and becomes {new} only by a restart");
         Problem::new(field, why, "Restart qpair for it, or take the change back to reload the rest.")
     });
-    let problems: Vec<Problem> = changed.collect();
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    changed.collect()
 }
 
-/// Why the target did not take the layout, as a problem with a field.
-fn refused(config: &Config, error: &ApplyError, source: Source) -> Problem {
-    match error {
-        ApplyError::Listen(address, error) => {
-            let index = config.listeners.iter().position(|listener| listener == address).unwrap_or(0);
-            cannot_listen(&format!("listener[{index}].address"), "--listen", *address, error, source)
-        }
-        ApplyError::Layout(_) | ApplyError::Device(..) => {
-            Problem::new("subsystem", error.to_string(), "The target cannot serve that: change it.")
-        }
-        ApplyError::Reservations(_) => Problem::new(
-            "subsystem",
-            error.to_string(),
-            "Hosts may rely on what that file says: restore it, or remove it once no host does.",
-        ),
-        ApplyError::Ended => Problem::new("", error.to_string(), "This is a bug; restart qpair and report it."),
-    }
-}
-
-fn cannot_listen(field: &str, flag: &str, address: SocketAddr, error: &io::Error, source: Source) -> Problem {
+/// An address that was refused; `free` is the flag for any free port.
+fn cannot_listen(field: &str, free: &str, address: SocketAddr, error: &io::Error, source: Source) -> Problem {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => {
             let any = match source {
-                Source::Flags => format!("any free port with {flag} {}:0", address.ip()),
+                Source::Flags => format!("any free port with {free}"),
                 Source::File => "another port; 0 is any free one".to_owned(),
             };
             format!("Another program uses the port, perhaps another qpair: stop it, or take {any}.")

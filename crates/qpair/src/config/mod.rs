@@ -1,14 +1,15 @@
-//! `qpair config`: checks a configuration file, or writes one for the flags of `qpair serve`.
+//! `qpair config`: checks a configuration file, or writes one for the flags of `qpair serve` or `qpair cache`.
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use block::size::format_size;
 use control::config::{Config, LoadError, Mistake};
 use serde::Serialize;
 
-use crate::serve;
+use crate::{cache, serve};
 
 /// Version of the JSON objects. Fields may be added; one that changes or goes makes a new version.
 const SCHEMA: u32 = 1;
@@ -16,7 +17,8 @@ const SCHEMA: u32 = 1;
 const EXAMPLES: &str = "\
 Examples:
   qpair config check /etc/qpair.toml
-  qpair config show --nqn nqn.2026-01.org.example:a --size 1GiB disk.img > qpair.toml";
+  qpair config show --nqn nqn.2026-01.org.example:a --size 1GiB disk.img > qpair.toml
+  qpair config show cache --memory 4GiB --pool /var/lib/cache.pool >> qpair.toml";
 
 /// Check configuration files, or make one
 #[derive(clap::Args, Clone, Debug)]
@@ -40,7 +42,24 @@ enum Command {
         json: bool,
     },
     /// Print the configuration file that says what these flags of `qpair serve` say, or what another file says
-    Show(Box<serve::Flags>),
+    Show(Box<Show>),
+}
+
+#[derive(clap::Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Show {
+    #[command(subcommand)]
+    of: Option<ShowOf>,
+
+    #[command(flatten)]
+    flags: serve::Flags,
+}
+
+/// Whose flags they are, if not those of `qpair serve`.
+#[derive(clap::Subcommand, Clone, Debug)]
+enum ShowOf {
+    /// Print the file that says what these flags of `qpair cache` say: a table [cache], which other files can have, too
+    Cache(cache::Flags),
 }
 
 /// Runs the command.
@@ -50,7 +69,10 @@ enum Command {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     match &args.command {
         Command::Check { file, json } => Ok(check(file, *json)?),
-        Command::Show(flags) => show(&flags.wanted()?.config),
+        Command::Show(wanted) => match &wanted.of {
+            Some(ShowOf::Cache(flags)) => show(&flags.wanted()?.config),
+            None => show(&wanted.flags.wanted()?.config),
+        },
     }
 }
 
@@ -85,19 +107,23 @@ fn check(file: &Path, json: bool) -> io::Result<ExitCode> {
         writeln!(out)?;
     } else {
         match &loaded {
-            Ok((config, _)) => writeln!(
-                out,
-                "{}: fine: {}, {}, {}",
-                file.display(),
-                count(config.subsystems.len(), "subsystem"),
-                count(config.namespace_count(), "namespace"),
-                count(config.listeners.len(), "listener")
-            )?,
+            Ok((config, _)) => writeln!(out, "{}: fine: {}", file.display(), summary(config))?,
             Err(error) => writeln!(out, "{error}")?,
         }
     }
     out.flush()?;
     Ok(if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn summary(config: &Config) -> String {
+    let mut parts = Vec::new();
+    if !config.subsystems.is_empty() {
+        parts.push(count(config.subsystems.len(), "subsystem"));
+        parts.push(count(config.namespace_count(), "namespace"));
+        parts.push(count(config.listeners.len(), "listener"));
+    }
+    parts.extend(config.cache.as_ref().map(|cache| format!("a cache of {}", format_size(cache.memory))));
+    parts.join(", ")
 }
 
 fn count(number: usize, what: &str) -> String {

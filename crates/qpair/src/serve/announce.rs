@@ -12,6 +12,7 @@ use machine::ring::{NoUring, RingKind};
 use nvmf::{Served, Server, Target};
 use serde::Serialize;
 
+use crate::cache;
 use crate::reload::Lines;
 use crate::shares::ReactorShares;
 
@@ -22,6 +23,7 @@ const SCHEMA: u32 = 1;
 struct Listening<'a> {
     schema: u32,
     event: &'static str,
+    service: &'static str,
     listen: &'a [SocketAddr],
     subsystems: Vec<Subsystem<'a>>,
     /// The first subsystem, as it was before there were several.
@@ -65,6 +67,7 @@ struct Namespace<'a> {
 struct Stopped {
     schema: u32,
     event: &'static str,
+    service: &'static str,
     reads: u64,
     writes: u64,
     read_bytes: u64,
@@ -79,16 +82,29 @@ struct Stopped {
     reactors: Vec<ReactorShares>,
 }
 
-/// Hosts can connect: what is served, and how to reach it.
+/// Hosts and clients can connect: what is served, and how to reach it.
 pub(super) fn listening(live: &Live, json: bool) -> io::Result<()> {
-    let plan = live.server().target().plan();
-    let (server, listeners) = (live.server(), plan.listeners());
+    if let Some(server) = live.target() {
+        target(live, server, json)?;
+    }
+    if let (Some(server), Some(cache)) = (live.cache(), &live.config().cache) {
+        // The target has said where metrics are, if there is one; in JSON both do.
+        let metrics = live.metrics().filter(|_| json || live.target().is_none());
+        cache::listening(cache, server, metrics, json)?;
+    }
+    Ok(())
+}
+
+fn target(live: &Live, server: &Server, json: bool) -> io::Result<()> {
+    let plan = server.target().plan();
+    let listeners = plan.listeners();
     let mut out = io::stdout().lock();
     if json {
         let subsystems: Vec<_> = plan.subsystems().iter().map(|served| subsystem(served)).collect();
         let line = Listening {
             schema: SCHEMA,
             event: "listening",
+            service: "nvme-tcp",
             listen: &listeners,
             nqn: subsystems[0].nqn,
             namespaces: subsystems[0].namespaces.clone(),
@@ -178,6 +194,7 @@ pub(super) fn stopped(target: &Target, reactors: &[Snapshot], json: bool) -> io:
         let line = Stopped {
             schema: SCHEMA,
             event: "stopped",
+            service: "nvme-tcp",
             reads: usage.reads,
             writes: usage.writes,
             read_bytes: usage.read_bytes,

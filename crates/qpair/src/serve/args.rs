@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use block::size::parse_size;
 use control::config::{
-    self, Config, DEFAULT_LISTENER, Hosts, LoadError, Machine, Namespace, Places, Problem, Rule, Source, Subsystem,
+    self, Broken, Config, DEFAULT_LISTENER, Hosts, LoadError, Machine, Namespace, Places, Problem, Rule, Source,
+    Subsystem,
 };
 use machine::limits::MAX_REACTORS;
 use machine::ring::RingKind;
@@ -36,6 +37,7 @@ Hosts:
 Configuration file:
   --config FILE serves several subsystems and follows the file: after `qpair reload` (or SIGHUP) what is different in
   it is in force, and what is not keeps its I/O running. It goes with --json, --supervise and -v only.
+  A [cache] in it is a cache for memcached and Redis clients in the same process (see `qpair cache`).
   `qpair config show` makes such a file from flags, `qpair config check` looks for mistakes.
 
 Sleeping:
@@ -56,6 +58,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) flags: Flags,
 
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// How a serving process behaves, whatever it serves.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct How {
     /// Print one JSON object a line instead of text
     #[arg(long)]
     pub(super) json: bool,
@@ -140,6 +149,15 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// What a file says.
+    ///
+    /// # Errors
+    /// The mistakes in it.
+    pub(crate) fn load(path: &Path) -> Result<Self, LoadError> {
+        let (config, places) = Config::load(path)?;
+        Ok(Self { config, file: Some((path.to_owned(), places)) })
+    }
+
     /// In whose words to speak of it.
     pub(super) fn source(&self) -> Source {
         if self.file.is_some() { Source::File } else { Source::Flags }
@@ -153,10 +171,7 @@ impl Flags {
     /// A device that cannot be, or flags that do not go together; the mistakes in the file.
     pub(crate) fn wanted(&self) -> Result<Wanted, Box<dyn Error>> {
         match &self.config {
-            Some(path) => {
-                let (config, places) = Config::load(path)?;
-                Ok(Wanted { config, file: Some((path.clone(), places)) })
-            }
+            Some(path) => Ok(Wanted::load(path)?),
             None => Ok(Wanted { config: self.config()?, file: None }),
         }
     }
@@ -181,11 +196,9 @@ impl Flags {
             referrals: Vec::new(),
             in_capsule_bytes: self.in_capsule,
             metrics: self.metrics,
+            cache: None,
         };
-        match config.broken_rules().first() {
-            Some(broken) => Err(flag_error(&broken.rule).into()),
-            None => Ok(config),
-        }
+        Ok(sound(config)?)
     }
 
     /// A device, with what holds for all devices that do not say otherwise.
@@ -206,6 +219,17 @@ impl Flags {
     }
 }
 
+/// A configuration that comes from flags, if all rules hold.
+///
+/// # Errors
+/// The first one that does not, in the words of flags.
+pub(crate) fn sound(config: Config) -> Result<Config, String> {
+    match config.broken_rules().first() {
+        Some(broken) => Err(flag_error(broken)),
+        None => Ok(config),
+    }
+}
+
 /// What keeps a configuration from being served: with its line in the file, or with the flag that it is about.
 pub(super) fn explain(file: Option<(PathBuf, Places)>, problems: Vec<Problem>) -> Box<dyn Error> {
     if let Some((path, places)) = file {
@@ -213,19 +237,21 @@ pub(super) fn explain(file: Option<(PathBuf, Places)>, problems: Vec<Problem>) -
         return LoadError::Mistakes { path, mistakes }.into();
     }
     let lines = problems.iter().map(|problem| {
-        let flag = ["cpus", "ring", "reactors"].into_iter().find(|flag| problem.field.starts_with(flag));
-        flag.map_or(problem.to_string(), |flag| format!("--{flag}: {problem}"))
+        let of_cache = problem.field.strip_prefix("cache.").map(|flag| flag.split('[').next().unwrap_or(flag));
+        let of_target = || ["cpus", "ring", "reactors"].into_iter().find(|flag| problem.field.starts_with(flag));
+        of_cache.or_else(of_target).map_or(problem.to_string(), |flag| format!("--{flag}: {problem}"))
     });
     lines.collect::<Vec<_>>().join("\nqpair: ").into()
 }
 
 /// A broken rule in the words of the command line.
-fn flag_error(rule: &Rule) -> String {
-    let (why, hint) = rule.explain(Source::Flags);
-    let flag = match rule {
-        Rule::EnoughCpus(..) => "--cpus: ",
-        Rule::NotDiscovery => "--nqn: ",
-        _ => "",
+fn flag_error(broken: &Broken) -> String {
+    let (why, hint) = broken.rule.explain(Source::Flags);
+    let flag = match (&broken.rule, broken.field.strip_prefix("cache.")) {
+        (_, Some(field)) => format!("--{}: ", field.split('[').next().unwrap_or(field)),
+        (Rule::EnoughCpus(..), None) => "--cpus: ".to_owned(),
+        (Rule::NotDiscovery, None) => "--nqn: ".to_owned(),
+        _ => String::new(),
     };
     format!("{flag}{why}\n  {hint}")
 }

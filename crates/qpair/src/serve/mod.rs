@@ -1,4 +1,5 @@
-//! `qpair serve`: devices as the namespaces of NVMe/TCP subsystems, as flags or a file say.
+//! `qpair serve`: devices as the namespaces of NVMe/TCP subsystems, as flags or a file say; and the process that serves
+//! them, or a cache, or both.
 
 mod announce;
 mod args;
@@ -13,9 +14,8 @@ use std::time::Duration;
 use control::live::Live;
 use machine::os::{self, Wish};
 use machine::reactor::on_panic_abort;
-use nvmf::Server;
 
-pub(crate) use self::args::{Args, Flags, parse_reactors};
+pub(crate) use self::args::{Args, Flags, How, Wanted, parse_reactors, sound};
 use self::reload::Follower;
 use crate::signals;
 
@@ -31,17 +31,28 @@ const FILES: u64 = 10_240;
 /// # Errors
 /// What keeps the target from serving, and what can be done about it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    if args.supervise && !os::is_ward() {
+    serve(args.how, || args.flags.wanted())
+}
+
+/// Serves what is wanted until somebody has the process stop.
+///
+/// # Errors
+/// What keeps it from being served, or has ended it.
+pub(crate) fn serve(
+    how: How,
+    wanted: impl FnOnce() -> Result<Wanted, Box<dyn Error>>,
+) -> Result<ExitCode, Box<dyn Error>> {
+    if how.supervise && !os::is_ward() {
         return supervise::run();
     }
     on_panic_abort();
     if os::is_ward() {
         os::end_with_guard()?;
     }
-    let wanted = args.flags.wanted()?;
+    let wanted = wanted()?;
     if let Some(files) = os::raise_file_limit().filter(|&files| files < FILES) {
         tracing::warn!(
-            "this process may have {files} open files, so it serves fewer connections than that; hosts beyond wait. \
+            "this process may have {files} open files, so it serves fewer connections than that; others wait. \
              More: ulimit -Hn {FILES}, LimitNOFILE={FILES} in a systemd unit, --ulimit nofile={FILES} for a container"
         );
     }
@@ -53,25 +64,31 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         Err(problems) => return Err(args::explain(wanted.file, problems)),
     };
     let mut follower = wanted.file.map(|(path, _)| Follower::new(&path));
-    announce::listening(&live, args.json)?;
+    announce::listening(&live, how.json)?;
     if os::is_ward() {
         os::ward_ready()?;
     }
     loop {
         match (woken.recv_timeout(WATCH), &mut follower) {
-            (Ok(Wish::Reload), Some(follower)) => follower.reload(&mut live, args.json),
-            (Err(mpsc::RecvTimeoutError::Timeout), _) if !live.server().has_failed() => {}
+            (Ok(Wish::Reload), Some(follower)) => follower.reload(&mut live, how.json),
+            (Err(mpsc::RecvTimeoutError::Timeout), _) if !live.has_failed() => {}
             _ => break,
         }
     }
-    finish(live.into_server(), args.json)
+    finish(live, how.json)
 }
 
-/// Stops the server and says how it went.
-fn finish(server: Server, json: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let (target, stats) = (server.target().clone(), server.stats());
-    let stopped = server.stop();
-    announce::stopped(&target, &stats, json)?;
+/// Stops everything and says how it went.
+fn finish(live: Live, json: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let cache = live.cache().map(cache::Server::stats);
+    let target = live.target().map(|server| (server.target().clone(), server.stats()));
+    let stopped = live.stop();
+    if let Some((target, stats)) = target {
+        announce::stopped(&target, &stats, json)?;
+    }
+    if let Some(stats) = cache {
+        crate::cache::stopped(&stats, json)?;
+    }
     match stopped {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(errors) => Err(errors.join("\nqpair: ").into()),

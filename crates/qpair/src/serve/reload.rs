@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use control::config::{Config, LoadError};
 use control::live::Live;
-use control::status::{self, Beacon, Outcome};
+use control::status::{Beacon, Outcome};
 
 use super::announce;
 use crate::reload::Lines;
@@ -57,7 +57,7 @@ impl Follower {
             Err(LoadError::Mistakes { mistakes, .. }) => return Outcome { mistakes, ..failed },
         };
         match live.change(config) {
-            Ok(changes) => Outcome { ok: true, changes: status::sentences(&changes), ..failed },
+            Ok(changes) => Outcome { ok: true, changes, ..failed },
             Err(problems) => {
                 let mistakes = problems.into_iter().map(|problem| places.mistake(problem)).collect();
                 Outcome { mistakes, ..failed }

@@ -11,6 +11,8 @@
 use store::Store;
 use wire::glance::{Glance, Speech};
 
+use crate::peers::Peers;
+
 /// Keys that are looked at together.
 pub(crate) const WINDOW: usize = 16;
 
@@ -28,22 +30,26 @@ impl Ahead {
 
     /// To be called in front of each command, which begins at `at`.
     #[inline]
-    pub(crate) fn look(&mut self, at: usize, bytes: &[u8], store: &Store) {
+    pub(crate) fn look(&mut self, at: usize, bytes: &[u8], store: &Store, peers: &Peers) {
         if at >= self.until {
-            self.until = at + look(self.speech, &bytes[at..], store);
+            self.until = at + look(self.speech, &bytes[at..], store, peers);
         }
     }
 }
 
 /// Fetches what the next commands will ask for; the bytes of those.
-fn look(speech: Speech, bytes: &[u8], store: &Store) -> usize {
+fn look(speech: Speech, bytes: &[u8], store: &Store, peers: &Peers) -> usize {
     let (mut hashes, mut count, mut end) = ([0; WINDOW], 0, bytes.len());
     for (key, until) in Glance::new(speech, bytes) {
         if until == bytes.len() && count == 0 {
             // Nothing else is carried out meanwhile.
             return end;
         }
-        hashes[count] = store.hash(key);
+        let hash = store.hash(key);
+        if !peers.is_mine(hash) {
+            continue;
+        }
+        hashes[count] = hash;
         count += 1;
         if count == WINDOW {
             end = until;

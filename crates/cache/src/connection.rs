@@ -13,7 +13,7 @@ use crate::access::{Guest, Users};
 use crate::ahead::Ahead;
 use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
-use crate::limits::{LANDING, LENT, MAX_LOGIN_BYTES, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
+use crate::limits::{HELD_BACK_BYTES, LANDING, LENT, MAX_LOGIN_BYTES, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
 use crate::peers::{Ask, Dispatch, Dispatched, Flight, Origin, Peers, Rule, here};
 use crate::resp::Session;
 use crate::session::{House, Next, not_stored};
@@ -154,9 +154,7 @@ impl Connection {
         let (mut at, mut wanted, mut waits) = (0, 0, None);
         let mut ahead = Ahead::new(if self.session.is_some() { Speech::Resp } else { Speech::Memcache });
         while at < bytes.len() && !self.closing && !self.is_full() && !self.keeps_much() {
-            if peers.is_alone() {
-                ahead.look(at, bytes, &house.store);
-            }
+            ahead.look(at, bytes, &house.store, peers);
             match self.step(&bytes[at..], house, peers) {
                 Step::Go(used) => at += used,
                 Step::More(bytes) => {
@@ -487,6 +485,11 @@ impl Connection {
     /// Whether it waits for the client to read.
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.is_some()
+    }
+
+    /// Whether what there is waits for the answers of others, so that the client gets all with one send.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.flight.is_some() && !self.is_blocked() && self.pump.out.queued() < HELD_BACK_BYTES
     }
 
     /// Sends what there is.

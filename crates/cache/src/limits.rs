@@ -50,6 +50,8 @@ pub const MAX_CONNECTIONS: usize = 16_000;
 pub const ACCEPTS_PER_PASS: usize = 64;
 /// After the process had no file descriptor for a connection, none is accepted for so long.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Answers of so many bytes are sent although those of other reactors, which come behind them, are not there yet.
+pub const HELD_BACK_BYTES: usize = 16 << 10;
 /// Answers that wait for a client which does not read them: it is not listened to meanwhile.
 pub const MAX_UNSENT_BYTES: usize = 1 << 20;
 /// Such a client is disconnected after this time.

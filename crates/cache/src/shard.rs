@@ -310,13 +310,15 @@ impl Shard {
         units
     }
 
-    /// One send for each connection that has answers.
+    /// One send for each connection that has answers, all that it waited for.
     fn flush(&mut self, now: Coarse) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
             let Some(connection) = &mut self.connections[index as usize] else { continue };
             connection.dirty = false;
-            if let Err(end) = connection.flush(&mut self.house, now) {
+            // One that holds back is on the list again when its answers are there.
+            let holds_back = connection.holds_back();
+            if let Err(end) = if holds_back { Ok(()) } else { connection.flush(&mut self.house, now) } {
                 self.close(index, &end);
             } else if connection.has_more() {
                 mark(&mut connection.hot, &mut self.hot, index);

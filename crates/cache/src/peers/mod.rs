@@ -130,6 +130,12 @@ impl Peers {
         self.ways.len() == 1
     }
 
+    /// Whether keys of a hash are this reactor's.
+    #[inline]
+    pub(crate) fn is_mine(&self, hash: u64) -> bool {
+        self.is_alone() || store::share(hash, self.count()) == self.me()
+    }
+
     pub(crate) fn me(&self) -> usize {
         self.ports.me()
     }

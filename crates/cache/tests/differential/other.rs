@@ -31,6 +31,9 @@ impl Other {
                 "127.0.0.1",
                 "--port",
                 port,
+                // On a busy machine any command may be a slow one.
+                "--slowlog-log-slower-than",
+                "-1",
                 "--save",
                 "",
                 "--appendonly",

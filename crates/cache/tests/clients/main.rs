@@ -5,6 +5,7 @@
 mod common;
 
 mod access;
+mod hostile;
 mod large;
 mod memcache;
 mod reactors;

@@ -557,3 +557,24 @@ fn what_is_asked_for_outlasts_a_scan() {
     }
     store.check();
 }
+
+/// CVE-2018-1000127: the count of those who use an item's bytes.
+#[test]
+fn an_item_is_lent_more_often_than_16_bits_count() {
+    let mut store = store(SMALL, true);
+    let now = Time::default();
+    put(&mut store, b"k", b"value", Expiry::Never, now).expect("room");
+    let hash = store.hash(b"k");
+    let loans: Vec<Loan> = (0..70_000).map(|_| store.lend(hash, b"k").expect("it is there")).collect();
+    assert!(remove(&mut store, b"k", now));
+    for round in 0..1000u32 {
+        put(&mut store, &round.to_le_bytes(), &[0; 1000], Expiry::Never, now).expect("others go for it");
+    }
+    let pinned = store.pinned_bytes();
+    for loan in loans {
+        assert_eq!((store.lent(&loan), store.pinned_bytes()), (&b"value"[..], pinned));
+        store.give_back(loan);
+    }
+    assert!(pinned > 0 && store.pinned_bytes() == 0);
+    store.check();
+}

@@ -312,9 +312,26 @@ impl Flight {
         self.again.iter().find(|again| again.ask.piece as usize == self.front).map(|again| again.owner)
     }
 
+    /// Puts what is to be asked again in the order of the client: of a parcel that had no room for all of it, some may
+    /// have come back once more, behind those that stayed.
+    fn sort_again(&mut self) {
+        if self.again.is_sorted_by_key(|again| again.ask.piece) {
+            return;
+        }
+        self.again.sort_unstable_by_key(|again| again.ask.piece);
+        let mut bytes = Vec::with_capacity(self.again_bytes.len());
+        for Again { start, end, .. } in &mut self.again {
+            let from = bytes.len();
+            bytes.extend_from_slice(&self.again_bytes[*start..*end]);
+            (*start, *end) = (from, bytes.len());
+        }
+        self.again_bytes = bytes;
+    }
+
     /// Asks again for what the front waits for, and for what its owner has not answered behind it, as long as `ask`
     /// takes it; whether it took all.
     pub(crate) fn ask_again(&mut self, mut ask: impl FnMut(usize, Ask, &[u8]) -> bool) -> bool {
+        self.sort_again();
         let next = self.next_owner();
         let (mut takes, mut at) = (true, 0);
         self.again.retain_mut(|again| {

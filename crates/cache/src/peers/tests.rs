@@ -284,3 +284,40 @@ fn statistics_are_those_of_all_and_a_flush_is_for_all() {
     assert_eq!(stat("get_misses"), [0, 3]);
     assert_eq!(stat("limit_maxbytes"), [48 << 20, 48 << 20]);
 }
+
+/// Parcels have no room for all that came back, and what they took comes back once more.
+#[test]
+fn what_is_asked_again_and_again_keeps_its_order() {
+    const COMMANDS: u32 = 40;
+    let command = |piece: u32| format!("{piece}{}", "-".repeat(piece as usize % 7));
+    let (mut house, mut out) = (house(), Vec::new());
+    let mut chance = Chance(77);
+    for _ in 0..200 {
+        let mut flight = Flight::default();
+        let origin = Origin { connection: 0, generation: 0 };
+        for owner in 0..COMMANDS {
+            let piece = flight.hole(Rule::Say);
+            let ask = Ask { origin, piece, dialect: Dialect::Memcache, counts: true };
+            flight.returned(owner as usize % 2, ask, command(piece).as_bytes());
+        }
+        let mut carried_out = [Vec::new(), Vec::new()];
+        while !flight.is_over() {
+            let (mut parcel, room) = (Vec::new(), 1 + chance.below(12));
+            flight.ask_again(|owner, ask, bytes| {
+                let has_room = parcel.len() < room;
+                if has_room {
+                    parcel.push((owner, ask, bytes.to_vec()));
+                }
+                has_room
+            });
+            let answered = 1 + chance.below(parcel.len());
+            for (owner, ask, bytes) in parcel.drain(..answered) {
+                assert_eq!(bytes, command(ask.piece).into_bytes());
+                carried_out[owner].push(ask.piece);
+                flight.land(ask.piece, b"", &mut house, &mut out);
+            }
+            parcel.iter().for_each(|(owner, ask, bytes)| flight.returned(*owner, *ask, bytes));
+        }
+        assert!(carried_out.iter().all(|pieces| pieces.is_sorted()), "{carried_out:?}");
+    }
+}

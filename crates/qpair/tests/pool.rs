@@ -213,6 +213,51 @@ fn a_pool_that_is_cut_off_under_a_running_cache_ends_it_with_a_reason() {
 }
 
 #[test]
+fn a_full_pool_refuses_or_evicts_and_is_found_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (durability, eviction) in [("warm", "none"), ("durable", "none"), ("warm", "s3fifo"), ("durable", "s3fifo")] {
+        let pool = dir.path().join(format!("{durability}-{eviction}"));
+        let start = || start(&pool, &["--memory", "4MiB", "--durability", durability, "--eviction", eviction]);
+        let cache = start();
+        // Twice what there is room for; some are large.
+        let bytes = |n: usize| if n.is_multiple_of(50) { 60_000 } else { 1000 };
+        let sets: String = (0..4000).map(|n| format!("set k{n} 0 0 {0}\r\n{n:00$}\r\n", bytes(n))).collect();
+        let answers = ask(&cache, sets.as_bytes());
+        let stored: Vec<bool> = answers.lines().map(|line| line == "STORED").collect();
+        let refused = answers.lines().filter(|line| *line == "SERVER_ERROR out of memory storing object").count();
+        let all = stored.iter().filter(|stored| **stored).count();
+        assert_eq!(all + refused, 4000, "{durability} {eviction}");
+        assert_eq!(refused > 0, eviction == "none", "{durability} {eviction}: {refused} were refused");
+        // What was refused was never there; what was stored is, unless others were to go for new ones.
+        let check = |cache: &Serve| {
+            let gets: String = (0..4000).map(|n| format!("mg k{n} v\r\n")).collect();
+            let answers = ask(cache, gets.as_bytes());
+            let mut lines = answers.lines();
+            for (n, stored) in stored.iter().enumerate() {
+                let line = lines.next().expect("an answer");
+                if line == "EN" {
+                    assert!(!stored || eviction != "none", "k{n} is gone");
+                } else {
+                    assert!(*stored && line == format!("VA {}", bytes(n)), "k{n}: {line}");
+                    assert_eq!(lines.next().expect("a value"), format!("{n:00$}", bytes(n)));
+                }
+            }
+        };
+        check(&cache);
+        drop(cache);
+        let cache = start();
+        assert_eq!(cache.listening["pool"], "unclosed");
+        check(&cache);
+        // There is room for what comes when something goes.
+        let deletes: String = (0..4000).step_by(2).map(|n| format!("delete k{n} noreply\r\n")).collect();
+        let value = "x".repeat(1000);
+        let sets: String = (0..500).map(|n| format!("set n{n} 0 0 1000\r\n{value}\r\n")).collect();
+        assert_eq!(ask(&cache, format!("{deletes}{sets}").as_bytes()), "STORED\r\n".repeat(500));
+        cache.stop();
+    }
+}
+
+#[test]
 fn a_pool_is_made_to_fit() {
     let dir = tempfile::tempdir().expect("a directory");
     let pool = dir.path().join("cache.pool");

@@ -1,5 +1,7 @@
 //! One client: its socket and its place in the stream of commands.
 
+mod watch;
+
 use std::collections::VecDeque;
 use std::io;
 
@@ -7,13 +9,14 @@ use block::pump::{Pump, Received, Scratch, Sent};
 use machine::clock::Coarse;
 use store::Loan;
 use wire::glance::Speech;
-use wire::memcache::{Begun, Command, Key, Parsed, Refused, Verb, Wrong, parse};
+use wire::memcache::{Begun, Command, Key, Parsed, Refused, Verb as Store, Wrong, parse};
 
 use crate::access::{Guest, Users};
 use crate::ahead::Ahead;
 use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
 use crate::limits::{HELD_BACK_BYTES, LANDING, LENT, MAX_LOGIN_BYTES, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
+use crate::observe::{Outcome, Verb};
 use crate::peers::{Ask, Dispatch, Dispatched, Flight, Origin, Peers, Rule, here};
 use crate::resp::Session;
 use crate::session::{House, Next, not_stored};
@@ -74,6 +77,8 @@ pub(crate) struct Connection {
     flight: Option<Box<Flight>>,
     /// What a flight has found for the next step of the command at the front.
     kept: Vec<u8>,
+    /// Of the value that is coming, if its command is to be logged.
+    announced: Option<watch::Announced>,
     /// There was no room in the parcels: it is tried again when one is back.
     pub(crate) stalled: bool,
     /// The last word was said.
@@ -100,6 +105,7 @@ impl Connection {
             origin,
             flight: None,
             kept: Vec::new(),
+            announced: None,
             stalled: false,
             closing: false,
             blocked: None,
@@ -151,12 +157,20 @@ impl Connection {
                 rest
             }
         };
+        let since = house.timing.turn();
+        let is_watched = since.is_some() || house.log.is_some();
         let (mut at, mut wanted, mut waits) = (0, 0, None);
         let mut ahead = Ahead::new(if self.session.is_some() { Speech::Resp } else { Speech::Memcache });
         while at < bytes.len() && !self.closing && !self.is_full() && !self.keeps_much() {
             ahead.look(at, bytes, &house.store, peers);
+            let before = if is_watched { Some(self.before(house)) } else { None };
             match self.step(&bytes[at..], house, peers) {
-                Step::Go(used) => at += used,
+                Step::Go(used) => {
+                    if let Some(before) = before {
+                        self.behind(before, &bytes[at..at + used], since, house, peers);
+                    }
+                    at += used;
+                }
                 Step::More(bytes) => {
                     wanted = bytes;
                     break;
@@ -223,7 +237,7 @@ impl Connection {
     /// Has a command of memcached's carried out, here or where its key is.
     fn execute(&mut self, command: Command<'_>, bytes: &[u8], house: &mut House, peers: &mut Peers) -> Step {
         if house.users.as_ref().is_some_and(|users| !self.guest.may(users, &command)) {
-            return self.deny(&command, bytes.len());
+            return self.deny(&command, bytes.len(), house);
         }
         if house.finding != Finding::Done && !house.knows_enough_for(&command, peers.is_alone()) {
             return Step::Stalled;
@@ -236,7 +250,10 @@ impl Connection {
         };
         let next = match dispatched {
             Dispatched::Here => self.execute_here(command, house),
-            Dispatched::Taken => Next::Go,
+            Dispatched::Taken => {
+                house.operations.is_away(Verb::of_memcached(&command));
+                Next::Go
+            }
             Dispatched::Again(part) => Next::Again(part),
         };
         self.answered = if let Next::Again(part) = next { part } else { 0 };
@@ -258,7 +275,7 @@ impl Connection {
             }
             Parsed::More(_) | Parsed::Begun(_) => return Step::Close,
             Parsed::Command(Command::Quit, _) => return Step::Close,
-            Parsed::Command(Command::Store { verb: Verb::Set, value, .. }, used) => {
+            Parsed::Command(Command::Store { verb: Store::Set, value, .. }, used) => {
                 house.counters.auth_cmds += 1;
                 let mut words = value.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
                 let answer = match (words.next(), words.next()) {
@@ -290,10 +307,11 @@ impl Connection {
     }
 
     /// Does not carry out what its user may not do. Where no answer is wanted, there is none.
-    fn deny(&mut self, command: &Command<'_>, used: usize) -> Step {
+    fn deny(&mut self, command: &Command<'_>, used: usize, house: &mut House) -> Step {
         if !command.is_quiet() {
             say(self.here(), DENIED);
         }
+        house.operations.count(Verb::of_memcached(command), Outcome::Denied);
         Step::Go(used)
     }
 
@@ -370,7 +388,10 @@ impl Connection {
                 self.execute_here(begun.command, house);
                 house.landed.take().into_iter().for_each(|reserved| house.store.abandon(reserved));
             }
-            Some(true) => house.store.abandon(reserved),
+            Some(true) => {
+                house.operations.is_away(Verb::of_memcached(&begun.command));
+                house.store.abandon(reserved);
+            }
             Some(false) => {
                 self.landing = Some(Landing::whole(line, reserved, landed));
                 return Step::Stalled;
@@ -385,6 +406,7 @@ impl Connection {
         let step = self.refuse_with(wrong.answer(), (used, skip), quiet, stale, house, peers);
         if step != Step::Stalled {
             house.counters.store_too_large += u64::from(wrong == Wrong::TooLarge);
+            house.operations.count(Verb::REFUSED, Outcome::Error);
         }
         step
     }
@@ -430,8 +452,13 @@ impl Connection {
     pub(crate) fn land(&mut self, ask: &Ask, answer: &[u8], house: &mut House, peers: &mut Peers) {
         let flight = self.flight.as_mut().expect("it waits for all that it asked for");
         flight.land(ask.piece, answer, house, self.pump.out.bytes());
+        if !flight.noted.is_empty() {
+            let House { log, .. } = house;
+            log.iter_mut().for_each(|log| flight.noted.landed(ask.piece, answer, log));
+        }
         if let Some(mut flight) = self.flight.take_if(|flight| flight.is_over()) {
             self.kept = flight.kept();
+            flight.waiting.take().into_iter().for_each(|waiting| house.timing.all_answered(&waiting));
             peers.end(flight);
         }
     }
@@ -448,6 +475,10 @@ impl Connection {
         let Some(flight) = self.flight.as_mut().filter(|flight| !is_full && flight.has_again()) else { return 0 };
         self.stalled = !peers.ask_again(flight);
         usize::from(!self.stalled)
+    }
+
+    fn is_landing(&mut self) -> bool {
+        landing_of(&mut self.session, &mut self.landing).is_some()
     }
 
     /// Whether it waits for other reactors.
@@ -512,6 +543,11 @@ impl Connection {
     /// The first so many loans are over.
     fn give_back(&mut self, loans: usize, house: &mut House) {
         self.loans.drain(..loans).for_each(|loan| house.store.give_back(loan));
+    }
+
+    /// Bytes that it has of commands that are not whole, and of answers that are not sent.
+    pub(crate) fn memory(&self) -> usize {
+        self.pump.memory() + self.kept.capacity()
     }
 
     /// Looks at the time.

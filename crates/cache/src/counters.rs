@@ -94,11 +94,35 @@ counters! {
     }
 }
 
-impl Counters {
-    /// What was done since they were like this. What does not only grow is as it is.
-    pub(crate) fn since(mut self, mut then: Self) -> Self {
-        then.curr_connections = 0;
-        self.values().into_iter().zip(then.values()).for_each(|(now, then)| *now -= *then);
-        self
+/// What a reactor has, beside what its store has; as it was at the last tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Bytes of segments that are needed as they are: something is received there, or sent from there.
+    pub pinned_bytes: u64,
+    /// Memory of commands that are not whole, and of answers that are not sent.
+    pub buffer_bytes: u64,
+    /// Whether items of a pool are still to be found: of all reactors, how many find them.
+    pub recovering: u64,
+    /// Items of a pool that were found again at the start.
+    pub found_items: u64,
+    /// Older items of a key, which a crash had left unmarked.
+    pub found_stale: u64,
+    /// Segments that ended with an item that was not whole.
+    pub found_torn: u64,
+    /// Items for which the table had no room.
+    pub found_dropped: u64,
+    /// Times that a durable pool was made so before anybody was told.
+    pub syncs: u64,
+    /// Lines of the command log for which there was no room.
+    pub log_dropped: u64,
+}
+
+impl Gauges {
+    /// All of them.
+    pub(crate) fn values(&mut self) -> impl IntoIterator<Item = &mut u64> {
+        let Self { pinned_bytes, buffer_bytes, recovering, syncs, log_dropped, .. } = self;
+        let Self { found_items, found_stale, found_torn, found_dropped, .. } = self;
+        let found = [found_items, found_stale, found_torn, found_dropped];
+        [pinned_bytes, buffer_bytes, recovering, syncs, log_dropped].into_iter().chain(found)
     }
 }

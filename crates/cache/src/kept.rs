@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use machine::clock::Coarse;
-use store::{Store, Time};
+use store::{Recovered, Store, Time};
 
+use crate::counters::Gauges;
 use crate::limits::{RECOVERY_BYTES_PER_PASS, RECOVERY_PATIENCE};
 
 /// What the reactors of a cache tell each other of its pool.
@@ -45,19 +46,22 @@ pub(crate) struct Keeping {
     recovering: bool,
     since: Option<Coarse>,
     closed: bool,
+    /// What there was, when all of it is known.
+    found: Recovered,
 }
 
 impl Keeping {
     pub(crate) fn new(shared: Arc<Shared>, store: &Store) -> Self {
         let recovering = store.is_recovering();
         shared.recovering.fetch_add(recovering.into(), Ordering::AcqRel);
-        Self { shared, recovering, since: None, closed: false }
+        Self { shared, recovering, since: None, closed: false, found: Recovered::default() }
     }
 
     /// Finds some more items; how far it is.
     pub(crate) fn find(&mut self, store: &mut Store, now: Coarse) -> Finding {
         if self.recovering {
             if let Some(found) = store.recover((RECOVERY_BYTES_PER_PASS / store.segment_bytes()).max(1)) {
+                self.found = found;
                 tracing::info!(?found, "all items of the pool are found");
             }
             self.recovering = store.is_recovering();
@@ -70,6 +74,14 @@ impl Keeping {
         }
         let since = *self.since.get_or_insert(now);
         if now.since(since) < RECOVERY_PATIENCE { Finding::Partly } else { Finding::Long }
+    }
+
+    /// What is told of it.
+    pub(crate) fn tell(&self, gauges: &mut Gauges) {
+        let Recovered { items, torn, stale, dropped, .. } = self.found;
+        (gauges.found_items, gauges.found_torn) = (items, torn);
+        (gauges.found_stale, gauges.found_dropped) = (stale, dropped);
+        gauges.recovering = self.recovering.into();
     }
 
     /// Whether this reactor has more to find.

@@ -62,6 +62,35 @@ pub const RECOVERY_BYTES_PER_PASS: usize = 1 << 20;
 pub const RECOVERY_PATIENCE: Duration = Duration::from_secs(1);
 /// How often time-outs are looked at, and expired items.
 pub const TICK: Duration = Duration::from_secs(1);
+/// The commands of one receive in so many are timed.
+pub const TIMED_RECEIVES: u32 = 16;
+/// The command log has one command in so many, ...
+pub const LOG_EVERY: u32 = 100;
+/// ... files of so many bytes, ...
+pub const LOG_FILE_BYTES: u64 = 64 << 20;
+/// ... which are at least so long, ...
+pub const MIN_LOG_FILE_BYTES: u64 = 64 << 10;
+/// ... and so many files beside the one that is written, ...
+pub const LOG_KEEP: u32 = 4;
+/// ... of which there may be so many; unless the operator says otherwise.
+pub const MAX_LOG_KEEP: u32 = 999;
+/// Batches of lines that each reactor has.
+pub const LOG_BATCHES: usize = 4;
+/// A batch goes to the file when it has so many bytes.
+pub const LOG_BATCH_BYTES: usize = 32 << 10;
+/// Keys of one command that are logged.
+pub const LOG_KEYS: usize = 64;
+/// Of a key, so many bytes are logged.
+pub const LOG_KEY_BYTES: usize = 250;
+/// Most bytes of a line: each of a key may take four.
+pub const LOG_LINE_BYTES: usize = 4 * LOG_KEY_BYTES + 256;
+/// What lines that wait for answers may have had of a connection, before that is given back.
+pub const LOG_FLIGHT_BYTES: usize = 16 << 10;
+/// A log that could not be written is tried again after this time.
+pub const LOG_PAUSE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(LOG_BATCH_BYTES + LOG_LINE_BYTES < MIN_LOG_FILE_BYTES as usize);
+
 /// Passes without a word after which a connection is only listened to through the ring, while the reactor spins.
 pub const COLD_PASSES: u32 = 64;
 

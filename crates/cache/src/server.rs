@@ -15,6 +15,7 @@ use crate::access::{Roll, Users};
 use crate::calendar::Calendar;
 use crate::kept::{Keeping, Shared};
 use crate::limits::{DEFAULT_VALUE_BYTES, MAX_CONNECTIONS, MAX_VALUE_BYTES};
+use crate::log::{self, CommandLog, Logger, Writer};
 use crate::observe::{Observer, Published};
 use crate::peers::{self, Message, Peers};
 use crate::session::{House, Settings};
@@ -42,6 +43,8 @@ pub struct Options {
     pub eviction: Eviction,
     /// Of the hash of keys: to be chosen by chance.
     pub seed: u64,
+    /// Where one command in so many is written down, if anywhere.
+    pub log: Option<CommandLog>,
     /// What a reactor does when it finds no work.
     pub mode: Mode,
     /// The processors to pin the reactors to, one each, if there are enough of them.
@@ -60,6 +63,7 @@ impl Default for Options {
             pool: None,
             users: None,
             eviction: Eviction::S3Fifo,
+            log: None,
             seed: 0,
             mode: Mode::Shared,
             cpus: Vec::new(),
@@ -107,6 +111,7 @@ pub struct Server {
     shared: Arc<Shared>,
     published: Vec<Arc<Published>>,
     roll: Arc<Roll>,
+    log: Option<Writer>,
 }
 
 /// What a reactor tells when it has started.
@@ -130,6 +135,8 @@ impl Server {
         let seen = parts.as_slice().iter().map(Part::time).max().unwrap_or_default();
         let shared = Arc::new(Shared::default());
         let roll = Arc::new(Roll::new(options.users.clone()));
+        let (log, loggers) = options.log.as_ref().map(|log| log::start(log, options.reactors)).transpose()?.unzip();
+        let mut loggers = loggers.into_iter().flatten();
         let mut begin = |ports| Begin {
             ports,
             part: parts.next(),
@@ -139,13 +146,14 @@ impl Server {
             roll: Arc::clone(&roll),
             others: None,
             published: Published::new(),
+            logger: loggers.next(),
         };
         let mut ports = peers::ports(options.reactors).into_iter();
         let first = ports.next().expect("one for each reactor");
         let first = begin(first);
         let (reactors, addresses, published) = (Vec::new(), Vec::new(), vec![Arc::clone(&first.published)]);
         let (shared, roll) = (Arc::clone(&shared), Arc::clone(&roll));
-        let mut server = Self { reactors, addresses, found, durability, shared, published, roll };
+        let mut server = Self { reactors, addresses, found, durability, shared, published, roll, log };
         let mut deals = Vec::new();
         while let Some(next) = ports.next() {
             let next = begin(next);
@@ -196,7 +204,8 @@ impl Server {
     #[must_use]
     pub fn observer(&self) -> Observer {
         let watchers = self.reactors.iter().map(Handle::watcher).collect();
-        Observer { published: self.published.clone(), watchers }
+        let logged = self.log.as_ref().map(|log| Arc::clone(&log.written));
+        Observer { published: self.published.clone(), watchers, logged }
     }
 
     /// In what state its pool was found, and what was moved if it was made to fit.
@@ -244,6 +253,8 @@ impl Server {
         self.reactors.iter().for_each(Handle::stop);
         let ends: Vec<_> = self.reactors.into_iter().map(Handle::join).collect();
         ends.into_iter().collect::<Result<(), _>>().map_err(|panic| panic.to_string())?;
+        // With its last reactor the log has all its lines.
+        self.log.into_iter().for_each(|log| log.thread.join().unwrap_or_default());
         self.shared.failure().map_or(Ok(()), |failure| Err(failure.to_owned()))
     }
 }
@@ -272,6 +283,7 @@ pub(crate) struct Begin {
     /// The ways to those that it listens for.
     pub(crate) others: Option<Vec<Sender<Arrival>>>,
     pub(crate) published: Arc<Published>,
+    pub(crate) logger: Option<Logger>,
 }
 
 /// Starts one reactor with its store; with the ways to others, it listens for itself and them.
@@ -318,7 +330,7 @@ fn settings(options: &Options) -> Settings {
 
 /// A reactor's part of the cache, on its thread.
 pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Started), StartError> {
-    let Begin { ports, part, calendar, now, shared, roll, others, published } = begin;
+    let Begin { ports, part, calendar, now, shared, roll, others, published, logger } = begin;
     let owner = ring.owner();
     let (own, arrivals) = mailbox(MAX_CONNECTIONS, ring.waker());
     let mut doors = Doors { listeners: Vec::new(), deals: Vec::new(), arrivals, roll };
@@ -344,6 +356,7 @@ pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
     let mut house = House::new(store, settings(options), calendar.at(now));
     house.clients.share(ports.me(), options.reactors);
+    house.log = logger.map(Box::new);
     let peers = Peers::new(ports, ring.waker());
     let started = Started { arrivals: own, addresses };
     Ok((Shard::new(owner, doors, peers, house, calendar, keeping, published), started))

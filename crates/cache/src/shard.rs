@@ -339,6 +339,15 @@ impl Shard {
                 self.close(index, &end);
             }
         }
+        self.publish();
+    }
+
+    /// Tells those who look from outside.
+    fn publish(&mut self) {
+        let buffers = self.connections.iter().flatten().map(|connection| connection.memory());
+        self.house.gauges.buffer_bytes = buffers.sum::<usize>() as u64;
+        self.keeping.iter().for_each(|keeping| keeping.tell(&mut self.house.gauges));
+        self.house.gauges.syncs = self.house.store.syncs();
         self.published.publish(Tally::ever(&self.house));
     }
 
@@ -354,6 +363,7 @@ impl Shard {
         if self.connections.iter().all(Option::is_none) {
             self.peers.say_bye();
         }
+        self.publish();
         if let Some(keeping) = &mut self.keeping
             && self.peers.are_done()
         {

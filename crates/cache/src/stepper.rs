@@ -50,7 +50,7 @@ impl Stepper {
             let mut ring = Ring::of(RingKind::Portable)?;
             let (shared, published) = (Arc::clone(&shared), Published::new());
             let roll = Arc::clone(&roll);
-            let begin = Begin { ports, part: None, calendar, now, shared, roll, others: None, published };
+            let begin = Begin { ports, part: None, calendar, now, shared, roll, others: None, published, logger: None };
             let (shard, started) = build(&mut ring, begin, options)?;
             Ok(Stepped { ring, shard, arrivals: started.arrivals })
         });

@@ -2,28 +2,47 @@
 
 use store::Figures;
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Gauges};
+use crate::observe::{Kind, Latencies, Operations};
 use crate::session::House;
 
-/// What reactors have done and what their stores have, added up.
-#[derive(Clone, Copy, Debug, Default)]
+/// What reactors have done and what they have, added up.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) counters: Counters,
     pub(crate) figures: Figures,
+    pub(crate) gauges: Gauges,
+    pub(crate) operations: Operations,
+    pub(crate) latencies: [Latencies; Kind::ALL.len()],
 }
 
 impl Tally {
     /// That of one reactor, since it was told to forget what it has done.
     pub(crate) fn of(house: &House) -> Self {
-        let Self { counters, figures } = Self::ever(house);
-        let (evicted, expired) = (house.forgotten.figures.evicted, house.forgotten.figures.expired);
-        let figures = Figures { evicted: figures.evicted - evicted, expired: figures.expired - expired, ..figures };
-        Self { counters: counters.since(house.forgotten.counters), figures }
+        let mut tally = Self::ever(house);
+        if let Some(then) = &house.forgotten {
+            tally.forget(then);
+        }
+        tally
     }
 
     /// The same, since it has started.
     pub(crate) fn ever(house: &House) -> Self {
-        Self { counters: house.counters, figures: house.store.figures() }
+        Self {
+            counters: house.counters,
+            figures: house.store.figures(),
+            gauges: house.gauges(),
+            operations: house.operations.clone(),
+            latencies: house.timing.kinds,
+        }
+    }
+
+    /// Leaves what was done since it was like this, and what there is.
+    fn forget(&mut self, then: &Self) {
+        let mut then = then.clone();
+        then.counters.curr_connections = 0;
+        let now = self.done().into_iter().zip(then.done());
+        now.for_each(|(now, then)| *now -= *then);
     }
 
     /// Both together.
@@ -55,8 +74,24 @@ impl Tally {
 
     /// All its numbers, in an order that does not change.
     pub(crate) fn numbers(&mut self) -> Vec<&mut u64> {
-        let Figures { items, live_bytes, bytes, table_bytes, free_bytes, evicted, expired } = &mut self.figures;
-        let figures = [items, live_bytes, bytes, table_bytes, free_bytes, evicted, expired];
-        self.counters.values().into_iter().chain(figures).collect()
+        let Self { counters, figures, gauges, operations, latencies } = self;
+        let (done, has) = halves(figures);
+        let latencies = latencies.iter_mut().flat_map(Latencies::numbers);
+        let all = counters.values().into_iter().chain(operations.numbers()).chain(latencies);
+        all.chain(done).chain(has).chain(gauges.values()).collect()
     }
+
+    /// Those of them that only grow; and `curr_connections`, which is among them.
+    fn done(&mut self) -> Vec<&mut u64> {
+        let Self { counters, figures, operations, latencies, .. } = self;
+        let latencies = latencies.iter_mut().flat_map(Latencies::numbers);
+        let all = counters.values().into_iter().chain(operations.numbers()).chain(latencies);
+        all.chain(halves(figures).0).collect()
+    }
+}
+
+/// What stores have done, and what they have.
+fn halves(figures: &mut Figures) -> (Vec<&mut u64>, [&mut u64; 5]) {
+    let Figures { items, live_bytes, bytes, table_bytes, free_bytes, evicted, expired } = figures;
+    (vec![evicted, expired], [items, live_bytes, bytes, table_bytes, free_bytes])
 }

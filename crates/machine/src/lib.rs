@@ -8,6 +8,7 @@
 //!
 //! All `unsafe` code of the project lives in this crate, each block with its reason. Floors above see safe types only.
 
+mod buckets;
 pub mod clock;
 pub mod limits;
 pub mod os;
@@ -19,4 +20,5 @@ mod sync;
 mod word;
 pub mod zoned;
 
+pub use buckets::Buckets;
 pub use word::Word;

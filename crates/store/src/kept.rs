@@ -136,6 +136,8 @@ pub(crate) struct Kept {
     dirty: bool,
     /// Something was written since everything was settled, but for segments that were freed.
     unsettled: bool,
+    /// Times that something was made durable.
+    commits: u64,
     /// Old items to be marked after the next fence, and those whose marks no fence is behind.
     marks: Vec<Mark>,
     unfenced: Vec<u64>,
@@ -158,6 +160,7 @@ impl Kept {
             sequences,
             dirty: false,
             unsettled: false,
+            commits: 0,
             marks,
             unfenced,
             filled,
@@ -396,11 +399,17 @@ impl Kept {
         }
     }
 
+    /// Times that something was made durable.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits
+    }
+
     /// Makes everything durable that was written, and marks what it has overwritten.
     pub(crate) fn commit(&mut self, items: &mut Arena, segment_bytes: usize) {
         if !std::mem::take(&mut self.dirty) {
             return;
         }
+        self.commits += 1;
         let done = items.fence();
         self.note(done);
         self.unfenced.clear();

@@ -355,6 +355,12 @@ impl Store {
         self.heap.commit()
     }
 
+    /// Times that [`Store::sync`] had something to do.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.heap.kept.as_ref().map_or(0, |kept| kept.commits())
+    }
+
     /// Ends the use of a pool: all of it is made durable, and noted to be whole. Nothing is changed in it after that.
     /// What eviction knows of its items is written beside them, for the next process.
     ///

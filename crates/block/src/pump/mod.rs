@@ -77,6 +77,12 @@ impl Pump {
         Self { socket, tail: Vec::new(), wanted: 0, held: false, out: Outbox::default() }
     }
 
+    /// Bytes of memory that it has for what came and what is to be sent.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.tail.capacity() + self.out.memory()
+    }
+
     /// The socket.
     #[must_use]
     pub fn socket(&self) -> &Socket {

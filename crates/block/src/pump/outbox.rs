@@ -61,6 +61,12 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// Bytes of memory that it has.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Where headers and small answers are appended.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes

@@ -223,8 +223,8 @@ fn taken(is: bool, part: usize) -> Dispatched {
 }
 
 /// Answers a command about figures, which are these.
-pub(super) fn tell_sums(sums: Tally, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
-    house.sums = Some(sums);
+pub(super) fn tell_sums(sums: Option<Box<Tally>>, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
+    house.sums = sums;
     execute(bytes, house, out);
 }
 
@@ -249,7 +249,9 @@ pub(crate) fn serve(dialect: Dialect, bytes: &[u8], house: &mut House, out: &mut
 /// Carries out what another reactor asks.
 pub(super) fn answer(ask: &Ask, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
     let before = (!ask.counts).then_some(house.counters);
+    house.operations.set_counting(ask.counts);
     serve(ask.dialect, bytes, house, out);
+    house.operations.set_counting(true);
     if let Some(counters) = before {
         house.counters = counters;
     }

@@ -17,6 +17,8 @@ use wire::resp::{Answer, Version};
 use super::dispatch::tell_sums;
 use super::parcel::Ask;
 use crate::limits::{FLIGHT_BYTES, FLIGHT_PIECES};
+use crate::log::Noted;
+use crate::observe::Waiting;
 use crate::resp;
 use crate::session::House;
 use crate::tally::Tally;
@@ -95,11 +97,15 @@ pub(crate) struct Flight {
     said: usize,
     again: Vec<Again>,
     again_bytes: Vec<u8>,
-    tally: Tally,
+    /// Figures of reactors, added up so far.
+    tally: Option<Box<Tally>>,
     /// Of the parts of a Redis client's command: the sum of their numbers, and the first error.
     count: i64,
     error: Vec<u8>,
     kept: Vec<u8>,
+    /// Commands that are timed until it is over, and that are logged when their answers are here.
+    pub(crate) waiting: Option<Waiting>,
+    pub(crate) noted: Noted,
 }
 
 /// Whether an answer is null, of either version.
@@ -111,6 +117,17 @@ impl Flight {
     /// Whether more may wait in it.
     pub(crate) fn has_room(&self) -> bool {
         self.pieces.len() < FLIGHT_PIECES
+    }
+
+    /// Answers so far, those that are not there yet included.
+    pub(crate) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// The last answer, if it is behind the first so many and not there yet.
+    pub(crate) fn hole_since(&self, pieces: usize) -> Option<u32> {
+        let last = self.pieces.len().checked_sub(1).filter(|last| *last >= pieces)?;
+        self.pieces[last].part.is_none().then_some(last as u32)
     }
 
     /// Where answers from here go, that are said behind the last hole.
@@ -194,10 +211,13 @@ impl Flight {
             Rule::Say => out.extend_from_slice(bytes),
             Rule::Values => out.extend_from_slice(bytes.strip_suffix(b"END\r\n").expect("a get ends with it")),
             Rule::Drop => {}
-            Rule::Add => self.tally = self.tally.and(Tally::read(bytes)),
-            Rule::Sums => tell_sums(std::mem::take(&mut self.tally), bytes, house, out),
+            Rule::Add => {
+                let sum = self.tally.take().map_or_else(Tally::default, |tally| *tally);
+                self.tally = Some(Box::new(sum.and(Tally::read(bytes))));
+            }
+            Rule::Sums => tell_sums(self.tally.take(), bytes, house, out),
             Rule::SumsResp(version) => {
-                house.sums = Some(std::mem::take(&mut self.tally));
+                house.sums = self.tally.take();
                 resp::serve(bytes, version, house, out);
             }
             Rule::Count | Rule::Done => self.join(bytes),
@@ -359,7 +379,9 @@ impl Flight {
         self.again.clear();
         self.again_bytes.clear();
         self.again_bytes.shrink_to(FLIGHT_BYTES);
-        (self.closed, self.front, self.said, self.tally, self.count) = (0, 0, 0, Tally::default(), 0);
+        (self.closed, self.front, self.said, self.tally, self.count) = (0, 0, 0, None, 0);
+        self.waiting = None;
+        self.noted.clear();
         self.error.clear();
         self.kept.clear();
     }

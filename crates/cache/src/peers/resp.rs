@@ -22,6 +22,7 @@ use wire::resp::{Answer, Args, Version};
 use super::dispatch::{Dispatch, Dispatched, here};
 use super::{Dialect, Rule};
 use crate::limits::MAX_UNSENT_BYTES;
+use crate::observe::{Outcome, Verb};
 use crate::resp;
 use crate::resp::table::{Join, Spec};
 
@@ -202,11 +203,13 @@ impl Dispatch<'_> {
                 return Dispatched::Again(number + 1);
             }
             let item = self.house.asked(key);
+            let outcome = Outcome::found(item.is_some());
             match item {
                 _ if asked.quiet => {}
                 Some(item) => Answer::new(out, asked.version).bulk(item.value),
                 None => Answer::new(out, asked.version).null(),
             }
+            self.house.operations.count(Verb::of(asked.spec), outcome);
         }
         Dispatched::Taken
     }

@@ -9,7 +9,7 @@ use crate::session::House;
 
 /// How a time to expire at is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     /// Seconds from now.
     Ex,
     /// Milliseconds from now.
@@ -22,7 +22,7 @@ pub(super) enum Unit {
 
 impl Unit {
     /// As SET and GETEX call it.
-    pub(super) fn named(word: &[u8]) -> Option<Self> {
+    pub(crate) fn named(word: &[u8]) -> Option<Self> {
         let units = [("ex", Self::Ex), ("px", Self::Px), ("exat", Self::ExAt), ("pxat", Self::PxAt)];
         units.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes())).map(|(_, unit)| unit)
     }
@@ -35,7 +35,7 @@ impl Unit {
     }
 
     /// The time that a client means, which is to be behind the beginning of 1970.
-    pub(super) fn time(self, text: &[u8], now: Time) -> Result<Time, Failure> {
+    pub(crate) fn time(self, text: &[u8], now: Time) -> Result<Time, Failure> {
         let number = integer(text).ok_or(Failure::NoInteger)?;
         let millis = self.millis(number, now).filter(|_| number > 0).ok_or(Failure::Expiry)?;
         Ok(Time::from_millis(millis.unsigned_abs()))

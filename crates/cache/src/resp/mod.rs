@@ -26,14 +26,16 @@ use store::{Expiry, Store};
 use wire::resp::{Answer, Args, Begun, Limits, Parsed, Skip, Version, parse, rest, unquote};
 
 pub(crate) use clients::Clients;
+pub(crate) use expiry::Unit;
 use failure::Failure;
-use table::{LOADING, Run, Spec};
+use table::{LOADING, Run, Spec, Tells};
 
 use crate::access::{Denied, Guest};
 use crate::connection::Step;
 use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
 use crate::limits::{KEYS_STEPS, MAX_COMMAND_BYTES, MAX_OPTION_BYTES};
+use crate::observe::{Before, Outcome, Verb};
 use crate::peers::{Asked, Dispatch, Dispatched};
 use crate::session::{House, Mode};
 
@@ -80,6 +82,16 @@ impl<'a> Call<'a> {
     /// The next argument.
     fn next(&mut self) -> Result<&'a [u8], Failure> {
         self.args.next().ok_or(Failure::Syntax)
+    }
+
+    /// Counts what was done, for arguments that begin with the name. What goes on is counted as far as it is.
+    #[inline]
+    fn count(&mut self, args: Args<'_>, before: Before, from: usize, then: Then) {
+        if matches!(then, Then::Go | Then::Close) || self.spec.tells == Tells::Gets {
+            let House { operations, counters, .. } = &mut *self.house;
+            let keys = || self.spec.keys_of(args).map_or(0, Iterator::count) as u64;
+            operations.resp(self.spec, keys, before, counters, &self.out.bytes[from..]);
+        }
     }
 }
 
@@ -292,6 +304,7 @@ impl Session {
         }
         let then = match denied {
             Some((spec, denied)) => {
+                house.operations.count(Verb::of(spec), Outcome::Denied);
                 denied.tell(spec, &mut self.answer(out));
                 Then::Go
             }
@@ -317,6 +330,7 @@ impl Session {
         match way.resp(&asked, self.progress.written) {
             Dispatched::Here => None,
             Dispatched::Taken => {
+                way.house.operations.is_away(Verb::of(spec));
                 way.house.counters.resp_commands += 1;
                 self.progress = Progress::default();
                 self.replies = self.replies.next();
@@ -333,12 +347,14 @@ impl Session {
         let (spec, rest) = match table::find(args) {
             Ok(found) => found,
             Err(unknown) => {
+                house.operations.count(unknown.verb(), Outcome::Error);
                 unknown.tell(args, &mut self.answer(out));
                 return Then::Go;
             }
         };
         let Session { version, progress, .. } = self;
         let mut progress = std::mem::take(progress);
+        let counted = Before::new(&house.counters);
         let mut call = Call { spec, house, args: rest, out: Answer::new(out, *version), progress: &mut progress };
         let before = call.out.bytes.len();
         let done = match spec.run {
@@ -351,6 +367,7 @@ impl Session {
             failure.tell(spec, &mut call.out);
             Then::Go
         });
+        call.count(args, counted, before, then);
         if then == Then::Again {
             self.progress = progress;
         }
@@ -378,9 +395,9 @@ impl Replies {
 /// Carries out a command that has come from another reactor, or from this one: about keys that are here, and whole.
 pub(crate) fn serve(bytes: &[u8], version: Version, house: &mut House, out: &mut Vec<u8>) {
     let limits = Limits { command: usize::MAX, stranger: false, begins: false };
-    let Parsed::Command(args, _) = parse(bytes, limits) else { unreachable!("home has parsed it") };
-    let Ok((spec, args)) = table::find(args) else { unreachable!("home has found it") };
-    let before = out.len();
+    let Parsed::Command(named, _) = parse(bytes, limits) else { unreachable!("home has parsed it") };
+    let Ok((spec, args)) = table::find(named) else { unreachable!("home has found it") };
+    let (before, counted) = (out.len(), Before::new(&house.counters));
     let mut progress = Progress::default();
     let mut call = Call { spec, house, args, out: Answer::new(out, version), progress: &mut progress };
     let Run::Data(run) = spec.run else { unreachable!("sessions stay at home") };
@@ -404,6 +421,7 @@ pub(crate) fn serve(bytes: &[u8], version: Version, house: &mut House, out: &mut
         call.out.bytes.truncate(before);
         failure.tell(spec, &mut call.out);
     }
+    call.count(named, counted, before, Then::Go);
     house.lending.mode = mode;
 }
 

@@ -196,7 +196,7 @@ pub(super) fn info(call: &mut Call<'_>) -> Done {
         let mut words = call.args;
         all || words.any(|word| is(word, name) || everything.iter().any(|all| is(word, all)))
     };
-    let tally = call.house.sums.take().unwrap_or_else(|| Tally::of(call.house));
+    let tally = call.house.sums.take().unwrap_or_else(|| Box::new(Tally::of(call.house)));
     let mut text = String::new();
     for (name, say) in SECTIONS.iter().filter(|(name, _)| asked(name)) {
         if !text.is_empty() {
@@ -241,7 +241,7 @@ fn about_memory(house: &House, tally: &Tally, text: &mut String) {
     line(text, "maxmemory_policy", if house.store.evicts() { "allkeys-lfu" } else { "noeviction" });
 }
 
-fn about_stats(_: &House, Tally { counters, figures }: &Tally, text: &mut String) {
+fn about_stats(_: &House, Tally { counters, figures, .. }: &Tally, text: &mut String) {
     line(text, "total_connections_received", counters.total_connections);
     line(text, "total_commands_processed", counters.resp_commands);
     line(text, "rejected_connections", counters.rejected_connections);

@@ -339,7 +339,11 @@ pub(super) fn append(call: &mut Call<'_>) -> Done {
     match old {
         None => call.house.store(key, plain(&[value]))?,
         // Making room may have evicted it.
-        Some(_) => call.house.join(key, value, End::Back)?.map(drop).ok_or(Failure::Full)?,
+        Some(_) => {
+            call.house.join(key, value, End::Back)?.ok_or(Failure::Full)?;
+            call.house.counters.cmd_set += 1;
+            call.house.counters.total_items += 1;
+        }
     }
     call.out.integer(bytes as i64);
     Ok(Then::Go)

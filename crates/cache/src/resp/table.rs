@@ -3,6 +3,7 @@
 use wire::resp::{Answer, Args};
 
 use super::{Call, Done, Session, command, connection, expiry, iterate, keys, numbers, server as about, strings};
+use crate::observe::{Kind, Verb};
 
 /// What a command is like: bits.
 pub(crate) type Flags = u16;
@@ -82,6 +83,25 @@ pub(crate) struct Spec {
     pub(crate) summary: &'static str,
     pub(crate) subcommands: &'static [Spec],
     pub(crate) run: Run,
+    /// Its row, by which operations are counted; that of another command, if it counts as that one.
+    pub(crate) number: u8,
+    /// How it tells what became of it.
+    pub(crate) tells: Tells,
+}
+
+/// How a command tells what became of it, if that is no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tells {
+    /// By the hits and misses that it adds to the counters.
+    Gets,
+    /// By the values that it adds to them.
+    Stores,
+    /// By the number that it answers: so many of its keys were there.
+    Sum,
+    /// By the number or word that it answers: 0, -2 and `none` are a miss.
+    Flag,
+    /// It has nothing to tell.
+    Nothing,
 }
 
 impl Spec {
@@ -90,8 +110,37 @@ impl Spec {
     }
 
     const fn new(name: &'static str, arity: i32, flags: Flags, run: Run) -> Self {
-        let (group, join) = (Group::Generic, Join::One);
-        Self { name, arity, flags, keys: None, join, group, since: "", summary: "", subcommands: &[], run }
+        let (group, join, tells) = (Group::Generic, Join::One, Tells::Nothing);
+        let (keys, since, summary, subcommands, number) = (None, "", "", &[], u8::MAX);
+        Self { name, arity, flags, keys, join, group, since, summary, subcommands, run, number, tells }
+    }
+
+    /// How it tells what became of it, if nobody says otherwise.
+    const fn by_its_kind(mut self) -> Self {
+        self.tells = match (self.tells, self.keys, self.group) {
+            (Tells::Nothing, Some(_), _) if matches!(self.join, Join::Sum) => Tells::Sum,
+            (Tells::Nothing, Some(_), Group::String) if self.flags & READONLY != 0 => Tells::Gets,
+            (Tells::Nothing, Some(_), Group::String) => Tells::Stores,
+            (Tells::Nothing, Some(_), _) => Tells::Flag,
+            (tells, ..) => tells,
+        };
+        self
+    }
+
+    /// It tells by what it gets.
+    const fn gets(mut self) -> Self {
+        self.tells = Tells::Gets;
+        self
+    }
+
+    /// What its latency is counted with.
+    pub(crate) fn kind(&self) -> Kind {
+        match self.tells {
+            Tells::Gets => Kind::Get,
+            Tells::Stores => Kind::Store,
+            Tells::Sum if self.flags & WRITE != 0 => Kind::Delete,
+            _ => Kind::Other,
+        }
     }
 
     /// What is said of it.
@@ -144,7 +193,7 @@ impl Spec {
 }
 
 /// All commands.
-pub(crate) static COMMANDS: &[Spec] = &[
+pub(crate) static COMMANDS: &[Spec] = &numbered([
     string("append", 3, WRITE | DENYOOM | FAST, "2.0.0", "Adds to the end of a value", strings::append),
     string("decr", 2, WRITE | DENYOOM | FAST, "1.0.0", "Subtracts one", numbers::decr),
     string("decrby", 3, WRITE | DENYOOM | FAST, "1.0.0", "Subtracts a number", numbers::decrby),
@@ -152,8 +201,8 @@ pub(crate) static COMMANDS: &[Spec] = &[
     string("incrby", 3, WRITE | DENYOOM | FAST, "1.0.0", "Adds a number", numbers::incrby),
     string("incrbyfloat", 3, WRITE | DENYOOM | FAST, "2.6.0", "Adds a number with a point", numbers::incrbyfloat),
     string("get", 2, READONLY | FAST, "1.0.0", "Says a value", strings::get),
-    string("getdel", 2, WRITE | FAST, "6.2.0", "Says a value and takes its key out", strings::getdel),
-    string("getex", -2, WRITE | FAST, "6.2.0", "Says a value and changes when it expires", strings::getex),
+    string("getdel", 2, WRITE | FAST, "6.2.0", "Says a value and takes its key out", strings::getdel).gets(),
+    string("getex", -2, WRITE | FAST, "6.2.0", "Says a value and changes when it expires", strings::getex).gets(),
     string("getrange", 4, READONLY, "2.4.0", "Says a part of a value", strings::getrange),
     string("getset", 3, WRITE | DENYOOM | FAST, "1.0.0", "Says a value and stores another", strings::getset),
     string("mget", -2, READONLY | FAST, "1.0.0", "Says several values", strings::mget).keys(1, -1, 1).join(Join::Array),
@@ -232,7 +281,24 @@ pub(crate) static COMMANDS: &[Spec] = &[
     ),
     server("command", -1, LOADING | STALE | SENTINEL, "2.8.13", "Says what commands there are", command::command)
         .with(COMMAND),
-];
+]);
+
+/// The table with the numbers of its rows. MGET counts as GET: its parts are GETs where its keys are.
+const fn numbered<const N: usize>(mut rows: [Spec; N]) -> [Spec; N] {
+    let (mut number, mut get) = (0, N);
+    while number < N {
+        rows[number] = rows[number].by_its_kind();
+        rows[number].number = number as u8;
+        match rows[number].name.as_bytes() {
+            b"get" => get = number,
+            b"mget" => rows[number].number = get as u8,
+            _ => {}
+        }
+        number += 1;
+    }
+    assert!(get < N, "GET stands in front of MGET");
+    rows
+}
 
 /// The subcommands of CONFIG.
 static CONFIG: &[Spec] = &[
@@ -487,6 +553,14 @@ pub(crate) fn find(mut args: Args<'_>) -> Result<(&'static Spec, Args<'_>), Unkn
 }
 
 impl Unknown {
+    /// As what it counts.
+    pub(crate) fn verb(&self) -> Verb {
+        match self {
+            Self::Command => Verb::unknown(),
+            Self::Subcommand(spec) | Self::Arity(spec) => Verb::of(spec),
+        }
+    }
+
     /// Tells the client.
     pub(crate) fn tell(&self, mut args: Args<'_>, answer: &mut Answer<'_>) {
         let name = args.next().unwrap_or_default();

@@ -5,15 +5,17 @@ use std::time::Duration;
 use store::{Expiry, Item, Marks, NoRoom, Time, Value};
 use wire::decimal;
 use wire::memcache::limits::MAX_RELATIVE_SECONDS;
-use wire::memcache::{Command, Keys, Verb};
+use wire::memcache::{Command, Keys, Verb as Store};
 
 use super::large::{End, Gift, Mode};
 use super::{House, Next};
 use crate::limits::MAX_UNSENT_BYTES;
+use crate::observe::{Outcome as Done, Verb};
 
 impl House {
     /// Carries a command out; the answer goes to `out`. Of the keys of a get, those in front of `from` are answered.
     pub(crate) fn execute(&mut self, command: Command<'_>, from: usize, out: &mut Vec<u8>) -> Next {
+        let (asked, before) = (Verb::of_memcached(&command), out.len());
         let (answer, quiet) = match command {
             Command::Get { keys, cas, touch } => return self.get(keys, from, cas, touch, out),
             Command::Store { verb, key, flags, exptime, value, quiet } => {
@@ -25,14 +27,19 @@ impl House {
             Command::FlushAll { delay, quiet } => (self.flush_all(delay), quiet),
             Command::Meta { meta, value } => {
                 self.meta(meta, value, out);
+                self.operations.count(asked, of_meta(asked, &out[before..]));
                 return Next::Go;
             }
             Command::Version => (concat!("VERSION ", env!("CARGO_PKG_VERSION")), false),
             Command::Verbosity { quiet } => ("OK", quiet),
             Command::MetaNoop => ("MN", false),
             Command::Stats(of) => (self.stats(of, out), false),
-            Command::Quit => return Next::Close,
+            Command::Quit => {
+                self.operations.count(asked, Done::Ok);
+                return Next::Close;
+            }
         };
+        self.operations.count(asked, of_answer(answer));
         if !quiet && !answer.is_empty() {
             line(out, answer.as_bytes());
         }
@@ -41,6 +48,7 @@ impl House {
 
     fn get(&mut self, keys: Keys<'_>, from: usize, cas: bool, touch: Option<i64>, out: &mut Vec<u8>) -> Next {
         let (before, mode) = (out.len(), self.lending.mode);
+        let asked = Verb::get(cas, touch.is_some());
         for (number, key) in keys.enumerate().skip(from) {
             if out.len() - before + self.lending.bytes() >= MAX_UNSENT_BYTES {
                 return Next::Again(number);
@@ -55,6 +63,7 @@ impl House {
                 self.lend(key, out);
             }
             *if hit { &mut self.counters.get_hits } else { &mut self.counters.get_misses } += 1;
+            self.operations.count(asked, Done::found(hit));
             if let Some(exptime) = touch {
                 self.counters.cmd_touch += 1;
                 *if hit { &mut self.counters.touch_hits } else { &mut self.counters.touch_misses } += 1;
@@ -66,7 +75,7 @@ impl House {
         Next::Go
     }
 
-    fn put(&mut self, verb: Verb, key: &[u8], flags: u32, exptime: i64, value: &[u8]) -> &'static str {
+    fn put(&mut self, verb: Store, key: &[u8], flags: u32, exptime: i64, value: &[u8]) -> &'static str {
         let expiry = expiry(exptime, self.now);
         match self.store_as(verb, key, (flags, expiry), value, Demand::default()) {
             Outcome::Stored(_) => "STORED",
@@ -74,7 +83,7 @@ impl House {
             Outcome::Exists => "EXISTS",
             Outcome::NotFound => "NOT_FOUND",
             Outcome::NoRoom(error) => {
-                if verb == Verb::Set {
+                if verb == Store::Set {
                     self.forget(key);
                 }
                 not_stored(error)
@@ -85,7 +94,7 @@ impl House {
     /// Stores a value with flags and expiry as the verb says. Appended and prepended values have those that are there.
     pub(super) fn store_as(
         &mut self,
-        verb: Verb,
+        verb: Store,
         key: &[u8],
         (flags, mut expiry): (u32, Expiry),
         value: &[u8],
@@ -93,28 +102,30 @@ impl House {
     ) -> Outcome {
         let (hash, now) = (self.store.hash(key), self.now);
         self.counters.cmd_set += 1;
-        let old = if verb == Verb::Set { None } else { self.store.peek(hash, key, now) };
+        let old = if verb == Store::Set { None } else { self.store.peek(hash, key, now) };
         let (mut marks, mut end) = (Marks::default(), None);
         match (verb, old) {
-            (Verb::Set, _) | (Verb::Add, None) | (Verb::Replace, Some(_)) => {}
-            (Verb::Cas(wanted), Some(old)) if old.cas == wanted => self.counters.cas_hits += 1,
+            (Store::Set, _) | (Store::Add, None) | (Store::Replace, Some(_)) => {}
+            (Store::Cas(wanted), Some(old)) if old.cas == wanted => self.counters.cas_hits += 1,
             // Newer than what the client knows, but the client's will do until somebody makes one that is newer still.
-            (Verb::Cas(wanted @ 1..), Some(old)) if demand.stale && wanted < old.cas => {
+            (Store::Cas(wanted @ 1..), Some(old)) if demand.stale && wanted < old.cas => {
                 (expiry, marks) = (old.expiry, Marks { stale: true, won: old.marks.won });
             }
-            (Verb::Cas(_), Some(_)) => {
+            (Store::Cas(_), Some(_)) => {
                 self.counters.cas_badval += 1;
                 return Outcome::Exists;
             }
-            (Verb::Cas(_), None) => {
+            (Store::Cas(_), None) => {
                 self.counters.cas_misses += 1;
                 return Outcome::NotFound;
             }
-            (Verb::Append | Verb::Prepend, Some(old)) if demand.cas.is_none_or(|cas| cas == old.cas) => {
-                end = Some(if verb == Verb::Append { End::Back } else { End::Front });
+            (Store::Append | Store::Prepend, Some(old)) if demand.cas.is_none_or(|cas| cas == old.cas) => {
+                end = Some(if verb == Store::Append { End::Back } else { End::Front });
             }
-            (Verb::Append | Verb::Prepend, Some(_)) => return Outcome::Exists,
-            (Verb::Add, Some(_)) | (Verb::Replace | Verb::Append | Verb::Prepend, None) => return Outcome::NotStored,
+            (Store::Append | Store::Prepend, Some(_)) => return Outcome::Exists,
+            (Store::Add, Some(_)) | (Store::Replace | Store::Append | Store::Prepend, None) => {
+                return Outcome::NotStored;
+            }
         }
         self.counters.total_items += 1;
         let stored = match end {
@@ -223,6 +234,32 @@ impl House {
     }
 }
 
+/// What became of a command, by what is answered if that is wanted.
+fn of_answer(answer: &str) -> Done {
+    match answer.as_bytes() {
+        [] | [b'D' | b'T', ..] => Done::Hit,
+        [b'S', b'T', ..] => Done::Stored,
+        [b'N', b'O', b'T', b'_', b'S', ..] => Done::NotStored,
+        [b'N', b'O', ..] => Done::Miss,
+        [b'E', b'X', ..] => Done::Exists,
+        [b'S', b'E', ..] | [b'C', b'L', ..] | [b'E', b'R', ..] => Done::Error,
+        _ => Done::Ok,
+    }
+}
+
+/// The same of a meta command, which is quiet if what was hoped for has come true; of a get, if it has not.
+fn of_meta(asked: Verb, answer: &[u8]) -> Done {
+    match answer {
+        [] if asked == Verb::META_GET => Done::Miss,
+        [] | [b'H', b'D', ..] if asked == Verb::META_SET => Done::Stored,
+        [] | [b'H', b'D', ..] | [b'V', b'A', ..] | [b'M', b'E', ..] => Done::Hit,
+        [b'E', b'N', ..] | [b'N', b'F', ..] => Done::Miss,
+        [b'N', b'S', ..] => Done::NotStored,
+        [b'E', b'X', ..] => Done::Exists,
+        _ => Done::Error,
+    }
+}
+
 /// What a value that replaces another one depends on, beside the verb.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Demand {
@@ -291,7 +328,7 @@ fn give(item: &Item<'_>, cas: bool, mode: Mode, out: &mut Vec<u8>) -> Option<Gif
 }
 
 /// What a client means by a time.
-pub(super) fn expiry(exptime: i64, now: Time) -> Expiry {
+pub(crate) fn expiry(exptime: i64, now: Time) -> Expiry {
     match exptime {
         0 => Expiry::Never,
         ..0 => Expiry::At(Time::default()),

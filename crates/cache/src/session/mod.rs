@@ -13,11 +13,14 @@ pub(crate) use large::{End, Gift, Lending, Mode};
 pub(crate) use memcache::not_stored;
 
 use crate::access::Users;
-use crate::counters::Counters;
+use crate::counters::{Counters, Gauges};
 use crate::kept::Finding;
+use crate::log::Logger;
+use crate::observe::{Operations, Timing};
 use crate::resp::Clients;
 use crate::tally::Tally;
 
+pub(crate) use memcache::expiry;
 pub(crate) use stats::Settings;
 
 /// What a connection does after a command.
@@ -36,7 +39,7 @@ pub(crate) struct House {
     pub(crate) store: Store,
     pub(crate) counters: Counters,
     /// Of all reactors, for the next command that is about them; else it is about this one.
-    pub(crate) sums: Option<Tally>,
+    pub(crate) sums: Option<Box<Tally>>,
     /// The time at the start of this pass, and at that of the program.
     pub(crate) now: Time,
     pub(crate) started: Time,
@@ -53,7 +56,13 @@ pub(crate) struct House {
     /// Who may use the cache, if not everybody may.
     pub(crate) users: Option<Users>,
     /// What was counted when the counters were set back.
-    pub(crate) forgotten: Tally,
+    pub(crate) forgotten: Option<Box<Tally>>,
+    pub(crate) operations: Operations,
+    pub(crate) timing: Timing,
+    /// As it was at the last tick.
+    pub(crate) gauges: Gauges,
+    /// The command log, if there is one.
+    pub(crate) log: Option<Box<Logger>>,
 }
 
 impl House {
@@ -71,13 +80,28 @@ impl House {
             clients: Clients::default(),
             settings,
             users: None,
-            forgotten: Tally::default(),
+            forgotten: None,
+            operations: Operations::default(),
+            timing: Timing::default(),
+            gauges: Gauges::default(),
+            log: None,
         }
     }
 
     /// Sets back what clients are told of what was done. What there is stays as it is.
     pub(crate) fn forget_done(&mut self) {
-        self.forgotten = Tally::ever(self);
+        self.forgotten = Some(Box::new(Tally::ever(self)));
+    }
+
+    /// Whether the command that was just carried out is to be logged.
+    pub(crate) fn is_logged(&mut self) -> bool {
+        self.log.as_mut().is_some_and(|log| log.is_turn())
+    }
+
+    /// What there is beside the store.
+    pub(crate) fn gauges(&self) -> Gauges {
+        let log_dropped = self.log.as_ref().map_or(0, |log| log.dropped());
+        Gauges { pinned_bytes: self.store.pinned_bytes() as u64, log_dropped, ..self.gauges }
     }
 
     /// Whether a command of memcached's can be answered while items of the pool are still to be found.
@@ -101,6 +125,7 @@ impl House {
     /// What is due by the clock: `flush_all` with a delay, and what has expired.
     pub(crate) fn tick(&mut self) {
         self.store.expire(self.now);
+        self.log.iter_mut().for_each(|log| log.hand_over());
     }
 }
 

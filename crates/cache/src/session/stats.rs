@@ -34,7 +34,7 @@ impl Stats<'_> {
 impl House {
     /// Answers `stats`; the last line is returned.
     pub(super) fn stats(&mut self, of: Option<&[u8]>, out: &mut Vec<u8>) -> &'static str {
-        let tally = self.sums.take().unwrap_or_else(|| Tally::of(self));
+        let tally = self.sums.take().unwrap_or_else(|| Box::new(Tally::of(self)));
         let mut stats = Stats(out);
         match of {
             None => self.general(&tally, &mut stats),
@@ -52,7 +52,7 @@ impl House {
         "END"
     }
 
-    fn general(&self, Tally { counters, figures }: &Tally, stats: &mut Stats<'_>) {
+    fn general(&self, Tally { counters, figures, .. }: &Tally, stats: &mut Stats<'_>) {
         stats.stat("pid", std::process::id());
         stats.stat("uptime", self.now.since(self.started).as_secs());
         stats.stat("time", self.now.millis() / 1000);
@@ -96,7 +96,7 @@ impl Settings {
 }
 
 /// All items are of one class.
-fn items(Tally { counters, figures }: &Tally, stats: &mut Stats<'_>) {
+fn items(Tally { counters, figures, .. }: &Tally, stats: &mut Stats<'_>) {
     if figures.items > 0 {
         stats.stat("items:1:number", figures.items);
         stats.stat("items:1:mem_requested", figures.live_bytes);
@@ -107,7 +107,7 @@ fn items(Tally { counters, figures }: &Tally, stats: &mut Stats<'_>) {
 }
 
 /// Its slabs are the segments.
-fn slabs(Tally { counters, figures }: &Tally, stats: &mut Stats<'_>) {
+fn slabs(Tally { counters, figures, .. }: &Tally, stats: &mut Stats<'_>) {
     let used = figures.bytes - figures.free_bytes - figures.table_bytes;
     if used > 0 {
         stats.stat("1:mem_requested", figures.live_bytes);

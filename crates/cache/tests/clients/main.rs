@@ -8,5 +8,6 @@ mod access;
 mod hostile;
 mod large;
 mod memcache;
+mod observe;
 mod reactors;
 mod resp;

@@ -12,6 +12,7 @@
 //! durability = "warm"                           # or durable
 //! resize-pool = true                            # a pool of another size or durability is made to fit
 //! auth-file = "/etc/qpair/users.toml"           # none: everybody may use it
+//! command-log = "/var/log/cache.csv,every=100"  # none: nothing is written down; also size=64MiB and keep=4
 //! ```
 
 use std::fmt;
@@ -21,7 +22,7 @@ use std::str::FromStr;
 
 use block::size::format_size;
 use cache::limits::{DEFAULT_VALUE_BYTES, MAX_VALUE_BYTES};
-use cache::{Eviction, Keep};
+use cache::{CommandLog, Eviction, Keep};
 use machine::limits::MAX_REACTORS;
 
 use super::mistake::{Log, quoted};
@@ -31,7 +32,7 @@ use super::write::{size, text};
 /// Bytes of a cache of which nobody says how large it is.
 const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
 
-pub(super) const CACHE: [&str; 11] = [
+pub(super) const CACHE: [&str; 12] = [
     "listen",
     "memory",
     "max-item",
@@ -40,6 +41,7 @@ pub(super) const CACHE: [&str; 11] = [
     "resize-pool",
     "eviction",
     "auth-file",
+    "command-log",
     "reactors",
     "cpus",
     "dedicated",
@@ -49,6 +51,7 @@ const LISTEN_HINT: &str = "Write for example listen = [\"memcache=127.0.0.1:1121
 const MAX_ITEM_HINT: &str = "Write for example max-item = \"1MiB\".";
 const POOL_HINT: &str = "Write for example pool = \"/var/lib/cache.pool\".";
 const AUTH_HINT: &str = "Write for example auth-file = \"/etc/qpair/users.toml\".";
+const LOG_HINT: &str = "Write for example command-log = \"/var/log/cache.csv,every=100,size=64MiB,keep=4\".";
 
 /// A cache: where clients are listened for, and what it keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub struct Cache {
     pub eviction: Eviction,
     /// The file that says who may use it; without one everybody may.
     pub auth_file: Option<PathBuf>,
+    /// Where one command in so many is written down, if anywhere.
+    pub command_log: Option<CommandLog>,
     /// Number of reactors, 1 or more.
     pub reactors: usize,
     /// The processors to pin them to, one each; empty: the operating system chooses.
@@ -88,6 +93,7 @@ impl Default for Cache {
             resize_pool: false,
             eviction: Eviction::S3Fifo,
             auth_file: None,
+            command_log: None,
             reactors: 1,
             cpus: Vec::new(),
             dedicated: false,
@@ -226,6 +232,7 @@ pub(super) fn read(log: &mut Log<'_>, table: &Fields<'_, '_>) -> Cache {
         resize_pool: table.flag(log, "resize-pool").unwrap_or(default.resize_pool),
         eviction: table.text(log, "eviction", |text| word(&EVICTIONS, text), eviction_hint).unwrap_or(default.eviction),
         auth_file: table.text(log, "auth-file", path, AUTH_HINT),
+        command_log: table.text(log, "command-log", str::parse, LOG_HINT),
         reactors: table.number(log, "reactors", 1..=MAX_REACTORS as u64).map_or(default.reactors, |n| n as usize),
         cpus: table.cpus(log, "cpus"),
         dedicated: table.flag(log, "dedicated").unwrap_or(default.dedicated),
@@ -262,6 +269,9 @@ pub(super) fn write(out: &mut String, cache: &Cache) -> fmt::Result {
         if let Some(path) = path {
             writeln!(out, "{key} = {}", text(&path.to_string_lossy()))?;
         }
+    }
+    if let Some(log) = &cache.command_log {
+        writeln!(out, "command-log = {}", text(&log.to_string()))?;
     }
     if let Some(durability) = &cache.durability {
         writeln!(out, "durability = \"{}\"", word_of(&DURABILITIES, durability))?;

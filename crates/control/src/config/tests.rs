@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use ::cache::CommandLog;
 use proptest::prelude::*;
 
 use super::*;
@@ -43,6 +44,7 @@ pool = "/data/cache.pool"
 durability = "durable"
 eviction = "merge"
 auth-file = "/etc/qpair/users.toml"
+command-log = "/var/log/cache.csv,every=7"
 cpus = [2]
 "#;
 
@@ -94,6 +96,7 @@ fn a_cache() {
         durability: Some(Durability::Durable),
         eviction: ::cache::Eviction::Merge,
         auth_file: Some("/etc/qpair/users.toml".into()),
+        command_log: Some(CommandLog { every: 7, ..CommandLog::new("/var/log/cache.csv".into()) }),
         cpus: vec![2],
         ..Cache::default()
     };
@@ -427,6 +430,7 @@ prop_compose! {
             ::cache::Eviction::None,
         ]),
         auth_file in prop::option::of("[ -~ä]{1,20}"),
+        log in prop::option::of(("/[ä-ö]{1,20}", 1..u32::MAX, (64u64 << 10).., 0..=999u32)),
         reactors in 1..=64_usize,
     ) -> Cache {
         let listen = |port| Listen {
@@ -440,6 +444,7 @@ prop_compose! {
             resize_pool: resize_pool && pool.is_some(),
             pool: pool.map(PathBuf::from),
             auth_file: auth_file.map(PathBuf::from),
+            command_log: log.map(|(path, every, bytes, keep)| CommandLog { path: path.into(), every, bytes, keep }),
             cpus: if dedicated { (100..100 + reactors).collect() } else { vec![] },
             memory, max_item, eviction, reactors, dedicated,
         }

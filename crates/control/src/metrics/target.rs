@@ -65,7 +65,10 @@ fn commands(text: &mut Text, observer: &Observer) {
     let name = "qpair_command_duration_seconds";
     text.family(name, Type::Histogram, "Time of those commands inside the target, from their arrival to their answer.");
     for (key, kind, served) in used() {
-        labelled(key, |labels| histogram(text, name, &[labels, &[("command", kind.name())]].concat(), served));
+        let buckets = || (0..).map(bound).zip(served.latencies);
+        labelled(key, |labels| {
+            text.histogram(name, &[labels, &[("command", kind.name())]].concat(), buckets(), served.nanos);
+        });
     }
     let name = "qpair_command_errors_total";
     text.family(name, Type::Counter, "I/O commands that failed, by the status they were answered with.");
@@ -85,22 +88,6 @@ fn commands(text: &mut Text, observer: &Observer) {
 fn labelled(key: &Key, then: impl FnOnce(&[(&str, &str)])) {
     let nsid = key.nsid.to_string();
     then(&[("subsystem", &key.subsystem), ("nsid", &nsid), ("host", &key.host)]);
-}
-
-/// The buckets, which are cumulative here, the sum and the count.
-fn histogram(text: &mut Text, name: &str, labels: &[(&str, &str)], served: &KindTraffic) {
-    let (bucket, mut count) = (format!("{name}_bucket"), 0);
-    for (index, more) in served.latencies.iter().enumerate() {
-        count += more;
-        let bound = bound(index).map_or("+Inf".to_owned(), |bound| bound.as_secs_f64().to_string());
-        text.sample(&bucket, &[labels, &[("le", &bound)]].concat(), count);
-    }
-    text.sample(&format!("{name}_sum"), labels, seconds(served.nanos));
-    text.sample(&format!("{name}_count"), labels, count);
-}
-
-fn seconds(nanos: u64) -> f64 {
-    nanos as f64 / 1e9
 }
 
 /// What commands are doing now.

@@ -1,6 +1,7 @@
 //! The text format of Prometheus (exposition format 0.0.4): families with HELP and TYPE, samples with labels.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
 /// The media type of the format.
 pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -58,6 +59,25 @@ impl Text {
             self.out.push('}');
         }
         writeln!(self.out, " {value}").expect(WRITTEN);
+    }
+
+    /// A histogram: for each bucket its bound, none of the last one, and how many there are in it; and their sum.
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        labels: Labels<'_>,
+        buckets: impl Iterator<Item = (Option<Duration>, u64)>,
+        nanos: u64,
+    ) {
+        let (bucket, mut count) = (format!("{name}_bucket"), 0);
+        for (bound, more) in buckets {
+            // They are cumulative here.
+            count += more;
+            let bound = bound.map_or("+Inf".to_owned(), |bound| bound.as_secs_f64().to_string());
+            self.sample(&bucket, &[labels, &[("le", &bound)]].concat(), count);
+        }
+        self.sample(&format!("{name}_sum"), labels, nanos as f64 / 1e9);
+        self.sample(&format!("{name}_count"), labels, count);
     }
 
     /// A family with one sample that has no labels.

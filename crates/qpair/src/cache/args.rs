@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use block::size::{format_size, parse_size};
+use cache::CommandLog;
 use cache::limits::DEFAULT_VALUE_BYTES;
 use control::config::{self, Cache, Config, Listen};
 
@@ -80,7 +81,7 @@ pub(crate) struct Flags {
     /// it again
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "listen", "memory", "max_item", "pool", "resize_pool", "durability", "eviction", "auth_file", "reactors",
-        "cpus", "dedicated", "metrics",
+        "cpus", "dedicated", "metrics", "command_log",
     ])]
     config: Option<PathBuf>,
 
@@ -120,6 +121,11 @@ pub(crate) struct Flags {
     /// Serve metrics for Prometheus here; a port alone is one on loopback
     #[arg(long, value_name = "ADDR:PORT", value_parser = control::metrics::address)]
     metrics: Option<SocketAddr>,
+
+    /// Write down one command in so many (100, unless N says otherwise): who asked, for what, and what became of it. A
+    /// file has 64MiB or SIZE; K of them, or 4, are kept beside it. `qpair cache simulate` reads it, best with every=1
+    #[arg(long, value_name = "FILE[,every=N][,size=SIZE][,keep=K]")]
+    command_log: Option<CommandLog>,
 
     /// Number of reactors (threads); connections and keys are dealt out to them, and each has its share of the memory
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_reactors)]
@@ -161,6 +167,7 @@ impl Flags {
             resize_pool: self.resize_pool,
             eviction: self.eviction.into(),
             auth_file: self.auth_file.clone(),
+            command_log: self.command_log.clone(),
             reactors: self.reactors,
             cpus: self.cpus.clone(),
             dedicated: self.dedicated,
@@ -190,7 +197,7 @@ mod tests {
     fn flags_say_what_a_file_says() {
         let line = "--listen resp=10.0.0.1:6379 --memory 4GiB --max-item 2MiB --pool /a.pool --durability durable \
                     --resize-pool --metrics 9420 --eviction merge --auth-file /users.toml --reactors 2 --cpus 0,1 \
-                    --dedicated";
+                    --command-log /c.csv,keep=1 --dedicated";
         let file = r#"
             metrics = 9420
             [cache]
@@ -202,6 +209,7 @@ mod tests {
             resize-pool = true
             eviction = "merge"
             auth-file = "/users.toml"
+            command-log = "/c.csv,keep=1"
             reactors = 2
             cpus = [0, 1]
             dedicated = true

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
-use super::{Op, Request};
+use cache::COMMAND_LOG_HEAD;
+
+use super::{Op, Request, log};
 
 /// How a trace is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +81,11 @@ impl Trace {
     ///
     /// # Errors
     /// In words: what is wrong, and where.
-    pub(super) fn read(format: Format, from: impl BufRead) -> Result<Self, String> {
+    pub(super) fn read(format: Format, mut from: impl BufRead) -> Result<Self, String> {
+        let is_log = from.fill_buf().map_err(|error| error.to_string())?.starts_with(COMMAND_LOG_HEAD.as_bytes());
         let requests = match format {
+            // Whatever it is called: logs have numbers behind their names.
+            _ if is_log => read_log(from)?,
             Format::Oracle => read_oracle(from)?,
             Format::Csv => read_csv(from)?,
         };
@@ -119,6 +124,18 @@ fn read_csv(from: impl BufRead) -> Result<Vec<Request>, String> {
         push(&mut requests, request.ok_or_else(|| format!("line {}: '{line}' is not {HEAD}", number + 1))?)?;
     }
     Ok(requests)
+}
+
+/// A line of a log is larger than a request of it.
+fn read_log(from: impl BufRead) -> Result<Vec<Request>, String> {
+    let mut lines = Vec::new();
+    for line in from.lines().skip(1) {
+        if lines.len() == MAX_REQUESTS {
+            return Err(format!("more than {MAX_REQUESTS} lines are too many: cut it"));
+        }
+        lines.extend(log::parse(&line.map_err(|error| error.to_string())?));
+    }
+    Ok(log::requests(lines))
 }
 
 fn request_of(line: &str) -> Option<Request> {

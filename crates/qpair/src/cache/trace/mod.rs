@@ -4,12 +4,14 @@
 //! |---|---|
 //! | oracleGeneral | 24 bytes, little-endian: seconds 4, object 8, bytes 4, number of the object's next request 8 |
 //! | CSV | a line `time,key,size,ttl,op`: seconds, a number, bytes, seconds or 0 for never, `get`, `set` or `delete` |
+//! | command log | what `qpair cache --command-log` writes: see `log.rs` |
 //!
 //! A get of what is not there brings it in, with the bytes and the time to live of the request. The former format is
 //! that of libCacheSim; it knows only gets, and no times to live.
 
 mod format;
 mod generate;
+mod log;
 
 use std::error::Error;
 use std::fs::File;

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use machine::clock::Fine;
+use machine::limits::HUGE_PAGE_BYTES;
+use machine::os::{self, HugePagePool};
 use machine::reactor::{Handle, Mode, Poller, Ports, Reactor, ReactorConfig, Sender, Snapshot, mailbox};
-use machine::region::{Durability, Region};
+use machine::region::{Durability, Huge, Region};
 use machine::ring::{Ring, RingKind};
 use store::{Eviction, Found, Keep, Part, Pool, PoolError, Refitted, Shape, Store, StoreOptions, Time, refit};
 
@@ -37,6 +39,8 @@ pub struct Options {
     pub max_value: usize,
     /// The file that items are kept in; else they end with the process.
     pub pool: Option<PoolFile>,
+    /// The huge pages that its memory is to lie on, unless it has a pool; `None` leaves that to the system.
+    pub huge_pages: Option<Huge>,
     /// Who may use it; `None` is everybody.
     pub users: Option<Users>,
     /// Which old items make room for new ones.
@@ -61,6 +65,7 @@ impl Default for Options {
             memory: 64 << 20,
             max_value: DEFAULT_VALUE_BYTES,
             pool: None,
+            huge_pages: None,
             users: None,
             eviction: Eviction::S3Fifo,
             log: None,
@@ -97,6 +102,16 @@ pub enum StartError {
     /// Its pool cannot be used.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// There are not so many huge pages set aside as it needs.
+    #[error("{needed} huge pages of 2 MiB are needed, and {free} of those that are set aside are free")]
+    HugePages {
+        /// Of all reactors.
+        needed: usize,
+        /// When it was started.
+        free: usize,
+        /// How many are set aside.
+        all: usize,
+    },
     /// A reactor, or its memory.
     #[error("cannot start the cache: {0}")]
     Reactor(#[from] io::Error),
@@ -112,6 +127,7 @@ pub struct Server {
     published: Vec<Arc<Published>>,
     roll: Arc<Roll>,
     log: Option<Writer>,
+    huge_bytes: Option<usize>,
 }
 
 /// What a reactor tells when it has started.
@@ -119,6 +135,8 @@ pub(crate) struct Started {
     pub(crate) arrivals: Sender<Arrival>,
     /// Where it listens, in the order of the options, if it does.
     addresses: Vec<SocketAddr>,
+    /// What of the store's memory lies on huge pages, if that was asked for and the system says so.
+    huge_bytes: Option<usize>,
 }
 
 impl Server {
@@ -153,13 +171,15 @@ impl Server {
         let first = begin(first);
         let (reactors, addresses, published) = (Vec::new(), Vec::new(), vec![Arc::clone(&first.published)]);
         let (shared, roll) = (Arc::clone(&shared), Arc::clone(&roll));
-        let mut server = Self { reactors, addresses, found, durability, shared, published, roll, log };
+        let huge_bytes = options.huge_pages.map(|_| 0);
+        let mut server = Self { reactors, addresses, found, durability, shared, published, roll, log, huge_bytes };
         let mut deals = Vec::new();
         while let Some(next) = ports.next() {
             let next = begin(next);
             server.published.push(Arc::clone(&next.published));
             match spawn(next, options) {
                 Ok((reactor, started)) => {
+                    server.has_started(&started);
                     server.reactors.push(reactor);
                     deals.push(started.arrivals);
                 }
@@ -173,6 +193,7 @@ impl Server {
         // The first one listens for all.
         match spawn(Begin { others: Some(deals), ..first }, options) {
             Ok((reactor, started)) => {
+                server.has_started(&started);
                 server.reactors.insert(0, reactor);
                 server.addresses = started.addresses;
                 Ok(server)
@@ -181,11 +202,21 @@ impl Server {
         }
     }
 
+    fn has_started(&mut self, started: &Started) {
+        self.huge_bytes = self.huge_bytes.zip(started.huge_bytes).map(|(sum, more)| sum + more);
+    }
+
     /// Not all of it has started.
     fn give_up(self, error: StartError) -> StartError {
         // What they say now is less than why they stop.
         let _ = self.stop();
-        error
+        match (error, os::huge_page_pool()) {
+            // Some were taken when it was found that there are too few.
+            (StartError::HugePages { needed, .. }, Ok(HugePagePool { free, all })) => {
+                StartError::HugePages { needed, free, all }
+            }
+            (error, _) => error,
+        }
     }
 
     /// Where it listens, in the order of the options: for memcached clients, then for Redis clients.
@@ -218,6 +249,13 @@ impl Server {
     #[must_use]
     pub fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// Bytes of its memory that lay on huge pages when it had started: `None` if nobody has asked for them, or the
+    /// system does not say.
+    #[must_use]
+    pub fn huge_bytes(&self) -> Option<usize> {
+        self.huge_bytes
     }
 
     /// Whether a reactor has ended, which it does not do by itself unless it panics.
@@ -328,6 +366,18 @@ fn settings(options: &Options) -> Settings {
     }
 }
 
+/// The memory of one reactor's store, which is in no pool.
+fn region(options: &Options) -> Result<Region, StartError> {
+    let bytes = options.memory / options.reactors;
+    let Some(huge) = options.huge_pages else { return Ok(Region::anonymous(bytes)?) };
+    Region::huge(bytes, huge).map_err(|error| match os::huge_page_pool() {
+        Ok(HugePagePool { free, all }) if huge == Huge::Reserved && error.kind() == io::ErrorKind::OutOfMemory => {
+            StartError::HugePages { needed: bytes.div_ceil(HUGE_PAGE_BYTES) * options.reactors, free, all }
+        }
+        _ => error.into(),
+    })
+}
+
 /// A reactor's part of the cache, on its thread.
 pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<(Shard, Started), StartError> {
     let Begin { ports, part, calendar, now, shared, roll, others, published, logger } = begin;
@@ -346,11 +396,14 @@ pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<
     }
     // Last: what keeps a cache from starting leaves its pool as it was.
     let store_options = StoreOptions { seed: options.seed, eviction: options.eviction };
-    let share = options.memory / options.reactors;
-    let is_kept = part.is_some();
+    let (is_kept, mut huge_bytes) = (part.is_some(), None);
     let store = match part {
         Some(part) => Store::open(part, store_options)?,
-        None => Store::new(Region::anonymous(share)?, store_options)?,
+        None => {
+            let region = region(options)?;
+            huge_bytes = options.huge_pages.and_then(|_| region.huge_bytes().ok());
+            Store::new(region, store_options)?
+        }
     };
     let keeping = is_kept.then(|| Keeping::new(shared, &store));
     let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
@@ -358,6 +411,6 @@ pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<
     house.clients.share(ports.me(), options.reactors);
     house.log = logger.map(Box::new);
     let peers = Peers::new(ports, ring.waker());
-    let started = Started { arrivals: own, addresses };
+    let started = Started { arrivals: own, addresses, huge_bytes };
     Ok((Shard::new(owner, doors, peers, house, calendar, keeping, published), started))
 }

@@ -28,6 +28,40 @@ fn it_caches_until_it_is_told_to_stop() {
     cache.stop();
 }
 
+/// What the kernel says of itself; empty if it says nothing.
+#[cfg(unix)]
+fn kernel(file: &str) -> String {
+    std::fs::read_to_string(format!("/sys/kernel/mm/{file}")).unwrap_or_default()
+}
+
+#[cfg(unix)]
+#[test]
+fn huge_pages_are_claimed_only_as_far_as_they_are_there() {
+    let listen = ["--memory", "16MiB", "--reactors", "2", "--listen", "memcache=127.0.0.1:0"];
+    let cache = Serve::spawn(qpair(&["cache", "--json", "--huge-pages"]).args(listen));
+    let said = cache.listening["huge_bytes"].as_u64().expect("it says so");
+    // The process as a whole has at least as much: the kernel adds up what we were told of each part.
+    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", cache.pid())).expect("it runs");
+    let there = rollup.lines().find_map(|line| line.strip_prefix("AnonHugePages:")).expect("a figure");
+    let there: u64 = there.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(said <= 16 << 20 && said <= there << 10, "{said} {there}");
+    assert!(!kernel("transparent_hugepage/enabled").contains("[never]") || said == 0);
+    ask(&cache, "memcache", b"set k 1 60 5\r\nhello\r\nget k\r\nquit\r\n", "STORED\r\nVALUE k 1 5\r\nhello\r\nEND\r\n");
+    cache.stop();
+    let plain = Serve::spawn(qpair(&["cache", "--json"]).args(listen));
+    assert!(plain.listening["huge_bytes"].is_null(), "nobody has asked");
+    plain.stop();
+    // More than any machine has set aside.
+    let huge = ["cache", "--huge-pages=reserved", "--memory", "1TiB", "--listen", "memcache=127.0.0.1:0"];
+    let ended = qpair(&huge).output().expect("it starts");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    if !kernel("hugepages/hugepages-2048kB/nr_hugepages").is_empty() {
+        assert!(said.contains("--huge-pages: ") && said.contains("huge pages of 2 MiB are needed, and"), "{said}");
+        assert!(said.contains("sysctl vm.nr_hugepages="), "{said}");
+    }
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+}
+
 #[test]
 fn what_is_not_there_is_said() {
     for (arguments, why) in [

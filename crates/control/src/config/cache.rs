@@ -13,6 +13,7 @@
 //! resize-pool = true                            # a pool of another size or durability is made to fit
 //! auth-file = "/etc/qpair/users.toml"           # none: everybody may use it
 //! command-log = "/var/log/cache.csv,every=100"  # none: nothing is written down; also size=64MiB and keep=4
+//! huge-pages = "transparent"                    # or reserved; none: as the system likes it. Not with a pool
 //! ```
 
 use std::fmt;
@@ -24,6 +25,7 @@ use block::size::format_size;
 use cache::limits::{DEFAULT_VALUE_BYTES, MAX_VALUE_BYTES};
 use cache::{CommandLog, Eviction, Keep};
 use machine::limits::MAX_REACTORS;
+use machine::region::Huge;
 
 use super::mistake::{Log, quoted};
 use super::read::Fields;
@@ -32,7 +34,7 @@ use super::write::{size, text};
 /// Bytes of a cache of which nobody says how large it is.
 const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
 
-pub(super) const CACHE: [&str; 12] = [
+pub(super) const CACHE: [&str; 13] = [
     "listen",
     "memory",
     "max-item",
@@ -40,6 +42,7 @@ pub(super) const CACHE: [&str; 12] = [
     "durability",
     "resize-pool",
     "eviction",
+    "huge-pages",
     "auth-file",
     "command-log",
     "reactors",
@@ -70,6 +73,8 @@ pub struct Cache {
     pub resize_pool: bool,
     /// What happens when the memory is full.
     pub eviction: Eviction,
+    /// The huge pages that the memory is to lie on, if somebody insists on some.
+    pub huge_pages: Option<Huge>,
     /// The file that says who may use it; without one everybody may.
     pub auth_file: Option<PathBuf>,
     /// Where one command in so many is written down, if anywhere.
@@ -92,6 +97,7 @@ impl Default for Cache {
             durability: None,
             resize_pool: false,
             eviction: Eviction::S3Fifo,
+            huge_pages: None,
             auth_file: None,
             command_log: None,
             reactors: 1,
@@ -106,6 +112,11 @@ impl Cache {
     pub(crate) fn durability_word(&self) -> &'static str {
         let unsaid = if self.pool.is_some() { Durability::Warm } else { Durability::Volatile };
         word_of(&DURABILITIES, &self.durability.unwrap_or(unsaid))
+    }
+
+    /// The huge pages that it is to lie on, in the word of the file.
+    pub(crate) fn huge_pages_word(&self) -> &'static str {
+        self.huge_pages.as_ref().map_or("unsaid", |huge| word_of(&HUGE_PAGES, huge))
     }
 
     /// What the items of its pool survive, if it has one.
@@ -183,6 +194,8 @@ pub enum Durability {
 const DURABILITIES: [(&str, Durability); 3] =
     [("volatile", Durability::Volatile), ("warm", Durability::Warm), ("durable", Durability::Durable)];
 /// See [`DURABILITIES`].
+const HUGE_PAGES: [(&str, Huge); 2] = [("transparent", Huge::Transparent), ("reserved", Huge::Reserved)];
+/// See [`DURABILITIES`].
 const EVICTIONS: [(&str, Eviction); 5] = [
     ("merge", Eviction::Merge),
     ("s3fifo", Eviction::S3Fifo),
@@ -223,6 +236,7 @@ pub(super) fn read(log: &mut Log<'_>, table: &Fields<'_, '_>) -> Cache {
         .and_then(|bytes| max_item(bytes).map_err(|why| table.wrong(log, "max-item", why, MAX_ITEM_HINT)).ok());
     let durability_hint = "Write for example durability = \"warm\".";
     let eviction_hint = "Write for example eviction = \"s3fifo\".";
+    let huge_hint = "Write for example huge-pages = \"transparent\".";
     Cache {
         listen: table.texts(log, "listen", str::parse, LISTEN_HINT).unwrap_or(default.listen),
         memory: table.size(log, "memory").unwrap_or(default.memory),
@@ -231,6 +245,7 @@ pub(super) fn read(log: &mut Log<'_>, table: &Fields<'_, '_>) -> Cache {
         durability: table.text(log, "durability", |text| word(&DURABILITIES, text), durability_hint),
         resize_pool: table.flag(log, "resize-pool").unwrap_or(default.resize_pool),
         eviction: table.text(log, "eviction", |text| word(&EVICTIONS, text), eviction_hint).unwrap_or(default.eviction),
+        huge_pages: table.text(log, "huge-pages", |text| word(&HUGE_PAGES, text), huge_hint),
         auth_file: table.text(log, "auth-file", path, AUTH_HINT),
         command_log: table.text(log, "command-log", str::parse, LOG_HINT),
         reactors: table.number(log, "reactors", 1..=MAX_REACTORS as u64).map_or(default.reactors, |n| n as usize),
@@ -278,6 +293,9 @@ pub(super) fn write(out: &mut String, cache: &Cache) -> fmt::Result {
     }
     if cache.eviction != default.eviction {
         writeln!(out, "eviction = \"{}\"", cache.eviction_word())?;
+    }
+    if let Some(huge) = &cache.huge_pages {
+        writeln!(out, "huge-pages = \"{}\"", word_of(&HUGE_PAGES, huge))?;
     }
     for (key, is) in [("resize-pool", cache.resize_pool), ("dedicated", cache.dedicated)] {
         if is {

@@ -40,6 +40,8 @@ pub enum Rule {
     HasPool,
     /// What is kept in a pool is not volatile.
     NotVolatile,
+    /// The memory of a pool is its file's.
+    NoHugePool,
     /// There are enough processors in the list: processors, reactors.
     EnoughCpus(usize, usize),
     /// Limits that count over several tables: what, how many, the most.
@@ -96,6 +98,10 @@ impl Rule {
             Self::NotVolatile => {
                 let why = "the contents of a pool survive the process: they are warm or durable";
                 (why.to_owned(), "Choose one of these, or leave the pool out.")
+            }
+            Self::NoHugePool => {
+                let why = "the memory of a pool is that of its file, and not ours to choose pages for";
+                (why.to_owned(), "Leave one of both out.")
             }
             Self::EnoughCpus(cpus, reactors) => {
                 (format!("{cpus} processors are named for {reactors} reactors"), "Name one for each reactor.")
@@ -182,6 +188,7 @@ fn cache(cache: &Cache, broken: &mut Vec<Broken>) {
     let has_pool = cache.pool.is_some();
     must("listen", !cache.listen.is_empty(), Rule::Reachable);
     must("resize-pool", has_pool || !cache.resize_pool, Rule::HasPool);
+    must("huge-pages", !has_pool || cache.huge_pages.is_none(), Rule::NoHugePool);
     match cache.durability {
         Some(Durability::Volatile) => must("durability", !has_pool, Rule::NotVolatile),
         Some(Durability::Warm | Durability::Durable) => must("durability", has_pool, Rule::HasPool),

@@ -128,6 +128,9 @@ fn mistakes_in_a_cache() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].why.contains("nobody could reach the cache"), "{found:?}");
     assert!(found[1].why.contains("1 processors are named for 2 reactors"), "{found:?}");
+    mistake("cpus = [2]", "huge-pages = \"transparent\"", 35, "cache.huge-pages", &["that of its file"]);
+    mistake("cpus = [2]", "huge-pages = \"2MiB\"", 35, "cache.huge-pages", &["none of transparent, reserved"]);
+    mistake("cpus = [2]", "huge-pages = true", 35, "cache.huge-pages", &["this is true, not a text"]);
     mistake("cpus = [2]", "cpus = [1]", 35, "cache.cpus[0]", &["cpus[1] is the same processor"]);
     mistake("cpus = [2]", "resize-pool = 1", 35, "cache.resize-pool", &["not true or false"]);
     mistake("[cache]", "[[cache]]", 27, "cache", &["this is an array, not a table", "[cache]"]);
@@ -432,6 +435,9 @@ prop_compose! {
         auth_file in prop::option::of("[ -~ä]{1,20}"),
         log in prop::option::of(("/[ä-ö]{1,20}", 1..u32::MAX, (64u64 << 10).., 0..=999u32)),
         reactors in 1..=64_usize,
+        huge_pages in prop::sample::select(vec![
+            None, Some(machine::region::Huge::Transparent), Some(machine::region::Huge::Reserved),
+        ]),
     ) -> Cache {
         let listen = |port| Listen {
             protocol: if port % 2 == 0 { Protocol::Memcache } else { Protocol::Resp },
@@ -442,6 +448,7 @@ prop_compose! {
             listen: ports.into_iter().map(listen).collect(),
             durability: pool.as_ref().map(|_| kept),
             resize_pool: resize_pool && pool.is_some(),
+            huge_pages: huge_pages.filter(|_| pool.is_none()),
             pool: pool.map(PathBuf::from),
             auth_file: auth_file.map(PathBuf::from),
             command_log: log.map(|(path, every, bytes, keep)| CommandLog { path: path.into(), every, bytes, keep }),

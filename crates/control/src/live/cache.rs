@@ -32,6 +32,7 @@ impl Cache {
             users: users(config)?,
             eviction: wanted.eviction,
             log: wanted.command_log.clone(),
+            huge_pages: wanted.huge_pages,
             seed: Uuid::new_v4().as_u64_pair().0,
             mode,
             cpus,
@@ -95,6 +96,7 @@ pub(super) fn unchangeable(old: &config::Cache, new: &config::Cache) -> Vec<Prob
         both("cache.durability", &|cache| cache.durability_word().to_owned()),
         both("cache.resize-pool", &|cache| cache.resize_pool.to_string()),
         both("cache.eviction", &|cache| cache.eviction_word().to_owned()),
+        both("cache.huge-pages", &|cache| cache.huge_pages_word().to_owned()),
         both("cache.auth-file", &|cache| if cache.auth_file.is_some() { "a file" } else { "none" }.to_owned()),
         both("cache.command-log", &|cache| cache.command_log.as_ref().map_or("none".to_owned(), ToString::to_string)),
         both("cache.reactors", &|cache| cache.reactors.to_string()),
@@ -112,6 +114,14 @@ fn refused(cache: &config::Cache, error: &StartError, source: Source) -> Problem
             cannot_listen(&format!("cache.listen[{index}]"), &format!("--listen {free}"), *address, error, source)
         }
         StartError::Pool(error) => Problem::new("cache.pool", error.to_string(), pool_hint(error, source)),
+        StartError::HugePages { needed, free, all } => {
+            let hint = format!(
+                "Set them aside: sysctl vm.nr_hugepages={} (as root, and best soon after the machine has started). Or \
+                 take transparent ones, which need no preparation.",
+                all + needed.saturating_sub(*free)
+            );
+            Problem::new("cache.huge-pages", error.to_string(), hint)
+        }
         StartError::Reactor(error) => {
             Problem::new("cache.memory", format!("cannot start the cache: {error}"), "Take less, or fewer reactors.")
         }

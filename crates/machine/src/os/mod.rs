@@ -16,15 +16,16 @@ use std::io;
 use std::time::Duration;
 
 pub(crate) use system::{
-    CANCELLED, deallocate, largest_socket_buffers, nvme_command, nvme_control, nvme_has_poll_queues, nvme_node,
-    nvme_nsid, nvme_transfer_limits, read_exact_at, read_exact_vectored_at, unpin, write_all_at, write_all_vectored_at,
-    zero, zone_action, zone_report, zoned_disk,
+    CANCELLED, deallocate, huge_bytes, largest_socket_buffers, nvme_command, nvme_control, nvme_has_poll_queues,
+    nvme_node, nvme_nsid, nvme_transfer_limits, read_exact_at, read_exact_vectored_at, unpin, write_all_at,
+    write_all_vectored_at, zero, zone_action, zone_report, zoned_disk,
 };
 pub use system::{
     Guard, Ward, allocate, allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, boot_id,
-    connected_sockets, direct_alignment, end_with_guard, file_key, files, get_xattr, io_poll, is_block_device,
-    is_read_only_disk, is_ward, mode, on_signal, open_data, pin_to, process_cpu, punches_holes, raise_file_limit,
-    rss_bytes, runtime_dir, set_xattr, started, sync_directory, thread_usage, total_memory, usage, ward_ready,
+    connected_sockets, direct_alignment, end_with_guard, file_key, files, get_xattr, huge_page_pool, io_poll,
+    is_block_device, is_read_only_disk, is_ward, mode, never_gives_huge_pages, on_signal, open_data, pin_to,
+    process_cpu, punches_holes, raise_file_limit, rss_bytes, runtime_dir, set_xattr, started, sync_directory,
+    thread_usage, total_memory, usage, ward_ready,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use system::{RawCommand, nvme_entry, persistence_domain};
@@ -49,6 +50,15 @@ pub struct Files {
     pub open: u64,
     /// How many there may be; `None` without a limit.
     pub most: Option<u64>,
+}
+
+/// Huge pages of 2 MiB that are set aside for programs which ask for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HugePagePool {
+    /// How many there are.
+    pub all: usize,
+    /// How many nobody has, and nobody was promised.
+    pub free: usize,
 }
 
 /// What somebody outside wants of the process.

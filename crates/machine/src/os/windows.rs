@@ -73,6 +73,30 @@ pub fn rss_bytes() -> io::Result<u64> {
     unsupported("the resident set size")
 }
 
+/// Huge pages that are set aside: none yet.
+///
+/// # Errors
+/// Not supported yet.
+pub fn huge_page_pool() -> io::Result<super::HugePagePool> {
+    unsupported("huge pages")
+}
+
+/// Whether nobody gets huge pages.
+///
+/// # Errors
+/// Not supported yet.
+pub fn never_gives_huge_pages() -> io::Result<bool> {
+    unsupported("huge pages")
+}
+
+/// What lies on huge pages.
+///
+/// # Errors
+/// Not supported yet.
+pub(crate) fn huge_bytes(_range: &std::ops::Range<usize>) -> io::Result<usize> {
+    unsupported("huge pages")
+}
+
 /// The process's handles: not known yet.
 ///
 /// # Errors

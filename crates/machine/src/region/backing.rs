@@ -36,12 +36,16 @@ pub(super) enum Medium {
     Untold,
 }
 
+/// What the system has mapped: where that begins, and its bytes.
+type Held = (NonNull<u8>, usize);
+
 /// One mapping: readable and writable memory that stays where it is until this is dropped.
 pub(super) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
-    /// What the system has mapped at `base`: `bytes`, rounded up for anonymous memory.
-    held: usize,
+    /// All that the system has mapped, and where that begins: `bytes`, rounded up for anonymous memory, with a fence
+    /// of pages that nobody may touch around it where it is to have huge pages.
+    held: Held,
     /// Keeps a mapped file open, locked, watched and known as mapped.
     file: Option<system::Claim>,
 }
@@ -56,20 +60,46 @@ impl Mapping {
     /// Zeroed private memory; starts at a multiple of 2 MiB if it is at least as long.
     pub(super) fn anonymous(bytes: usize) -> io::Result<Self> {
         let held = system::rounded(bytes)?;
-        Ok(Self { base: system::anonymous(held)?, bytes, held, file: None })
+        let base = system::anonymous(held)?;
+        Ok(Self { base, bytes, held: (base, held), file: None })
+    }
+
+    /// The same on pages of which the system is asked to make huge ones, and that are taken at once. The fence keeps it
+    /// apart from other mappings, so that the system's figures of it are about nothing else.
+    pub(super) fn transparent(bytes: usize) -> io::Result<Self> {
+        let kept = system::rounded(bytes)?;
+        // What is taken at once has to be there, or the kernel looks for somebody to kill.
+        if let Some(there) = crate::os::available_memory().filter(|&there| there < kept as u64) {
+            let why = format!("{bytes} bytes are to be taken at once, and {there} are available");
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, why));
+        }
+        let (base, held) = system::fenced(kept)?;
+        let mapping = Self { base, bytes, held, file: None };
+        mapping.advise_huge();
+        system::populate(base, kept)?;
+        Ok(mapping)
+    }
+
+    /// The same on huge pages that are set aside for programs which ask for them.
+    pub(super) fn reserved(bytes: usize) -> io::Result<Self> {
+        let (base, held) = system::reserved(bytes)?;
+        let mapping = Self { base, bytes, held: (base, held), file: None };
+        system::populate(base, held)?;
+        Ok(mapping)
     }
 
     /// Zeroed private memory that the system sets nothing aside for.
     pub(super) fn sparse(bytes: usize) -> io::Result<Self> {
         let held = system::rounded(bytes)?;
-        Ok(Self { base: system::sparse(held)?, bytes, held, file: None })
+        let base = system::sparse(held)?;
+        Ok(Self { base, bytes, held: (base, held), file: None })
     }
 
     /// The first `bytes` of a file, shared with it; and what that is.
     pub(super) fn file(file: &File, bytes: usize) -> io::Result<(Self, Medium)> {
         let claim = system::Claim::new(file, bytes)?;
         let (base, medium) = system::shared(&claim, bytes)?;
-        let mut mapping = Self { base, bytes, held: bytes, file: Some(claim) };
+        let mut mapping = Self { base, bytes, held: (base, bytes), file: Some(claim) };
         mapping.file.as_mut().expect("it was just put there").watch(base, bytes)?;
         Ok((mapping, medium))
     }
@@ -98,9 +128,10 @@ impl Drop for Mapping {
         if let Some(claim) = &mut self.file {
             claim.forget();
         }
-        // SAFETY: `base` and `held` are the mapping that `anonymous` or `shared` made for us alone, and whoever points
-        // into it holds the region and thereby this mapping.
-        unsafe { system::unmap(self.base, self.held) };
+        let (start, bytes) = self.held;
+        // SAFETY: `held` is the mapping that was made for us alone, and whoever points into it holds the region and
+        // thereby this mapping.
+        unsafe { system::unmap(start, bytes) };
     }
 }
 
@@ -114,8 +145,10 @@ mod unix {
     use std::ptr::{self, NonNull};
     use std::sync::{Mutex, PoisonError};
 
-    use rustix::mm::{self, MapFlags, ProtFlags};
+    use rustix::io::Errno;
+    use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
 
+    use super::Held;
     use super::Medium;
     use crate::limits::{HUGE_PAGE_BYTES, MAP_GRANULE_BYTES};
     use crate::region::HugePages;
@@ -160,6 +193,61 @@ mod unix {
         }
     }
 
+    /// `kept` bytes, a multiple of 64 KiB, that begin at a multiple of 2 MiB, between pages that may not be touched;
+    /// and all of the mapping.
+    pub(super) fn fenced(kept: usize) -> io::Result<(NonNull<u8>, Held)> {
+        let all = kept.checked_add(2 * HUGE_PAGE_BYTES).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: a new private mapping at an address of the system's choice cannot touch existing memory.
+        let start = unsafe { mm::mmap_anonymous(ptr::null_mut(), all, ProtFlags::empty(), MapFlags::PRIVATE)? };
+        let head = (start.addr() + 1).next_multiple_of(HUGE_PAGE_BYTES) - start.addr();
+        // SAFETY: head is 1 to 2 MiB, so that head + kept and more is inside the mapping just made, which nobody else
+        // knows of. Both ends are multiples of the page size.
+        let made = unsafe {
+            let base = start.byte_add(head);
+            mm::mprotect(base, kept, MprotectFlags::READ | MprotectFlags::WRITE).map(|()| base)
+        };
+        let held = (address(start)?, all);
+        match made {
+            Ok(base) => Ok((address(base)?, held)),
+            Err(error) => {
+                // SAFETY: the mapping just made; nobody points into it.
+                unsafe { unmap(held.0, held.1) };
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Huge pages of 2 MiB that are set aside, for `bytes`; and how many bytes they have.
+    #[cfg(target_os = "linux")]
+    pub(super) fn reserved(bytes: usize) -> io::Result<Held> {
+        rounded(bytes)?;
+        let held = bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(io::ErrorKind::OutOfMemory)?;
+        let flags = MapFlags::PRIVATE | MapFlags::HUGETLB | MapFlags::HUGE_2MB;
+        // SAFETY: a new private mapping at an address of the system's choice cannot touch existing memory.
+        let base = unsafe { mm::mmap_anonymous(ptr::null_mut(), held, ProtFlags::READ | ProtFlags::WRITE, flags)? };
+        Ok((address(base)?, held))
+    }
+
+    /// Other systems have such pages in other ways.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn reserved(_bytes: usize) -> io::Result<Held> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "huge pages that are set aside are there on Linux only"))
+    }
+
+    /// Takes the pages of a mapping at once. A system that cannot (Linux before 5.14) takes them by use.
+    pub(super) fn populate(base: NonNull<u8>, bytes: usize) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        // SAFETY: MADV_POPULATE_WRITE does what a write to each page of our own mapping would do, and changes no byte.
+        match unsafe { mm::madvise(base.as_ptr().cast(), bytes, mm::Advice::LinuxPopulateWrite) } {
+            Ok(()) | Err(Errno::INVAL) => {}
+            // What a write would end with SIGBUS for.
+            Err(Errno::FAULT) => return Err(io::ErrorKind::OutOfMemory.into()),
+            Err(error) => return Err(error.into()),
+        }
+        let _ = (base, bytes);
+        Ok(())
+    }
+
     /// Mapped without `MAP_NORESERVE`, more than the machine's memory would be refused.
     pub(super) fn sparse(bytes: usize) -> io::Result<NonNull<u8>> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
@@ -187,7 +275,7 @@ mod unix {
     }
 
     /// # Safety
-    /// `base` and `bytes` are a whole mapping made by `anonymous` or `shared` that nobody points into any more.
+    /// `base` and `bytes` are a whole mapping made here that nobody points into any more.
     pub(super) unsafe fn unmap(base: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise.
         let done = unsafe { mm::munmap(base.as_ptr().cast(), bytes) };

@@ -51,6 +51,17 @@ pub enum HugePages {
     Advised,
     /// The region is too small for one, or the system does not take the advice. It works all the same.
     Unavailable,
+    /// It has nothing else: they were set aside.
+    Reserved,
+}
+
+/// Which huge pages somebody insists on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Huge {
+    /// Those that the system makes of its memory if it can: no preparations, no privilege, and no promise.
+    Transparent,
+    /// Those of 2 MiB that were set aside for programs which ask for them (hugetlbfs): all or an error.
+    Reserved,
 }
 
 /// Memory, and how durable it is: one mapping, and the way to make its bytes survive.
@@ -67,6 +78,20 @@ impl Region {
     /// No bytes at all, or the system's refusal of so many.
     pub fn anonymous(bytes: usize) -> io::Result<Self> {
         Ok(Self::over(Mapping::anonymous(bytes)?, Box::new(persist::None)))
+    }
+
+    /// `bytes` of zeroed memory that does not survive the process, on huge pages. All of it is taken at once: what was
+    /// got of them, [`Region::huge_bytes`] says.
+    ///
+    /// # Errors
+    /// Those of [`Region::anonymous`]; `OutOfMemory` if not so many huge pages are set aside as are asked for, or the
+    /// process may not have them.
+    pub fn huge(bytes: usize, huge: Huge) -> io::Result<Self> {
+        let persist = Box::new(persist::None);
+        Ok(match huge {
+            Huge::Transparent => Self::over(Mapping::transparent(bytes)?, persist),
+            Huge::Reserved => Self { mapping: Mapping::reserved(bytes)?, persist, huge_pages: HugePages::Reserved },
+        })
     }
 
     /// Zeroed memory of which only what is touched is ever taken: also of more bytes than the machine has.
@@ -138,6 +163,15 @@ impl Region {
         self.huge_pages
     }
 
+    /// Bytes of a region made by [`Region::huge`] that lie on huge pages now, the rest of the last page left out.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn huge_bytes(&self) -> io::Result<usize> {
+        let start = self.mapping.base().addr().get();
+        Ok(crate::os::huge_bytes(&(start..start + self.len()))?.min(self.len()))
+    }
+
     /// Starts making a range of bytes durable: it is when the next [`Region::fence`] returns.
     ///
     /// # Errors
@@ -199,6 +233,40 @@ mod tests {
         assert_eq!(Region::anonymous(0).unwrap_err().kind(), ErrorKind::InvalidInput);
         Region::anonymous(usize::MAX).unwrap_err();
         Region::anonymous(usize::MAX - (1 << 20)).unwrap_err();
+    }
+
+    #[test]
+    fn transparent_huge_pages_are_taken_at_once_and_counted_apart() {
+        let bytes = 3 * HUGE_PAGE_BYTES + 100;
+        let regions = [(); 3].map(|()| Region::huge(bytes, Huge::Transparent).unwrap());
+        for region in &regions {
+            let (huge, base) = (region.huge_bytes().unwrap(), region.base().addr().get());
+            assert!(huge <= bytes && base.is_multiple_of(HUGE_PAGE_BYTES), "{huge}");
+            assert!(!crate::os::never_gives_huge_pages().unwrap() || huge == 0, "nobody gets any: {huge}");
+        }
+        let mut arena = Arena::new(regions.into_iter().next().unwrap());
+        assert!(arena.iter().all(|byte| *byte == 0));
+        arena[bytes - 1] = 7;
+        assert_eq!(Region::huge(0, Huge::Transparent).unwrap_err().kind(), ErrorKind::InvalidInput);
+        Region::huge(usize::MAX, Huge::Transparent).unwrap_err();
+        let too_much = Region::huge(1 << 46, Huge::Transparent).unwrap_err();
+        assert!(too_much.to_string().contains("are to be taken at once"), "{too_much}");
+    }
+
+    #[test]
+    fn huge_pages_that_are_set_aside_are_all_there_or_an_error() {
+        // Other programs of the machine may take some meanwhile.
+        match (Region::huge(HUGE_PAGE_BYTES + 1, Huge::Reserved), crate::os::huge_page_pool()) {
+            (Ok(region), _) => {
+                assert_eq!((region.huge_pages(), region.len()), (HugePages::Reserved, HUGE_PAGE_BYTES + 1));
+                assert_eq!(region.huge_bytes().unwrap(), region.len());
+                assert!(Arena::new(region).iter().all(|byte| *byte == 0));
+            }
+            (Err(error), Ok(pool)) => assert!(error.kind() == ErrorKind::OutOfMemory && pool.free < 2, "{error}"),
+            (Err(error), Err(_)) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}"),
+        }
+        assert_eq!(Region::huge(0, Huge::Reserved).unwrap_err().kind(), ErrorKind::InvalidInput);
+        Region::huge(1 << 46, Huge::Reserved).unwrap_err();
     }
 
     #[test]

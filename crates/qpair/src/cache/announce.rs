@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use block::size::format_size;
 use cache::Server;
 use control::config::{Cache, Protocol};
+use machine::os::never_gives_huge_pages;
 use machine::reactor::Snapshot;
 use serde::Serialize;
 use store::{Found, Keep, Refitted};
@@ -27,6 +28,9 @@ struct Listening<'a> {
     /// Where metrics are served.
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<SocketAddr>,
+    /// What of the memory lies on huge pages, if that was asked for and the system says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    huge_bytes: Option<usize>,
     /// In what state the pool was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pool: Option<&'static str>,
@@ -61,11 +65,27 @@ pub(crate) fn listening(cache: &Cache, server: &Server, metrics: Option<SocketAd
         });
         let (memory, max_value, event, service) = (cache.memory, cache.max_item, "listening", "cache");
         let (schema, pool, persists_by) = (SCHEMA, found, persists_by(cache, server));
-        let line = Listening { schema, event, service, memcache, resp, memory, max_value, metrics, pool, persists_by };
+        let huge_bytes = server.huge_bytes();
+        let line = Listening {
+            schema,
+            event,
+            service,
+            memcache,
+            resp,
+            memory,
+            max_value,
+            metrics,
+            huge_bytes,
+            pool,
+            persists_by,
+        };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
         return out.flush();
     }
     pool(&mut out, cache, server)?;
+    if cache.huge_pages.is_some() {
+        huge_pages(&mut out, server)?;
+    }
     let memory = format_size(cache.memory);
     for (clients, addresses) in [("memcached", memcache), ("Redis", resp)] {
         for address in addresses {
@@ -74,6 +94,20 @@ pub(crate) fn listening(cache: &Cache, server: &Server, metrics: Option<SocketAd
     }
     metrics.map_or(Ok(()), |metrics| writeln!(out, "metrics at http://{metrics}/metrics"))?;
     out.flush()
+}
+
+/// What was got of the huge pages that were asked for.
+fn huge_pages(out: &mut impl Write, server: &Server) -> io::Result<()> {
+    let Some(bytes) = server.huge_bytes() else {
+        return writeln!(out, "how much of the memory lies on huge pages, the system does not say");
+    };
+    let never = if never_gives_huge_pages().unwrap_or(false) {
+        ": the kernel makes none (/sys/kernel/mm/transparent_hugepage/enabled says never)"
+    } else {
+        ""
+    };
+    let why = if bytes == 0 { never } else { "" };
+    writeln!(out, "{} of the memory lie on huge pages{why}", format_size(bytes as u64))
 }
 
 /// In what state the pool was found, if there is one.

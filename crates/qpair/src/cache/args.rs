@@ -9,6 +9,8 @@ use cache::CommandLog;
 use cache::limits::DEFAULT_VALUE_BYTES;
 use control::config::{self, Cache, Config, Listen};
 
+use machine::region::Huge;
+
 use crate::serve::{Wanted, parse_reactors, sound};
 
 /// Bytes of the largest value.
@@ -74,14 +76,32 @@ impl From<Durability> for config::Durability {
     }
 }
 
+/// The huge pages that the memory is to lie on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum HugePages {
+    /// Those that the kernel makes of the memory if it can: nothing to prepare, and nothing promised
+    Transparent,
+    /// Those of 2 MiB that were set aside (vm.nr_hugepages): all of the memory, or an error
+    Reserved,
+}
+
+impl From<HugePages> for Huge {
+    fn from(pages: HugePages) -> Self {
+        match pages {
+            HugePages::Transparent => Self::Transparent,
+            HugePages::Reserved => Self::Reserved,
+        }
+    }
+}
+
 /// What the cache is to be: everything that `[cache]` in a configuration file can say, or such a file.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Flags {
     /// Serve what this file says, instead of flags: its cache, and its subsystems if it has some. `qpair reload` reads
     /// it again
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "listen", "memory", "max_item", "pool", "resize_pool", "durability", "eviction", "auth_file", "reactors",
-        "cpus", "dedicated", "metrics", "command_log",
+        "listen", "memory", "max_item", "pool", "resize_pool", "durability", "eviction", "huge_pages", "auth_file",
+        "reactors", "cpus", "dedicated", "metrics", "command_log",
     ])]
     config: Option<PathBuf>,
 
@@ -113,6 +133,14 @@ pub(crate) struct Flags {
     /// What happens when the memory is full
     #[arg(long, value_enum, default_value_t = Eviction::S3Fifo)]
     eviction: Eviction,
+
+    /// Take all of the memory at once, on huge pages, and say how much of it got some; `--huge-pages` alone is
+    /// transparent ones. Not with --pool
+    #[arg(
+        long, value_enum, value_name = "KIND", num_args = 0..=1, require_equals = true,
+        default_missing_value = "transparent"
+    )]
+    huge_pages: Option<HugePages>,
 
     /// Let in only the users of this file, of whom each may have a name, a password, read-only = true and prefixes
     #[arg(long, value_name = "FILE")]
@@ -166,6 +194,7 @@ impl Flags {
             durability: self.durability.map(Into::into),
             resize_pool: self.resize_pool,
             eviction: self.eviction.into(),
+            huge_pages: self.huge_pages.map(Into::into),
             auth_file: self.auth_file.clone(),
             command_log: self.command_log.clone(),
             reactors: self.reactors,
@@ -217,6 +246,9 @@ mod tests {
         let flags = config(line).expect("it is fine");
         assert_eq!(Ok(&flags), Config::parse(file).as_ref());
         assert_eq!(Config::parse(&flags.to_toml()), Ok(flags));
+        let huge = |line: &str| config(line).expect("it is fine").cache.and_then(|cache| cache.huge_pages);
+        assert_eq!(huge("--huge-pages"), Some(Huge::Transparent));
+        assert_eq!(huge("--huge-pages=reserved --memory 1GiB"), Some(Huge::Reserved));
         assert_eq!(config(""), Ok(Config::parse("[cache]").expect("it is fine")));
     }
 
@@ -226,6 +258,7 @@ mod tests {
             ("--cpus 0 --reactors 2", "--cpus: 1 processors are named for 2 reactors"),
             ("--cpus 0,0", "--cpus: the same processor is there twice"),
             ("--durability warm", "--durability: there is no pool\n  Add --pool FILE"),
+            ("--huge-pages --pool a", "--huge-pages: the memory of a pool is that of its file"),
             ("--durability volatile --pool a", "--durability: the contents of a pool survive"),
             ("--listen resp=127.0.0.1:1 --listen memcache=127.0.0.1:1", "--listen: the same address is there twice"),
         ] {

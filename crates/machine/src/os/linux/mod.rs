@@ -1,6 +1,7 @@
 //! Linux.
 
 mod file;
+mod memory;
 mod nvme;
 mod pmem;
 mod range;
@@ -15,6 +16,8 @@ pub use file::{
     allocate, allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
     is_read_only_disk, mode, open_data, punches_holes, set_xattr, sync_directory,
 };
+pub(crate) use memory::huge_bytes;
+pub use memory::{huge_page_pool, never_gives_huge_pages};
 pub(crate) use nvme::{
     RawCommand, nvme_command, nvme_control, nvme_entry, nvme_has_poll_queues, nvme_node, nvme_nsid,
     nvme_transfer_limits,

@@ -7,7 +7,7 @@ use std::io;
 
 use block::pump::{Pump, Received, Scratch, Sent};
 use machine::clock::Coarse;
-use store::Loan;
+use store::{Loan, Time};
 use wire::glance::Speech;
 use wire::memcache::{Begun, Command, Key, Parsed, Refused, Verb as Store, Wrong, parse};
 
@@ -90,6 +90,8 @@ pub(crate) struct Connection {
     pub(crate) dirty: bool,
     /// Passes without a word.
     pub(crate) quiet: u32,
+    /// When something came last.
+    last: Time,
 }
 
 impl Connection {
@@ -112,6 +114,7 @@ impl Connection {
             hot: false,
             dirty: false,
             quiet: 0,
+            last: Time::default(),
         }
     }
 
@@ -152,6 +155,7 @@ impl Connection {
             Received::Nothing => return Ok(0),
             Received::Closed => return Err(End::Left),
             Received::Bytes { direct, rest } => {
+                self.last = house.now;
                 house.counters.bytes_read += direct as u64;
                 landing.iter_mut().for_each(|landing| landing.has_come(direct));
                 rest
@@ -475,6 +479,23 @@ impl Connection {
         let Some(flight) = self.flight.as_mut().filter(|flight| !is_full && flight.has_again()) else { return 0 };
         self.stalled = !peers.ask_again(flight);
         usize::from(!self.stalled)
+    }
+
+    /// When something came last.
+    pub(crate) fn last(&self) -> Time {
+        self.last
+    }
+
+    /// What it does, in memcached's words.
+    pub(crate) fn state(&mut self) -> &'static str {
+        match () {
+            () if self.closing => "conn_closing",
+            () if self.flight.is_some() => "conn_io_queue",
+            () if self.is_blocked() => "conn_mwrite",
+            () if self.is_landing() => "conn_nread",
+            () if self.skip > 0 => "conn_swallow",
+            () => "conn_read",
+        }
     }
 
     fn is_landing(&mut self) -> bool {

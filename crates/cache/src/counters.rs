@@ -113,6 +113,12 @@ pub struct Gauges {
     pub found_dropped: u64,
     /// Times that a durable pool was made so before anybody was told.
     pub syncs: u64,
+    /// Operations in a second.
+    pub operations_rate: u64,
+    /// Bytes of commands in a second.
+    pub received_rate: u64,
+    /// Bytes of answers in a second.
+    pub sent_rate: u64,
     /// Lines of the command log for which there was no room.
     pub log_dropped: u64,
 }
@@ -122,7 +128,9 @@ impl Gauges {
     pub(crate) fn values(&mut self) -> impl IntoIterator<Item = &mut u64> {
         let Self { pinned_bytes, buffer_bytes, recovering, syncs, log_dropped, .. } = self;
         let Self { found_items, found_stale, found_torn, found_dropped, .. } = self;
+        let Self { operations_rate, received_rate, sent_rate, .. } = self;
+        let rates = [operations_rate, received_rate, sent_rate];
         let found = [found_items, found_stale, found_torn, found_dropped];
-        [pinned_bytes, buffer_bytes, recovering, syncs, log_dropped].into_iter().chain(found)
+        [pinned_bytes, buffer_bytes, recovering, syncs, log_dropped].into_iter().chain(found).chain(rates)
     }
 }

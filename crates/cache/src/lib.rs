@@ -32,4 +32,5 @@ pub use log::{CommandLog, HEAD as COMMAND_LOG_HEAD};
 pub use observe::{Kind, Latencies, Logged, Observer, Outcome, SCALE, Totals};
 pub use server::{Options, PoolFile, Server, StartError};
 pub use stepper::Stepper;
-pub use store::{Eviction, Figures, Keep, PoolError};
+pub use store::limits::AGE_BOUNDS;
+pub use store::{Ages, Eviction, Figures, Keep, PoolError};

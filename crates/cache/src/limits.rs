@@ -62,6 +62,8 @@ pub const RECOVERY_BYTES_PER_PASS: usize = 1 << 20;
 pub const RECOVERY_PATIENCE: Duration = Duration::from_secs(1);
 /// How often time-outs are looked at, and expired items.
 pub const TICK: Duration = Duration::from_secs(1);
+/// Connections that `stats conns` tells of; each reactor of an equal share of them.
+pub const CONNECTIONS_TOLD: usize = 2000;
 /// The commands of one receive in so many are timed.
 pub const TIMED_RECEIVES: u32 = 16;
 /// The command log has one command in so many, ...

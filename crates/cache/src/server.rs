@@ -20,7 +20,7 @@ use crate::limits::{DEFAULT_VALUE_BYTES, MAX_CONNECTIONS, MAX_VALUE_BYTES};
 use crate::log::{self, CommandLog, Logger, Writer};
 use crate::observe::{Observer, Published};
 use crate::peers::{self, Message, Peers};
-use crate::session::{House, Settings};
+use crate::session::{House, Present, Settings};
 use crate::shard::{Arrival, Doors, Shard, Speaks};
 
 /// How a cache runs.
@@ -406,10 +406,11 @@ pub(crate) fn build(ring: &mut Ring, begin: Begin, options: &Options) -> Result<
         }
     };
     let keeping = is_kept.then(|| Keeping::new(shared, &store));
-    let addresses = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
+    let addresses: Vec<_> = doors.listeners.iter().map(|(listener, _)| listener.local_addr()).collect();
     let mut house = House::new(store, settings(options), calendar.at(now));
     house.clients.share(ports.me(), options.reactors);
     house.log = logger.map(Box::new);
+    house.present = Present::new(Vec::clone(&addresses), ports.me(), options.reactors);
     let peers = Peers::new(ports, ring.waker());
     let started = Started { arrivals: own, addresses, huge_bytes };
     Ok((Shard::new(owner, doors, peers, house, calendar, keeping, published), started))

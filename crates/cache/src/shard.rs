@@ -223,6 +223,7 @@ impl Shard {
                 let mut connection = Box::new(Connection::new(Pump::new(socket), origin, session));
                 mark(&mut connection.hot, &mut self.hot, index);
                 self.connections[index as usize] = Some(connection);
+                self.house.present.enter(index, addresses, self.house.now);
                 self.house.counters.curr_connections += 1;
                 self.house.counters.total_connections += 1;
             }
@@ -335,8 +336,9 @@ impl Shard {
         self.house.tick();
         for index in 0..self.connections.len() as u32 {
             let Some(connection) = &mut self.connections[index as usize] else { continue };
-            if let Err(end) = connection.tick(&mut self.house, now) {
-                self.close(index, &end);
+            match connection.tick(&mut self.house, now) {
+                Ok(()) => self.house.present.note(index, connection.last(), connection.state()),
+                Err(end) => self.close(index, &end),
             }
         }
         self.publish();
@@ -437,6 +439,7 @@ impl Shard {
             _ => tracing::debug!(%peer, "connection ended: {end}"),
         }
         self.free.push(index);
+        self.house.present.leave(index);
         self.house.counters.curr_connections -= 1;
     }
 }

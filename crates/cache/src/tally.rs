@@ -1,6 +1,6 @@
 //! The figures of a reactor as they travel to another one, and their sum.
 
-use store::Figures;
+use store::{Ages, Figures};
 
 use crate::counters::{Counters, Gauges};
 use crate::observe::{Kind, Latencies, Operations};
@@ -92,6 +92,10 @@ impl Tally {
 
 /// What stores have done, and what they have.
 fn halves(figures: &mut Figures) -> (Vec<&mut u64>, [&mut u64; 5]) {
-    let Figures { items, live_bytes, bytes, table_bytes, free_bytes, evicted, expired } = figures;
-    (vec![evicted, expired], [items, live_bytes, bytes, table_bytes, free_bytes])
+    let Figures { items, live_bytes, bytes, table_bytes, free_bytes, evicted, expired, evicted_ages } = figures;
+    let Ages { counts, seconds } = evicted_ages;
+    (
+        counts.iter_mut().chain([evicted, expired, seconds]).collect(),
+        [items, live_bytes, bytes, table_bytes, free_bytes],
+    )
 }

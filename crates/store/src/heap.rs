@@ -60,12 +60,15 @@ pub(crate) struct Segment {
     pub(crate) sealed: bool,
     /// Its items have stayed when others went.
     pub(crate) main: bool,
+    /// The second in which it was opened, or the first one that what was moved to it comes from; 0 if nobody knows.
+    pub(crate) since: u32,
 }
 
 impl Segment {
     pub(crate) const FRESH: Self = Self {
         sealed: false,
         main: false,
+        since: 0,
         is: Use::Free,
         run: 1,
         number: 0,
@@ -103,6 +106,8 @@ pub(crate) struct Heap {
     free: Free,
     pinned: usize,
     opened: u64,
+    /// The second that it is; 0 until somebody says so.
+    pub(super) clock: u32,
     /// Segments that are main ones.
     mains: usize,
 }
@@ -114,7 +119,20 @@ impl Heap {
         let segments = vec![Segment::FRESH; count].into_boxed_slice();
         let chains = vec![Chain { head: NONE, tail: NONE, segments: 0, turn: NONE }; CHAINS].into_boxed_slice();
         let (kept, layout, free) = (None, Layout::Volatile, Free::all(count));
-        Self { arena, pages: None, kept, layout, segment_bytes, segments, chains, free, pinned: 0, opened: 0, mains: 0 }
+        Self {
+            arena,
+            pages: None,
+            kept,
+            layout,
+            segment_bytes,
+            segments,
+            chains,
+            free,
+            pinned: 0,
+            opened: 0,
+            clock: 0,
+            mains: 0,
+        }
     }
 
     pub(crate) fn layout(&self) -> Layout {
@@ -270,6 +288,19 @@ impl Heap {
         self.free.give_back(segment);
     }
 
+    /// Seconds since a segment was opened, if that is known.
+    pub(crate) fn age(&self, segment: u32) -> Option<u32> {
+        let since = self.segment(segment).since;
+        (since > 0).then(|| self.clock.saturating_sub(since))
+    }
+
+    /// Something of one segment was moved to another one, which is as old from now on.
+    pub(crate) fn inherit_age(&mut self, to: u32, from: u32) {
+        let since = self.segment(from).since;
+        let meta = &mut self.segments[to as usize];
+        meta.since = meta.since.min(since);
+    }
+
     /// Takes a free segment and puts it into a chain, behind `after` or as the first.
     pub(crate) fn open(&mut self, chain: usize, after: u32) -> Option<u32> {
         self.open_for(false, chain, after)
@@ -285,6 +316,7 @@ impl Heap {
         let number = self.next_number();
         self.segments[segment as usize] =
             Segment { is: Use::Items, main, number, used: ITEMS_START as u32, ..Segment::FRESH };
+        self.segments[segment as usize].since = self.clock;
         self.link(segment, chain, after);
         self.enter(segment);
         Some(segment)
@@ -308,7 +340,7 @@ impl Heap {
     pub(crate) fn attach(&mut self, head: u32, chain: usize) {
         let number = self.next_number();
         let meta = &mut self.segments[head as usize];
-        (meta.is, meta.number) = (Use::Items, number);
+        (meta.is, meta.number, meta.since) = (Use::Items, number, self.clock);
         let tail = self.chains[chain].tail;
         let after = if tail == NONE || self.is_run(tail) { tail } else { self.segment(tail).previous };
         self.link(head, chain, after);

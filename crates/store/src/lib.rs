@@ -21,6 +21,7 @@
 //! A store belongs to one thread. It has no clock: its caller says what time it is.
 #![forbid(unsafe_code)]
 
+mod ages;
 mod chains;
 mod check;
 mod evict;
@@ -48,6 +49,7 @@ mod table;
 mod tests;
 mod time;
 
+pub use ages::Ages;
 pub use evict::Eviction;
 pub use item::Item;
 pub use marks::Marks;

@@ -48,6 +48,8 @@ pub const PREFETCHED_BYTES: usize = 128;
 /// The table may double so often: each time takes a bit from what the tags tell apart.
 pub const MAX_DOUBLINGS: u32 = 8;
 
+/// Ages of evicted items, in seconds, that are told apart.
+pub const AGE_BOUNDS: [u32; 11] = [1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400, 604_800, 2_592_000];
 /// Segments that are merged into one.
 pub const MERGED: usize = 4;
 /// S3-FIFO: what is new has this part of the segments, a tenth; ...

@@ -250,8 +250,9 @@ impl Heap {
         }
     }
 
-    /// Notes what time it is: the next process will not believe an earlier one.
+    /// Notes what time it is, which is the age of segments; and the next process will not believe an earlier one.
     pub(crate) fn note_time(&mut self, now: Time) {
+        self.clock = u32::try_from(now.millis() / 1000).unwrap_or(u32::MAX);
         if let Some(kept) = &mut self.kept {
             kept.note_time(now);
         }

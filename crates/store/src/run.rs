@@ -132,7 +132,7 @@ impl Store {
                     true
                 }
                 None if runs_go == Some(true) && meta.pins == 0 => {
-                    self.evicted += self.forget(segment);
+                    self.evict_segment(segment);
                     true
                 }
                 None => false,
@@ -170,7 +170,7 @@ impl Store {
         }
         let before = items.len();
         items.retain(|item| item.class > 0);
-        self.evicted += (before - items.len()) as u64;
+        self.count_evicted(self.heap.age(runs[0]), before - items.len());
         let mut behind = self.heap.segment(runs[0]).previous;
         for &run in runs {
             let Some(item) = items.iter().find(|item| item.place.segment == run) else {

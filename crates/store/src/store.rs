@@ -5,6 +5,7 @@ use std::{fmt, io};
 use machine::region::{Arena, Region};
 use twox_hash::XxHash3_64;
 
+use crate::ages::Ages;
 use crate::chains;
 use crate::evict::Eviction;
 use crate::evict::ghosts::Ghosts;
@@ -81,6 +82,8 @@ pub struct Figures {
     pub evicted: u64,
     /// Items that were found to have expired.
     pub expired: u64,
+    /// How old those were that made room, as far as that is known.
+    pub evicted_ages: Ages,
 }
 
 /// Where an item is put.
@@ -108,6 +111,7 @@ pub struct Store {
     pub(crate) random: Random,
     pub(crate) options: StoreOptions,
     pub(crate) evicted: u64,
+    pub(crate) ages: Ages,
     pub(crate) expired: u64,
     pub(crate) live_bytes: u64,
     pub(crate) pins: Pins,
@@ -150,6 +154,7 @@ impl Store {
             random: Random::new(options.seed),
             options,
             evicted: 0,
+            ages: Ages::default(),
             expired: 0,
             live_bytes: 0,
             pins: Pins::default(),
@@ -383,6 +388,7 @@ impl Store {
             table_bytes: bytes(self.pages()),
             free_bytes: bytes(self.heap.free_segments()),
             evicted: self.evicted,
+            evicted_ages: self.ages,
             expired: self.expired,
         }
     }
@@ -548,7 +554,7 @@ impl Store {
             }
             Keep::All => {}
         }
-        self.evicted += (before - kept.len()) as u64;
+        self.count_evicted(self.heap.age(segments[0]), before - kept.len());
         let first = segments[0];
         let chain = usize::from(self.heap.segment(first).chain);
         // What came of the last merge may have room left.
@@ -624,6 +630,9 @@ impl Store {
             self.heap.written(to, header.item_bytes());
         }
         self.live_bytes += header.item_bytes() as u64;
+        if expiry.is_none() {
+            self.heap.inherit_age(segment, from.segment);
+        }
         let slot = at.read(&self.heap);
         at.write(&mut self.heap, slot.with_place(to));
     }

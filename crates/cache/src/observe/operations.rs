@@ -311,6 +311,11 @@ impl Operations {
         }
     }
 
+    /// How many there were.
+    pub(crate) fn total(&self) -> u64 {
+        self.cells.iter().flatten().sum()
+    }
+
     /// All numbers.
     pub(crate) fn numbers(&mut self) -> impl Iterator<Item = &mut u64> {
         self.cells.iter_mut().flatten()

@@ -30,6 +30,8 @@ enum Whose<'a> {
     Several(Keys<'a>),
     /// Everything that all have.
     Everybodys,
+    /// What each has to tell.
+    Lists,
     /// Figures of all.
     Figures,
 }
@@ -49,6 +51,7 @@ fn whose<'a>(command: &Command<'a>) -> Whose<'a> {
         | Command::Touch { key, .. } => Whose::One(key),
         Command::Meta { meta, .. } => Whose::Meta(meta.key),
         Command::FlushAll { .. } | Command::Stats(Some(b"reset")) => Whose::Everybodys,
+        Command::Stats(Some(b"conns")) => Whose::Lists,
         Command::Stats(_) => Whose::Figures,
         Command::Version | Command::Verbosity { .. } | Command::MetaNoop | Command::Quit => Whose::Nobodys,
     }
@@ -85,6 +88,8 @@ impl Dispatch<'_> {
             Whose::Meta(key) => self.one(key.bytes(&mut [0; _]), bytes),
             Whose::Several(keys) => self.get(command, bytes, keys, from),
             Whose::Everybodys => self.tell_everybody(from, Dialect::Memcache, Rule::Drop, bytes),
+            // Without the last line, but that of this reactor, which comes last.
+            Whose::Lists => self.tell_everybody(from, Dialect::Memcache, Rule::Values, bytes),
             Whose::Figures => match self.tell_everybody(from, Dialect::Tally, Rule::Add, b"") {
                 Dispatched::Here => {
                     self.say_figures(bytes, Rule::Sums);

@@ -9,6 +9,7 @@ use super::connection::REDIS_VERSION;
 use super::table::as_text;
 use super::{Call, Done, Failure, Then};
 use crate::limits::{MAX_COMMAND_BYTES, MAX_CONNECTIONS, MAX_VALUE_BYTES, PATTERN_FUEL};
+use crate::observe::{Kind, Outcome};
 use crate::session::House;
 use crate::tally::Tally;
 
@@ -175,26 +176,33 @@ pub(super) fn resetstat(call: &mut Call<'_>) -> Done {
     Ok(Then::Go)
 }
 
+/// Sections that are told only to those who ask for them, or for all.
+const ON_DEMAND: [&str; 2] = ["Commandstats", "Latencystats"];
+
 /// What a section of INFO says.
 type Section = fn(&House, &Tally, &mut String);
 
-const SECTIONS: [(&str, Section); 6] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("Server", about_server),
     ("Clients", about_clients),
     ("Memory", about_memory),
+    ("Persistence", about_persistence),
     ("Stats", about_stats),
     ("Replication", about_replication),
+    ("CPU", about_cpu),
+    ("Commandstats", about_commands),
+    ("Latencystats", about_latencies),
     ("Keyspace", about_keyspace),
 ];
 
 /// `INFO [section ...]`
 pub(super) fn info(call: &mut Call<'_>) -> Done {
     let all = call.args.len() == 0;
-    let everything = ["all", "default", "everything"];
     let asked = |name: &str| {
         let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-        let mut words = call.args;
-        all || words.any(|word| is(word, name) || everything.iter().any(|all| is(word, all)))
+        let (usual, mut words) = (!ON_DEMAND.contains(&name), call.args);
+        let means = |word: &[u8]| is(word, name) || is(word, "all") || is(word, "everything");
+        all && usual || words.any(|word| means(word) || usual && is(word, "default"))
     };
     let tally = call.house.sums.take().unwrap_or_else(|| Box::new(Tally::of(call.house)));
     let mut text = String::new();
@@ -235,15 +243,22 @@ fn about_clients(_: &House, tally: &Tally, text: &mut String) {
 fn about_memory(house: &House, tally: &Tally, text: &mut String) {
     let Figures { bytes, live_bytes, table_bytes, free_bytes, .. } = tally.figures;
     line(text, "used_memory", bytes - free_bytes);
+    line(text, "used_memory_human", human(bytes - free_bytes));
+    machine::os::rss_bytes().into_iter().for_each(|rss| line(text, "used_memory_rss", rss));
     line(text, "used_memory_dataset", live_bytes);
     line(text, "used_memory_overhead", table_bytes);
+    line(text, "mem_clients_normal", tally.gauges.buffer_bytes);
     line(text, "maxmemory", bytes);
+    line(text, "maxmemory_human", human(bytes));
     line(text, "maxmemory_policy", if house.store.evicts() { "allkeys-lfu" } else { "noeviction" });
 }
 
-fn about_stats(_: &House, Tally { counters, figures, .. }: &Tally, text: &mut String) {
+fn about_stats(_: &House, Tally { counters, figures, gauges, operations, .. }: &Tally, text: &mut String) {
     line(text, "total_connections_received", counters.total_connections);
     line(text, "total_commands_processed", counters.resp_commands);
+    line(text, "instantaneous_ops_per_sec", gauges.operations_rate);
+    line(text, "instantaneous_input_kbps", format_args!("{:.2}", gauges.received_rate as f64 / 1024.0));
+    line(text, "instantaneous_output_kbps", format_args!("{:.2}", gauges.sent_rate as f64 / 1024.0));
     line(text, "rejected_connections", counters.rejected_connections);
     line(text, "total_net_input_bytes", counters.bytes_read);
     line(text, "total_net_output_bytes", counters.bytes_written);
@@ -251,6 +266,58 @@ fn about_stats(_: &House, Tally { counters, figures, .. }: &Tally, text: &mut St
     line(text, "evicted_keys", figures.evicted);
     line(text, "keyspace_hits", counters.get_hits);
     line(text, "keyspace_misses", counters.get_misses);
+    let errors =
+        operations.list().filter(|(protocol, _, outcome, _)| *protocol == "resp" && *outcome == Outcome::Error);
+    line(text, "total_error_replies", errors.map(|(.., count)| count).sum::<u64>());
+}
+
+fn about_persistence(_: &House, tally: &Tally, text: &mut String) {
+    line(text, "loading", u8::from(tally.gauges.recovering > 0));
+}
+
+fn about_cpu(_: &House, _: &Tally, text: &mut String) {
+    let usage = machine::os::usage();
+    line(text, "used_cpu_sys", format_args!("{:.6}", usage.system.as_secs_f64()));
+    line(text, "used_cpu_user", format_args!("{:.6}", usage.user.as_secs_f64()));
+}
+
+/// Operations, which are what Redis has calls for.
+fn about_commands(_: &House, tally: &Tally, text: &mut String) {
+    let mut all: Vec<(&str, [u64; 3])> = Vec::new();
+    for (_, verb, outcome, count) in tally.operations.list().filter(|(protocol, ..)| *protocol == "resp") {
+        if all.last().is_none_or(|(last, _)| *last != verb) {
+            all.push((verb, [0; 3]));
+        }
+        let [calls, rejected, failed] = &mut all.last_mut().expect("one was added").1;
+        *calls += count;
+        *rejected += if outcome == Outcome::Denied { count } else { 0 };
+        *failed += if outcome == Outcome::Error { count } else { 0 };
+    }
+    for (verb, [calls, rejected, failed]) in all {
+        let _ = write!(text, "cmdstat_{verb}:calls={calls},rejected_calls={rejected},failed_calls={failed}\r\n");
+    }
+}
+
+/// By kind of command, those of memcached's clients among them, as far as they are timed.
+fn about_latencies(_: &House, tally: &Tally, text: &mut String) {
+    for (kind, latencies) in Kind::ALL.into_iter().zip(&tally.latencies) {
+        let micros = |share| latencies.quantile(share).map(|nanos| nanos as f64 / 1000.0);
+        if let (Some(p50), Some(p99), Some(p999)) = (micros(0.5), micros(0.99), micros(0.999)) {
+            let name = kind.name();
+            let _ = write!(text, "latency_percentiles_usec_{name}:p50={p50:.3},p99={p99:.3},p99.9={p999:.3}\r\n");
+        }
+    }
+}
+
+/// Bytes as Redis writes them for people.
+fn human(bytes: u64) -> String {
+    let units = ["B", "K", "M", "G", "T", "P", "E"];
+    let step = bytes.max(1).ilog2() as usize / 10;
+    if step == 0 {
+        format!("{bytes}B")
+    } else {
+        format!("{:.2}{}", bytes as f64 / (1u64 << (10 * step)) as f64, units[step])
+    }
 }
 
 fn about_replication(_: &House, _: &Tally, text: &mut String) {

@@ -4,6 +4,7 @@
 mod large;
 mod memcache;
 mod meta;
+mod present;
 mod stats;
 
 use store::{Reserved, Store, Time};
@@ -11,6 +12,7 @@ use wire::memcache::Command;
 
 pub(crate) use large::{End, Gift, Lending, Mode};
 pub(crate) use memcache::not_stored;
+pub(crate) use present::Present;
 
 use crate::access::Users;
 use crate::counters::{Counters, Gauges};
@@ -59,8 +61,12 @@ pub(crate) struct House {
     pub(crate) forgotten: Option<Box<Tally>>,
     pub(crate) operations: Operations,
     pub(crate) timing: Timing,
-    /// As it was at the last tick.
+    /// As it was at the last tick; when that was, and how many operations and bytes of both ways there were.
     pub(crate) gauges: Gauges,
+    ticked: Time,
+    last_done: [u64; 3],
+    /// Who is connected.
+    pub(crate) present: Present,
     /// The command log, if there is one.
     pub(crate) log: Option<Box<Logger>>,
 }
@@ -84,6 +90,9 @@ impl House {
             operations: Operations::default(),
             timing: Timing::default(),
             gauges: Gauges::default(),
+            ticked: now,
+            last_done: [0; 3],
+            present: Present::default(),
             log: None,
         }
     }
@@ -124,6 +133,15 @@ impl House {
 
     /// What is due by the clock: `flush_all` with a delay, and what has expired.
     pub(crate) fn tick(&mut self) {
+        let elapsed = self.now.since(self.ticked).as_millis() as u64;
+        if elapsed > 0 {
+            let done = [self.operations.total(), self.counters.bytes_read, self.counters.bytes_written];
+            let [operations, received, sent] =
+                std::array::from_fn(|at| (done[at] - self.last_done[at]) * 1000 / elapsed);
+            let gauges = &mut self.gauges;
+            (gauges.operations_rate, gauges.received_rate, gauges.sent_rate) = (operations, received, sent);
+            (self.last_done, self.ticked) = (done, self.now);
+        }
         self.store.expire(self.now);
         self.log.iter_mut().for_each(|log| log.hand_over());
     }

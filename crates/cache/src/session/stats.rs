@@ -23,10 +23,10 @@ pub(crate) struct Settings {
 }
 
 /// Lines of an answer.
-struct Stats<'a>(&'a mut Vec<u8>);
+pub(super) struct Stats<'a>(pub(super) &'a mut Vec<u8>);
 
 impl Stats<'_> {
-    fn stat(&mut self, name: &str, value: impl Display) {
+    pub(super) fn stat(&mut self, name: &str, value: impl Display) {
         write!(self.0, "STAT {name} {value}\r\n").expect("memory takes all");
     }
 }
@@ -41,6 +41,7 @@ impl House {
             Some(b"settings") => self.settings.tell(&mut stats),
             Some(b"items") => items(&tally, &mut stats),
             Some(b"slabs") => slabs(&tally, &mut stats),
+            Some(b"conns") => self.present.tell(self.now, &mut stats),
             Some(b"sizes") => stats.stat("sizes_status", "disabled"),
             Some(b"reset") => {
                 self.forget_done();

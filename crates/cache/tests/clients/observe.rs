@@ -6,7 +6,7 @@ use std::path::Path;
 
 use qpair_cache::{CommandLog, Kind, Options, Outcome, Totals};
 
-use crate::common::{Cache, Client, options};
+use crate::common::{Cache, Client, cache, options};
 
 /// Starts one of so many reactors, has this done to it and stops it; what it says it has done.
 fn after(reactors: usize, log: Option<CommandLog>, work: impl FnOnce(&Cache)) -> Totals {
@@ -267,4 +267,39 @@ fn a_log_has_some_commands_and_no_folder_stops_nobody() {
     assert_eq!(logged.lines, 0);
     assert!(logged.lost + totals.gauges.log_dropped > 900, "{logged:?}");
     assert_eq!(operations(&totals, "memcache")[&("get".to_owned(), Outcome::Miss.name().to_owned())], 10_000);
+}
+
+#[test]
+fn connections_of_all_reactors_are_told() {
+    for reactors in [1, 2] {
+        let cache = cache(reactors);
+        let mut clients: Vec<Client> = (0..5).map(|_| Client::memcache(&cache)).collect();
+        clients.iter_mut().for_each(|client| client.says("mn\r\n", "MN\r\n"));
+        let mut resp = Client::resp(&cache);
+        resp.says("PING\r\n", "+PONG\r\n");
+        let text = String::from_utf8(clients[0].until("stats conns\r\n", b"END\r\n")).expect("text");
+        let named = |name: &str| text.lines().filter(|line| line.contains(name)).count();
+        // Two that listen.
+        assert_eq!((named(":addr tcp:"), named(":state "), named(":state conn_listening")), (8, 8, 2), "{text}");
+        assert_eq!((named(":listen_addr tcp:"), named(":secs_since_last_cmd ")), (6, 6), "{text}");
+        for client in clients.iter().chain([&resp]) {
+            let address = client.socket().local_addr().expect("an address");
+            assert_eq!(named(&format!(":addr tcp:{address}")), 1, "{text}");
+        }
+        let mut numbers: Vec<&str> = text.lines().filter_map(|line| line.split_once(":state")).map(|it| it.0).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 8, "{text}");
+        let text = String::from_utf8(resp.asks_resp("INFO all\r\nINFO\r\n")).expect("text");
+        for (line, count) in [
+            ("cmdstat_ping:calls=1,rejected_calls=0,failed_calls=0", 1),
+            ("instantaneous_ops_per_sec:", 2),
+            ("used_cpu_user:", 2),
+            ("maxmemory_human:6", 2),
+            ("loading:0", 2),
+            ("# Latencystats", 1),
+        ] {
+            assert_eq!(text.lines().filter(|found| found.starts_with(line)).count(), count, "{line}: {text}");
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! All families of a cache. Base units: seconds and bytes; counters end in `_total`. The numbers are those of `stats`
 //! and INFO, since the start: what sets those back does not set these.
 
-use cache::{Counters, Figures, Gauges, Kind, Latencies, Logged, Observer, SCALE, Totals};
+use std::time::Duration;
+
+use cache::{AGE_BOUNDS, Ages, Counters, Figures, Gauges, Kind, Latencies, Logged, Observer, SCALE, Totals};
 
 use super::reactors;
 use super::text::{Text, Type};
@@ -59,7 +61,7 @@ fn latencies(text: &mut Text, latencies: &[Latencies]) {
     for (kind, latencies) in Kind::ALL.into_iter().zip(latencies) {
         let labels = [("command", kind.name())];
         let bounds = (0..).map(|bucket| SCALE.bound(bucket));
-        text.histogram(name, &labels, bounds.zip(latencies.counts), latencies.nanos);
+        text.histogram(name, &labels, bounds.zip(latencies.counts), latencies.nanos as f64 / 1e9);
     }
 }
 
@@ -79,6 +81,12 @@ fn contents(text: &mut Text, figures: &Figures) {
     }
     let help = "Items that made room for others.";
     text.single("qpair_cache_evicted_items_total", Type::Counter, help, figures.evicted);
+    let name = "qpair_cache_evicted_age_seconds";
+    let help = "How long evicted items had lived, by their segment: exact, or too high for what has been moved before.";
+    text.family(name, Type::Histogram, help);
+    let bounds = AGE_BOUNDS.into_iter().map(|bound| Some(Duration::from_secs(bound.into()))).chain([None]);
+    let Ages { counts, seconds } = figures.evicted_ages;
+    text.histogram(name, &[], bounds.zip(counts), seconds as f64);
     let help = "Items that were found to have expired.";
     text.single("qpair_cache_expired_items_total", Type::Counter, help, figures.expired);
 }

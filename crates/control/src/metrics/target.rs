@@ -67,7 +67,7 @@ fn commands(text: &mut Text, observer: &Observer) {
     for (key, kind, served) in used() {
         let buckets = || (0..).map(bound).zip(served.latencies);
         labelled(key, |labels| {
-            text.histogram(name, &[labels, &[("command", kind.name())]].concat(), buckets(), served.nanos);
+            text.histogram(name, &[labels, &[("command", kind.name())]].concat(), buckets(), served.nanos as f64 / 1e9);
         });
     }
     let name = "qpair_command_errors_total";

@@ -67,7 +67,7 @@ impl Text {
         name: &str,
         labels: Labels<'_>,
         buckets: impl Iterator<Item = (Option<Duration>, u64)>,
-        nanos: u64,
+        seconds: f64,
     ) {
         let (bucket, mut count) = (format!("{name}_bucket"), 0);
         for (bound, more) in buckets {
@@ -76,7 +76,7 @@ impl Text {
             let bound = bound.map_or("+Inf".to_owned(), |bound| bound.as_secs_f64().to_string());
             self.sample(&bucket, &[labels, &[("le", &bound)]].concat(), count);
         }
-        self.sample(&format!("{name}_sum"), labels, nanos as f64 / 1e9);
+        self.sample(&format!("{name}_sum"), labels, seconds);
         self.sample(&format!("{name}_count"), labels, count);
     }
 

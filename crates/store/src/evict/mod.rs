@@ -54,7 +54,7 @@ impl Store {
         let done = segments.first().map(|&first| {
             let chain = usize::from(self.heap.segment(first).chain);
             if segments.len() == 1 {
-                self.evicted += self.forget(first);
+                self.evict_segment(first);
             } else if self.heap.is_run(first) {
                 self.thin(&segments, now);
             } else {
@@ -66,8 +66,23 @@ impl Store {
         done
     }
 
+    /// A segment goes with all its items.
+    pub(crate) fn evict_segment(&mut self, segment: u32) {
+        let age = self.heap.age(segment);
+        let items = self.forget(segment);
+        self.count_evicted(age, items as usize);
+    }
+
+    /// So many items of a segment of this age, if it is known, have made room.
+    pub(crate) fn count_evicted(&mut self, age: Option<u32>, items: usize) {
+        self.evicted += items as u64;
+        if let Some(age) = age {
+            self.ages.add(age, items as u64);
+        }
+    }
+
     fn evict_whole(&mut self, segment: Option<u32>) -> Option<()> {
-        self.evicted += self.forget(segment?);
+        self.evict_segment(segment?);
         Some(())
     }
 }

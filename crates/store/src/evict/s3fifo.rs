@@ -65,7 +65,7 @@ impl Store {
                 ghosts.remember(heap, gone.hash);
             }
         });
-        self.evicted += (before - kept.len()) as u64;
+        self.count_evicted(self.heap.age(segments[0]), before - kept.len());
         let chain = usize::from(self.heap.segment(segments[0]).chain);
         let first_new = first_new(&self.heap, &self.heap.chain(chain));
         self.heap.set_turn(chain, first_new);
@@ -122,7 +122,7 @@ impl Store {
         let stays = items.first().copied().filter(|item| item.frequency >= kind.asked());
         self.candidates = items;
         let Some(item) = stays else {
-            self.evicted += self.forget(run);
+            self.evict_segment(run);
             return;
         };
         let chain = usize::from(self.heap.segment(run).chain);

@@ -7,6 +7,7 @@
 
 mod answers;
 mod script;
+mod silent;
 mod world;
 
 use std::fs;

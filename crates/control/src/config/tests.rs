@@ -128,11 +128,11 @@ fn mistakes_in_a_cache() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].why.contains("nobody could reach the cache"), "{found:?}");
     assert!(found[1].why.contains("1 processors are named for 2 reactors"), "{found:?}");
-    mistake("cpus = [2]", "huge-pages = \"transparent\"", 35, "cache.huge-pages", &["that of its file"]);
-    mistake("cpus = [2]", "huge-pages = \"2MiB\"", 35, "cache.huge-pages", &["none of transparent, reserved"]);
-    mistake("cpus = [2]", "huge-pages = true", 35, "cache.huge-pages", &["this is true, not a text"]);
-    mistake("cpus = [2]", "cpus = [1]", 35, "cache.cpus[0]", &["cpus[1] is the same processor"]);
-    mistake("cpus = [2]", "resize-pool = 1", 35, "cache.resize-pool", &["not true or false"]);
+    mistake("cpus = [2]", "huge-pages = \"transparent\"", 36, "cache.huge-pages", &["that of its file"]);
+    mistake("cpus = [2]", "huge-pages = \"2MiB\"", 36, "cache.huge-pages", &["none of transparent, reserved"]);
+    mistake("cpus = [2]", "huge-pages = true", 36, "cache.huge-pages", &["this is true, not a text"]);
+    mistake("cpus = [2]", "cpus = [1]", 36, "cache.cpus[0]", &["cpus[1] is the same processor"]);
+    mistake("cpus = [2]", "resize-pool = 1", 36, "cache.resize-pool", &["not true or false"]);
     mistake("[cache]", "[[cache]]", 27, "cache", &["this is an array, not a table", "[cache]"]);
     mistake("[cache]", "[cash]", 27, "cash", &["Did you mean `cache`?"]);
     let resize = mistakes("[cache]\nresize-pool = true\n");

@@ -464,6 +464,7 @@ impl Poller for Shard {
         self.tell(cx.now.coarse());
         units += self.accept(cx);
         self.tick(cx.now.coarse());
+        units += usize::from(self.house.give_back_expired());
         if cx.stopping {
             self.stop();
         }
@@ -472,7 +473,11 @@ impl Poller for Shard {
 
     fn arm(&mut self, cx: &mut Context<'_>) -> Arm {
         let finds = self.keeping.as_ref().is_some_and(Keeping::is_finding);
-        let busy = finds || !self.hot.is_empty() || !self.dirty.is_empty() || self.pending && self.paused.is_none();
+        let busy = finds
+            || self.house.expiring
+            || !self.hot.is_empty()
+            || !self.dirty.is_empty()
+            || self.pending && self.paused.is_none();
         let start = if busy { Arm::Busy } else { Arm::PollEvery(TICK) };
         let listeners = self.doors.listeners.iter().map(|(listener, _)| cx.ring.arm_listener(listener));
         let arm = listeners.fold(start, Arm::and).and(self.doors.arrivals.arm()).and(self.peers.arm());

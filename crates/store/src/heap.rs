@@ -62,6 +62,8 @@ pub(crate) struct Segment {
     pub(crate) main: bool,
     /// The second in which it was opened, or the first one that what was moved to it comes from; 0 if nobody knows.
     pub(crate) since: u32,
+    /// What begins in front of this byte was moved or has gone: it is being emptied.
+    pub(crate) emptied: u32,
 }
 
 impl Segment {
@@ -69,6 +71,7 @@ impl Segment {
         sealed: false,
         main: false,
         since: 0,
+        emptied: ITEMS_START as u32,
         is: Use::Free,
         run: 1,
         number: 0,

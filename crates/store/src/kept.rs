@@ -28,7 +28,7 @@ use std::io;
 use machine::region::Arena;
 
 use crate::item::{DEAD, Layout, MAX_SEQUENCE};
-use crate::limits::{DIRECTORY_ENTRY_BYTES, GRANTED_NUMBERS, MAX_PENDING_MARKS};
+use crate::limits::{DIRECTORY_ENTRY_BYTES, EMPTIED_UNIT, GRANTED_NUMBERS, MAX_PENDING_MARKS};
 use crate::pool::Was;
 use crate::slot::Place;
 use crate::time::Time;
@@ -79,13 +79,16 @@ pub(crate) struct Entry {
     pub(crate) chain: u16,
     /// Its items have stayed when others went.
     pub(crate) main: bool,
+    /// What begins in front of this byte, a multiple of [`EMPTIED_UNIT`], does not hold.
+    pub(crate) emptied: u32,
     /// Nothing is appended any more.
     pub(crate) sealed: bool,
 }
 
 impl Entry {
     fn words(self) -> [u64; 4] {
-        let chain = u64::from(self.chain) << 32 | u64::from(self.main) << MAIN_BIT;
+        let emptied = u64::from(self.emptied / EMPTIED_UNIT) << EMPTIED_SHIFT;
+        let chain = u64::from(self.chain) << 32 | u64::from(self.main) << MAIN_BIT | emptied;
         let whole = chain | checksum(&[self.number, u64::from(self.run), chain]);
         // One word says both that it is sealed and where it ends: they reach the medium together.
         let end = u64::from(self.used) << 32;
@@ -98,7 +101,8 @@ impl Entry {
         let [number, sizes, last, seal] = words;
         let (used, run) = (sizes as u32, (sizes >> 32) as u32);
         let (chain, main) = ((last >> 32) as u16, last >> MAIN_BIT & 1 == 1);
-        let open = Self { number, used, run, chain, main, sealed: false };
+        let emptied = (last >> EMPTIED_SHIFT) as u32 * EMPTIED_UNIT;
+        let open = Self { number, used, run, chain, main, emptied, sealed: false };
         let sealed = Self { used: (seal >> 32) as u32, sealed: true, ..open };
         let whole = number != 0 && open.words()[2] == last;
         whole.then_some(if sealed.words()[3] == seal { sealed } else { open })
@@ -110,6 +114,8 @@ const NOTE: u64 = 0xffff_ffff << 32;
 
 /// Where the word of the chain says whether the segment is a main one.
 const MAIN_BIT: u32 = 48;
+/// Where it says how far the segment was emptied.
+const EMPTIED_SHIFT: u32 = 49;
 
 fn checksum(words: &[u64]) -> u64 {
     use crc_fast::{CrcAlgorithm, Digest};
@@ -282,6 +288,16 @@ impl Kept {
                 let done = self.directory.persist(at..at + DIRECTORY_ENTRY_BYTES);
                 self.note(done);
             }
+        }
+    }
+
+    /// Notes how far a segment was emptied: what was moved lies where it was moved to. Not in a durable pool, where
+    /// that would take a fence: there a segment is emptied at once.
+    pub(crate) fn set_emptied(&mut self, segment: u32, to: u32) {
+        assert!(!self.is_durable(), "segment {segment} is emptied in steps");
+        if let Some(entry) = self.entry(segment) {
+            let at = segment as usize * DIRECTORY_ENTRY_BYTES;
+            self.directory.publish(at + 16, Entry { emptied: to, ..entry }.words()[2]);
         }
     }
 
@@ -470,13 +486,13 @@ mod tests {
 
     #[test]
     fn entries_are_whole_or_free() {
-        let entry = Entry { number: 77, used: 1000, run: 3, chain: 256, main: false, sealed: false };
+        let entry = Entry { number: 77, used: 1000, run: 3, chain: 256, main: false, emptied: 0, sealed: false };
         let words = entry.words();
         assert_eq!(Entry::of(words), Some(entry));
         let sealed = Entry { sealed: true, ..entry };
         assert_eq!(Entry::of(sealed.words()), Some(sealed));
         assert_eq!(Entry::of([words[0], words[1] + 5, words[2], sealed.words()[3]]), Some(sealed), "the seal holds");
-        let main = Entry { main: true, ..sealed };
+        let main = Entry { main: true, emptied: 1 << 20, ..sealed };
         assert_eq!(Entry::of(main.words()), Some(main));
         assert_eq!(Entry::of([words[0], words[1], main.words()[2], sealed.words()[3]]), Some(main), "one word says it");
         let other = Entry { number: 78, ..sealed };

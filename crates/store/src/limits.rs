@@ -66,6 +66,16 @@ pub const RESERVED_SHARE: usize = 2;
 pub const WINDOW_TURNS: usize = 8;
 /// Segments that are kept free, to merge into.
 pub const RESERVED_SEGMENTS: usize = 1;
+/// S3-FIFO empties a segment in so many steps ...
+pub const STEPS_PER_SEGMENT: usize = 64;
+/// ... and begins as soon as fewer than this part of the segments, and one, are free beside those that are needed.
+pub const AHEAD_SHARE: usize = 512;
+/// Of a store that has so few left, for each byte that is written so many are emptied. Of main ones a quarter goes.
+pub const EVICTION_PACE: usize = 4;
+/// Bytes of items that have expired which one step gives back.
+pub const EXPIRY_STEP_BYTES: usize = 64 << 10;
+/// In a pool it is said of a segment how far it was emptied: in units of so many bytes.
+pub const EMPTIED_UNIT: u32 = 64;
 
 /// Chains of segments: eight for each doubling of the time to live, from a second to the end of 32 bits of seconds, and
 /// the one of those that never expire.
@@ -74,6 +84,8 @@ pub const CHAINS: usize = 8 * 32 + 1;
 const _: () = assert!(MAX_SEGMENT_BYTES <= 1 << 20 && MIN_SEGMENT_BYTES < MAX_SEGMENT_BYTES);
 const _: () = assert!(BUCKET_BYTES == BUCKET_SLOTS * 8 && ITEMS_START >= 2);
 const _: () = assert!(RESERVED_SEGMENTS + MERGED < MIN_SEGMENTS && MERGED <= TURN_SEGMENTS);
+const _: () = assert!(MAX_SEGMENT_BYTES / STEPS_PER_SEGMENT <= EXPIRY_STEP_BYTES);
+const _: () = assert!(MAX_SEGMENT_BYTES / (EMPTIED_UNIT as usize) < 1 << 15, "15 bits of the directory say it");
 const _: () = assert!(RESERVED_SHARE <= ITEM_SHARE, "the largest item can be reserved");
 const _: () = assert!(MAX_ITEM_BYTES < 1 << 24, "the size of a value has 24 bits");
 const _: () = assert!(MAX_DOUBLINGS < 12, "a tag has 12 bits");

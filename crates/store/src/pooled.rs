@@ -50,9 +50,13 @@ impl Heap {
         // As they stood in their chains: what has stayed in front of what is new, by age.
         found.sort_unstable_by_key(|(_, entry)| (!entry.main, entry.number));
         for (segment, entry) in &found {
-            let Entry { number, used, run, chain, main, sealed } = *entry;
+            let Entry { number, used, run, chain, main, emptied, sealed } = *entry;
+            let emptied = emptied.max(ITEMS_START as u32);
             let used = used.clamp(ITEMS_START as u32, (self.segment_bytes * run as usize) as u32);
-            self.mark_run(*segment, Segment { is: Use::Items, run, number, used, main, sealed, ..Segment::FRESH });
+            self.mark_run(
+                *segment,
+                Segment { is: Use::Items, run, number, used, main, emptied, sealed, ..Segment::FRESH },
+            );
             let tail = self.chain(usize::from(chain)).tail;
             self.link(*segment, usize::from(chain), tail);
         }
@@ -112,9 +116,9 @@ impl Heap {
     }
 
     /// What the segment was found to have, all of it dead so far.
-    pub(crate) fn set_found(&mut self, segment: u32, used: u32, expires: Expiry) {
+    pub(crate) fn set_found(&mut self, segment: u32, used: u32, emptied: u32, expires: Expiry) {
         let meta = &mut self.segments[segment as usize];
-        (meta.used, meta.expires) = (used, expires);
+        (meta.used, meta.emptied, meta.expires) = (used, emptied, expires);
     }
 
     /// An item was found that holds.
@@ -140,15 +144,23 @@ impl Heap {
 
     /// Notes a segment that was opened.
     pub(super) fn enter(&mut self, segment: u32) {
-        let Segment { number, used, run, chain, main, sealed, .. } = *self.segment(segment);
+        let Segment { number, used, run, chain, main, emptied, sealed, .. } = *self.segment(segment);
         // Whoever is in front of it now gets nothing more: only the last one of a chain is appended to.
         let before = self.chain(usize::from(chain)).tail;
         if let Some(kept) = &mut self.kept {
-            kept.enter(segment, Entry { number, used, run, chain, main, sealed });
+            kept.enter(segment, Entry { number, used, run, chain, main, emptied, sealed });
         }
         let previous = self.segment(segment).previous;
         if before == segment && previous != NONE && !self.segment(previous).sealed {
             self.seal(previous);
+        }
+    }
+
+    /// What begins in front of this byte of a segment is elsewhere, or gone.
+    pub(crate) fn set_emptied(&mut self, segment: u32, to: u32) {
+        self.segments[segment as usize].emptied = to;
+        if let Some(kept) = &mut self.kept {
+            kept.set_emptied(segment, to);
         }
     }
 
@@ -162,12 +174,12 @@ impl Heap {
 
     /// Notes that a segment has moved with all that it holds.
     pub(super) fn enter_moved(&mut self, from: u32, to: u32) {
-        let Segment { number, used, run, chain, main, sealed, .. } = *self.segment(to);
+        let Segment { number, used, run, chain, main, emptied, sealed, .. } = *self.segment(to);
         let bytes = to as usize * self.segment_bytes..to as usize * self.segment_bytes + used as usize;
         let Some(kept) = &mut self.kept else { return };
         let arena = &self.arena;
         kept.wrote(|_| arena.persist(bytes));
-        kept.enter(to, Entry { number, used, run, chain, main, sealed });
+        kept.enter(to, Entry { number, used, run, chain, main, emptied, sealed });
         self.erase(from);
     }
 

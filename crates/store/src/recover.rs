@@ -115,7 +115,8 @@ impl Store {
         let exact = recovery.trusted || meta.sealed;
         let end = if exact { meta.used } else { self.heap.end_of(segment) };
         let (mut offset, mut expires) = (ITEMS_START as u32, Expiry::At(Time::default()));
-        self.heap.set_found(segment, offset, expires);
+        let mut emptied = offset;
+        self.heap.set_found(segment, offset, emptied, expires);
         while offset < end {
             let place = Place { segment, offset };
             let Some(header) = self.heap.whole_item(place, end) else {
@@ -124,13 +125,17 @@ impl Store {
             };
             offset += header.item_bytes() as u32;
             expires = expires.later(header.expiry);
+            if place.offset < meta.emptied {
+                emptied = offset;
+                continue;
+            }
             if !header.dead && header.sequence > recovery.epoch {
                 let standing = recovery.standing.as_ref();
                 let frequency = standing.map_or(0, |standing| standing.frequency(&self.heap, place));
                 self.found(place, &header, frequency, &mut recovery.found);
             }
         }
-        self.heap.set_found(segment, offset, expires);
+        self.heap.set_found(segment, offset, emptied, expires);
         let last = meta.run == 1 && self.heap.is_last_of_its_kind(segment);
         if meta.run > 1 && self.heap.segment(segment).live == 0 {
             return self.heap.close(segment);

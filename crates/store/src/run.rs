@@ -19,7 +19,7 @@ use std::ops::Range;
 use crate::evict::Eviction;
 use crate::heap::Use;
 use crate::item::parts;
-use crate::limits::{ITEMS_START, WINDOW_TURNS};
+use crate::limits::{ITEMS_START, MERGED, WINDOW_TURNS};
 use crate::slot::Place;
 use crate::store::Store;
 use crate::time::Time;
@@ -48,7 +48,10 @@ impl Store {
             if self.options.eviction == Eviction::None {
                 break;
             }
-            self.evict(now)?;
+            let room = self.heap.free_segments() + MERGED;
+            while self.heap.free_segments() < room {
+                self.evict(now)?;
+            }
         }
         None
     }

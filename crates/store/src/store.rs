@@ -10,11 +10,13 @@ use crate::chains;
 use crate::evict::Eviction;
 use crate::evict::ghosts::Ghosts;
 use crate::evict::merge::{self, Candidate};
+use crate::evict::s3fifo::Emptying;
 use crate::heap::{Heap, NONE};
 use crate::item::{Header, Item, Layout, parts};
 use crate::limits::{
-    ITEM_SHARE, ITEMS_START, MAX_ITEM_BYTES, MAX_KEY_BYTES, MAX_SEGMENT_BYTES, MAX_SEGMENTS, MAX_VALUE_BYTES,
-    MIN_SEGMENT_BYTES, MIN_SEGMENTS, PREFETCHED_BYTES, PROMOTED, RESERVED_SEGMENTS, SEGMENTS_WANTED,
+    AHEAD_SHARE, EXPIRY_STEP_BYTES, ITEM_SHARE, ITEMS_START, MAX_ITEM_BYTES, MAX_KEY_BYTES, MAX_SEGMENT_BYTES,
+    MAX_SEGMENTS, MAX_VALUE_BYTES, MIN_SEGMENT_BYTES, MIN_SEGMENTS, PREFETCHED_BYTES, PROMOTED, RESERVED_SEGMENTS,
+    SEGMENTS_WANTED,
 };
 use crate::marks::Marks;
 use crate::pins::Pins;
@@ -119,6 +121,13 @@ pub struct Store {
     /// Kept for their room.
     pub(crate) merging: Vec<u32>,
     pub(crate) candidates: Vec<Candidate>,
+    /// S3-FIFO: with fewer free segments than this room is made, a part with each item. What is being emptied, and
+    /// bytes that are to be emptied for those that were stored since the last step.
+    pub(crate) ahead: usize,
+    pub(crate) emptying: Option<Emptying>,
+    pub(crate) owed: usize,
+    /// The segment whose expired items go, by its number, and how far they have.
+    pub(crate) expiring: Option<(u32, u64, u32)>,
     /// What went early, if the policy wants to know.
     pub(crate) ghosts: Option<Ghosts>,
     /// Of a pool that was used before: what is not found yet.
@@ -148,7 +157,12 @@ impl Store {
         let table = Table::new(&mut heap).expect("the first table is a small part");
         let remembers = options.eviction == Eviction::S3Fifo;
         let ghosts = remembers.then(|| Ghosts::new(&mut heap).expect("it is a small part, too"));
+        let ahead = 1 + RESERVED_SEGMENTS + heap.count().div_ceil(AHEAD_SHARE);
         Self {
+            ahead: if remembers { ahead } else { 0 },
+            emptying: None,
+            owed: 0,
+            expiring: None,
             heap,
             table,
             random: Random::new(options.seed),
@@ -330,25 +344,41 @@ impl Store {
 
     /// Gives back what has expired: to be called about once a second. How many items those were.
     pub fn expire(&mut self, now: Time) -> u64 {
+        let before = self.expired;
+        self.look_at(now);
+        while self.expire_some(now) {}
+        self.expired - before
+    }
+
+    /// What is due at this time but for items that have expired, which [`Store::expire_some`] gives back: to be called
+    /// about once a second.
+    pub fn look_at(&mut self, now: Time) {
         self.heap.note_time(now);
         if self.clear_at.is_some_and(|time| time <= now) {
             self.clear();
         }
+    }
+
+    /// Gives back some of what has expired, at most [`EXPIRY_STEP_BYTES`] and an item; whether there is more.
+    pub fn expire_some(&mut self, now: Time) -> bool {
         if self.is_recovering() {
-            return 0;
+            return false;
         }
-        let before = self.expired;
-        let mut expired = std::mem::take(&mut self.merging);
-        expired.clear();
-        for (_, chain) in self.heap.chains() {
-            let has_come = |segment: &u32| self.heap.segment(*segment).expires.has_come(now);
-            expired.extend(self.chain(chain.head).take_while(has_come));
+        let begun = self.expiring.take().filter(|(segment, number, _)| {
+            self.heap.is_items(*segment) && self.heap.segment(*segment).number == *number
+        });
+        let has_come = |segment: &u32| self.heap.segment(*segment).expires.has_come(now);
+        let first = || self.heap.chains().map(|(_, chain)| chain.head).find(has_come);
+        let next = begun.or_else(|| first().map(|first| (first, self.heap.segment(first).number, ITEMS_START as u32)));
+        let Some((segment, number, from)) = next else { return false };
+        match self.forget_some(segment, from, EXPIRY_STEP_BYTES) {
+            (count, Some(to)) => {
+                self.expired += count;
+                self.expiring = Some((segment, number, to));
+            }
+            (count, None) => self.expired += count,
         }
-        for &segment in &expired {
-            self.expired += self.forget(segment);
-        }
-        self.merging = expired;
-        self.expired - before
+        true
     }
 
     /// Makes durable what was done, in a pool that survives a power cut. To be called before anybody is told of it.
@@ -457,6 +487,7 @@ impl Store {
 
     /// Makes sure that there is room for an item in a chain, and for its entry in the table.
     pub(crate) fn room(&mut self, chain: usize, bytes: usize, now: Time) -> Result<Room, NoRoom> {
+        self.work_ahead(bytes, now);
         self.room_in_table(now)?;
         let segments = self.heap.segments_for(bytes);
         if segments > 1 {
@@ -506,8 +537,9 @@ impl Store {
             return (self.heap.free_segments() >= wanted).then_some(());
         }
         if self.heap.free_segments() < wanted {
-            self.expire(now);
+            self.look_at(now);
         }
+        while self.heap.free_segments() < wanted && self.expire_some(now) {}
         while self.heap.free_segments() < wanted {
             if self.options.eviction != Eviction::None {
                 self.evict(now)?;
@@ -546,7 +578,7 @@ impl Store {
         let before = kept.len();
         match keep {
             // Those nobody has asked for are left out in any case.
-            Keep::Best => merge::choose(&mut kept, 1, self.heap.capacity(), |_| {}),
+            Keep::Best => merge::choose(&mut kept, self.heap.capacity()),
             // Those whose CAS was told are larger where they come to.
             Keep::All if kept.iter().map(|one| one.bytes as usize).sum::<usize>() > self.heap.capacity() => {
                 self.candidates = kept;
@@ -585,19 +617,26 @@ impl Store {
         let mut offset = ITEMS_START as u32;
         while offset < self.heap.segment(segment).used {
             let place = Place { segment, offset };
-            let (item, header) = (self.heap.at(place), self.heap.header(place));
+            let header = self.heap.header(place);
             offset += header.item_bytes() as u32;
-            let hash = self.hash(parts(&header, item).0);
-            let Some(at) = self.table.find(&self.heap, hash, |other| other == place) else { continue };
-            if header.expiry.has_come(now) {
+            let candidate = self.candidate(place);
+            if candidate.is_some() && header.expiry.has_come(now) {
                 // It goes with its segment: nothing is taken out of the table while places in it are noted.
                 self.expired += 1;
-                continue;
+            } else {
+                out.extend(candidate);
             }
-            let frequency = at.read(&self.heap).frequency();
-            let extra = if header.told_cas && header.cas.is_none() { 8 } else { 0 };
-            out.push(Candidate::new(place, at, header.item_bytes() + extra, frequency, hash));
         }
+    }
+
+    /// The item at a place, if it is there.
+    pub(crate) fn candidate(&self, place: Place) -> Option<Candidate> {
+        let (item, header) = (self.heap.at(place), self.heap.header(place));
+        let hash = self.hash(parts(&header, item).0);
+        let at = self.table.find(&self.heap, hash, |other| other == place)?;
+        let frequency = at.read(&self.heap).frequency();
+        let extra = if header.told_cas && header.cas.is_none() { 8 } else { 0 };
+        Some(Candidate::new(place, at, header.item_bytes() + extra, frequency, hash))
     }
 
     /// Moves an item to the end of a segment that has room for it, perhaps with another expiry. What is left of it at
@@ -639,9 +678,17 @@ impl Store {
 
     /// Takes all items of a segment out and frees it; how many they were.
     pub(crate) fn forget(&mut self, segment: u32) -> u64 {
-        let mut count = 0;
-        let mut offset = ITEMS_START as u32;
+        self.forget_some(segment, ITEMS_START as u32, usize::MAX).0
+    }
+
+    /// Takes items of a segment out from a place on, of about so many bytes, and frees it after the last one. How many
+    /// they were, and where the next one is.
+    fn forget_some(&mut self, segment: u32, from: u32, bytes: usize) -> (u64, Option<u32>) {
+        let (mut count, mut offset) = (0, from);
         while offset < self.heap.segment(segment).used && self.heap.segment(segment).live > 0 {
+            if (offset - from) as usize >= bytes {
+                return (count, Some(offset));
+            }
             let place = Place { segment, offset };
             let (item, header) = (self.heap.at(place), self.heap.header(place));
             offset += header.item_bytes() as u32;
@@ -653,7 +700,7 @@ impl Store {
             }
         }
         self.heap.close(segment);
-        count
+        (count, None)
     }
 
     /// A newer item has come in the place of this one.

@@ -54,6 +54,8 @@ pub(crate) struct House {
     pub(crate) lending: Lending,
     /// Those that speak Redis' protocol.
     pub(crate) clients: Clients,
+    /// There may be more that has expired.
+    pub(crate) expiring: bool,
     pub(crate) settings: Settings,
     /// Who may use the cache, if not everybody may.
     pub(crate) users: Option<Users>,
@@ -84,6 +86,7 @@ impl House {
             landed: None,
             lending: Lending::default(),
             clients: Clients::default(),
+            expiring: false,
             settings,
             users: None,
             forgotten: None,
@@ -131,7 +134,7 @@ impl House {
         self.store.peek(self.store.hash(key), key, self.now).is_some()
     }
 
-    /// What is due by the clock: `flush_all` with a delay, and what has expired.
+    /// What is due by the clock: `flush_all` with a delay; then [`House::give_back_expired`] has something to do.
     pub(crate) fn tick(&mut self) {
         let elapsed = self.now.since(self.ticked).as_millis() as u64;
         if elapsed > 0 {
@@ -142,8 +145,15 @@ impl House {
             (gauges.operations_rate, gauges.received_rate, gauges.sent_rate) = (operations, received, sent);
             (self.last_done, self.ticked) = (done, self.now);
         }
-        self.store.expire(self.now);
+        self.store.look_at(self.now);
+        self.expiring = true;
         self.log.iter_mut().for_each(|log| log.hand_over());
+    }
+
+    /// Gives back some of what has expired; whether there was any.
+    pub(crate) fn give_back_expired(&mut self) -> bool {
+        self.expiring = self.expiring && self.store.expire_some(self.now);
+        self.expiring
     }
 }
 

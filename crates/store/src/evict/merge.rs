@@ -87,11 +87,11 @@ fn class(frequency: u8, bytes: usize) -> u16 {
     (doublings * 8 + (worth >> doublings) - 8) as u16 + 2
 }
 
-/// Leaves of the candidates those that were asked for so often at least, and of them those that are worth most, as many
-/// as have room, in their order. `gone` sees the others.
-pub(crate) fn choose(candidates: &mut Vec<Candidate>, asked: u8, room: usize, mut gone: impl FnMut(&Candidate)) {
+/// Leaves of the candidates those that were asked for, and of them those that are worth most, as many as have room, in
+/// their order.
+pub(crate) fn choose(candidates: &mut Vec<Candidate>, room: usize) {
     let mut sizes = [0u64; CLASSES + 2];
-    for candidate in candidates.iter().filter(|candidate| candidate.frequency >= asked) {
+    for candidate in candidates.iter() {
         sizes[usize::from(candidate.class)] += u64::from(candidate.bytes);
     }
     let (mut room, mut lowest) = (room as u64, sizes.len());
@@ -102,17 +102,12 @@ pub(crate) fn choose(candidates: &mut Vec<Candidate>, asked: u8, room: usize, mu
     candidates.retain(|candidate| {
         let class = usize::from(candidate.class);
         let bytes = u64::from(candidate.bytes);
-        let wanted = candidate.frequency >= asked;
         // Of the class on the border, the first ones that there is room for.
-        let border = wanted && class + 1 == lowest && class > 0 && bytes <= room;
+        let border = class + 1 == lowest && class > 0 && bytes <= room;
         if border {
             room -= bytes;
         }
-        let stays = wanted && class >= lowest || border;
-        if !stays {
-            gone(candidate);
-        }
-        stays
+        class >= lowest || border
     });
 }
 

@@ -11,7 +11,7 @@
 
 pub(crate) mod ghosts;
 pub(crate) mod merge;
-mod s3fifo;
+pub(crate) mod s3fifo;
 
 use crate::heap::{Heap, NONE};
 use crate::store::{Keep, Store};

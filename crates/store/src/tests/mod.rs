@@ -13,6 +13,7 @@ mod pools;
 mod restart;
 mod runs;
 mod scan;
+mod steps;
 
 const SMALL: usize = 16 * limits::MIN_SEGMENT_BYTES;
 

@@ -28,11 +28,11 @@ const _: () = assert!(LENT_BYTES <= MAX_COPIED_BYTES && MAX_COPIED_BYTES <= MAX_
 pub const MAX_COMMAND_BYTES: usize = 1 << 20;
 /// Longest options behind a large value of such a client.
 pub const MAX_OPTION_BYTES: usize = 64 << 10;
-/// Largest value that such a client stores with others by MSET, or by SETRANGE.
-pub const MAX_STRING_BYTES: usize = 64 << 10;
+/// What is put together of a value has a buffer, which is given back if it has become larger than this.
+pub const WORK_BYTES: usize = 64 << 10;
 
 const _: () = assert!(MAX_COMMAND_BYTES <= TAIL_BYTES);
-const _: () = assert!(MAX_COMMAND_BYTES >= 2 * (store::limits::MAX_KEY_BYTES + MAX_STRING_BYTES), "and some to spare");
+const _: () = assert!(MAX_COMMAND_BYTES >= 4 * store::limits::MAX_KEY_BYTES, "two keys, and some to spare");
 
 /// Steps that the names of one answer may take to be compared with a pattern: some milliseconds.
 pub const PATTERN_FUEL: u64 = 1_000_000;

@@ -238,6 +238,8 @@ pub(crate) fn parts<'a>(header: &Header, item: &'a [u8]) -> (&'a [u8], &'a [u8])
     (&item[key..value], &item[value..value + header.value_bytes])
 }
 
+const _: () = assert!(MAX_HEADER_BYTES <= crate::limits::MAX_HEADER_BYTES);
+
 #[cfg(test)]
 mod tests {
     use super::*;

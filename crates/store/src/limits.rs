@@ -4,8 +4,10 @@
 pub const MAX_KEY_BYTES: usize = 65_535;
 /// Longest value.
 pub const MAX_VALUE_BYTES: usize = 8 << 20;
+/// Most bytes of an item beside its key and value.
+pub const MAX_HEADER_BYTES: usize = 64;
 /// Largest item: with key and header.
-pub const MAX_ITEM_BYTES: usize = MAX_VALUE_BYTES + MAX_KEY_BYTES + 64;
+pub const MAX_ITEM_BYTES: usize = MAX_VALUE_BYTES + MAX_KEY_BYTES + MAX_HEADER_BYTES;
 /// An item takes at most this part of a store. The table, which does not shrink, takes a little more than half of a
 /// store of the smallest items; a run of a quarter can be made of the rest, whatever lies there.
 pub const ITEM_SHARE: usize = 4;

@@ -72,7 +72,7 @@ impl Dispatch<'_> {
         match asked.spec.join {
             Join::Array => self.array(asked, keys, from),
             join => match rules(join) {
-                Some(_) if !resp::is_complete(asked.spec, asked.args) => Dispatched::Here,
+                Some(_) if !resp::is_complete(asked.spec, asked.args, self.house) => Dispatched::Here,
                 Some((each, all)) => self.shares(asked, (asked.spec.name, asked.step()), each, asked.sum(all)),
                 None => self.steps(asked, from),
             },

@@ -22,7 +22,7 @@ impl Dispatch<'_> {
     /// A command for the keys of several reactors, from this step on.
     pub(super) fn steps(&mut self, asked: &Asked<'_>, step: usize) -> Dispatched {
         match asked.spec.name {
-            "msetnx" if !is_complete(asked.spec, asked.args) => Dispatched::Here,
+            "msetnx" if !is_complete(asked.spec, asked.args, self.house) => Dispatched::Here,
             "msetnx" => self.msetnx(asked, step),
             "rename" => self.rename(asked, step, false),
             "renamenx" => self.rename(asked, step, true),

@@ -426,10 +426,10 @@ pub(crate) fn serve(bytes: &[u8], version: Version, house: &mut House, out: &mut
 }
 
 /// Whether nothing is wrong with the arguments, name first, of a command that stores several values.
-pub(crate) fn is_complete(spec: &Spec, args: Args<'_>) -> bool {
+pub(crate) fn is_complete(spec: &Spec, args: Args<'_>, house: &House) -> bool {
     let mut pairs = args;
     pairs.next();
-    spec.keys.is_none_or(|(_, _, step)| step == 1) || strings::are_pairs(pairs).is_ok()
+    spec.keys.is_none_or(|(_, _, step)| step == 1) || strings::are_pairs(pairs, house).is_ok()
 }
 
 /// Whether a command can be answered while items of the pool are still to be found.

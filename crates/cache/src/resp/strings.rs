@@ -1,12 +1,12 @@
 //! Strings that are stored and got again.
 
-use store::limits::MAX_KEY_BYTES;
+use store::limits::{MAX_HEADER_BYTES, MAX_KEY_BYTES};
 use store::{Expiry, Item, Value};
 use wire::resp::{Args, integer};
 
 use super::expiry::Unit;
 use super::{Call, Done, Failure, Then};
-use crate::limits::{MAX_STRING_BYTES, MAX_UNSENT_BYTES};
+use crate::limits::{MAX_UNSENT_BYTES, WORK_BYTES};
 use crate::session::{End, Gift, House};
 
 impl House {
@@ -293,7 +293,7 @@ pub(super) fn mset(call: &mut Call<'_>) -> Done {
 
 /// `MSETNX key value [key value ...]`
 pub(super) fn msetnx(call: &mut Call<'_>) -> Done {
-    are_pairs(call.args)?;
+    are_pairs(call.args, call.house)?;
     let free = call.args.step_by(2).all(|key| call.house.known(key).is_none());
     if free {
         store_pairs(call)?;
@@ -303,7 +303,7 @@ pub(super) fn msetnx(call: &mut Call<'_>) -> Done {
 }
 
 /// Whether these are keys and values. What can be known to be wrong is known before anything is stored.
-pub(super) fn are_pairs(mut pairs: Args<'_>) -> Result<(), Failure> {
+pub(super) fn are_pairs(mut pairs: Args<'_>, house: &House) -> Result<(), Failure> {
     if !pairs.len().is_multiple_of(2) {
         return Err(Failure::Arity);
     }
@@ -311,7 +311,8 @@ pub(super) fn are_pairs(mut pairs: Args<'_>) -> Result<(), Failure> {
         if key.len() > MAX_KEY_BYTES {
             return Err(Failure::KeyTooLong);
         }
-        if value.len() > MAX_STRING_BYTES {
+        let bytes = MAX_HEADER_BYTES + key.len() + value.len();
+        if value.len() > house.settings.max_value || bytes > house.store.largest_item() {
             return Err(Failure::TooLong);
         }
     }
@@ -319,7 +320,7 @@ pub(super) fn are_pairs(mut pairs: Args<'_>) -> Result<(), Failure> {
 }
 
 fn store_pairs(call: &mut Call<'_>) -> Result<(), Failure> {
-    are_pairs(call.args)?;
+    are_pairs(call.args, call.house)?;
     let mut pairs = call.args;
     while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
         call.house.store(key, plain(&[value]))?;
@@ -355,13 +356,16 @@ pub(super) fn setrange(call: &mut Call<'_>) -> Done {
     let offset = usize::try_from(offset).map_err(|_| Failure::Said("ERR offset is out of range"))?;
     let (flags, expiry) = call.house.load(key);
     if !value.is_empty() {
-        let end = offset.checked_add(value.len()).filter(|end| *end <= MAX_STRING_BYTES).ok_or(Failure::TooLong)?;
+        let most = call.house.settings.max_value;
+        let end = offset.checked_add(value.len()).filter(|end| *end <= most).ok_or(Failure::TooLong)?;
         let work = &mut call.house.work;
         work.resize(work.len().max(end), 0);
         work[offset..end].copy_from_slice(value);
         call.house.store_work(key, flags, expiry)?;
     }
     call.out.integer(call.house.work.len() as i64);
+    call.house.work.clear();
+    call.house.work.shrink_to(WORK_BYTES);
     Ok(Then::Go)
 }
 

@@ -157,3 +157,49 @@ fn a_long_command_in_crumbs_is_one_and_a_deep_pipeline_is_answered() {
         assert_eq!(client.line(), "$-1");
     }
 }
+
+/// A command of several keys is held to its own length, and each value to what a value may have.
+#[test]
+fn mset_and_setrange_take_values_up_to_the_largest() {
+    for reactors in [1, 3] {
+        let server = cache(reactors);
+        let mut client = Client::resp(&server);
+        let mset = |bytes: usize, count: usize| {
+            let value = "v".repeat(bytes);
+            let pairs: String = (0..count).map(|key| format!("$2\r\nk{key}\r\n${bytes}\r\n{value}\r\n")).collect();
+            format!("*{}\r\n$4\r\nMSET\r\n{pairs}", 1 + 2 * count)
+        };
+        client.send(mset(250_000, 4));
+        assert_eq!(client.line(), "+OK");
+        for key in 0..4 {
+            client.says_words(&format!("STRLEN k{key}"), ":250000");
+        }
+        client.send(mset(300_000, 4));
+        assert_eq!(client.line(), "-ERR a command of more than 1048576 bytes is not taken");
+        client.says_words("SETRANGE r 1048570 abcdef", ":1048576");
+        client.says_words("GETRANGE r 1048572 -1", "$4 cdef");
+        for asked in ["APPEND r x\r\n", "SETRANGE r 1048571 abcdef\r\n"] {
+            client.send(asked);
+            assert_eq!(client.line(), "-ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        }
+    }
+}
+
+#[test]
+fn keys_of_several_reactors_are_refused_when_they_are_many() {
+    let server = cache(2);
+    let mut client = Client::resp(&server);
+    let fill = |from: u32, to: u32| {
+        let sets: String = (from..to).map(|number| format!("SET key-{number} 1\r\n")).collect();
+        format!("CLIENT REPLY OFF\r\n{sets}CLIENT REPLY ON\r\n")
+    };
+    client.send(fill(0, 50_000));
+    assert_eq!(client.line(), "+OK");
+    client.send("KEYS key-1234*\r\n");
+    assert_eq!(client.strings().len(), 11);
+    client.send(fill(50_000, 80_000));
+    assert_eq!(client.line(), "+OK");
+    let many = "-ERR there are too many keys for KEYS on several reactors: ask for them with SCAN";
+    client.send("KEYS key-1234*\r\n");
+    assert_eq!(client.line(), many);
+}

@@ -173,13 +173,16 @@ impl Header {
         Self { layout, sequence, key_bytes, value_bytes, flags, expiry, cas, told_cas, dead }
     }
 
-    /// The header of an item that is not known to be one; `None` if it would go on behind the bytes.
+    /// The header of an item that is not known to be one; `None` if it would go on behind the bytes, or says that it
+    /// has what it has not, as one does that was cut.
     pub(crate) fn read_untrusted(layout: Layout, from: &[u8]) -> Option<Self> {
         let mut front = [0; MAX_HEADER_BYTES];
         let bytes = from.len().min(MAX_HEADER_BYTES);
         front[..bytes].copy_from_slice(&from[..bytes]);
         let header = Self::read(layout, &front);
-        (header.item_bytes() <= from.len()).then_some(header)
+        let has = |bit: u8| front[0] & bit != 0;
+        let is_one = has(HAS_FLAGS) == (header.flags != 0) && has(HAS_LONG_KEY) == (header.key_bytes > 255);
+        (is_one && header.item_bytes() <= from.len()).then_some(header)
     }
 
     /// Notes on the item that these bytes begin with that a client knows its CAS.
@@ -290,6 +293,18 @@ mod tests {
             let bit = flip.index((item.len() - 1) * 8);
             item[1 + bit / 8] ^= 1 << (bit % 8);
             prop_assert!(!is_sealed(&item, numbers.1), "bit {} of byte {}", bit % 8, 1 + bit / 8);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_shorter_header() {
+        for header in [Header { flags: 7 << 8, ..PLAIN }, Header { key_bytes: 65_535, ..PLAIN }] {
+            let header = Header { value_bytes: 0, key_bytes: header.key_bytes & 0xff00, ..header };
+            let mut bytes = [0; MAX_HEADER_BYTES];
+            let written = header.write(&mut bytes);
+            for end in 0..written {
+                assert_eq!(Header::read_untrusted(Layout::Volatile, &bytes[..end]), None, "{header:?} of {end} bytes");
+            }
         }
     }
 

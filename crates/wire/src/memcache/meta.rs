@@ -238,7 +238,8 @@ pub(super) fn check(verb: MetaVerb, mut words: Words<'_>) -> Result<Checked<'_>,
     if describes {
         let encoded = words.next() == Some(b"b");
         let key = key(word, encoded).ok_or(Wrong::Format)?;
-        return Ok(Checked::Whole(Meta { verb, key, flags: words }));
+        // What stands behind that is not looked at, and may be anything.
+        return Ok(Checked::Whole(Meta { verb, key, flags: Words::of(b"") }));
     }
     let length = if verb == MetaVerb::Set { Some(words.next().ok_or(Wrong::Format)?) } else { None };
     if count >= MAX_META_WORDS {

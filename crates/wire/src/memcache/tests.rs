@@ -166,6 +166,8 @@ fn meta_commands_have_flags_in_any_order() {
     assert_eq!(meta_of(b"md k q C18446744073709551615\r\n").0.options().cas, Some(u64::MAX));
     assert_eq!(meta_of(b"me Zm9v b\r\n").0.key.bytes(&mut [0; _]), b"foo");
     assert_eq!(meta_of(b"me Zm9v bb no-flag\r\n").0.key.bytes(&mut [0; _]), b"Zm9v");
+    // What nobody has checked is nobody's option.
+    assert_eq!(meta_of(b"me Zm9v b Dx Z q q\r\n").0.flags().count(), 0);
 }
 
 #[test]

@@ -15,7 +15,7 @@
 //! read, for [`UNREAD`](crate::limits::UNREAD) at most, or to commands that have [`LANDING`](crate::limits::LANDING) to
 //! become whole. The last one of these that was counted left the rest of them below the limit, or it is gone.
 
-use crate::limits::{BUFFER_BYTES, MAX_UNSENT_BYTES, MIN_BUFFER_BYTES, SHARE_BYTES};
+use crate::limits::{BUFFER_BYTES, BUFFERED_VALUES, MAX_UNSENT_BYTES, MIN_BUFFER_BYTES, SHARE_BYTES};
 
 /// See the module.
 pub(crate) struct Buffers {
@@ -28,9 +28,10 @@ pub(crate) struct Buffers {
 pub(crate) struct Taken(usize);
 
 impl Buffers {
-    /// Those of one of so many reactors.
-    pub(crate) fn of(reactors: usize) -> Self {
-        Self { taken: 0, most: (BUFFER_BYTES / reactors.max(1)).max(MIN_BUFFER_BYTES) }
+    /// Those of one of so many reactors, for values of so many bytes: one of another reactor's travels through them.
+    pub(crate) fn of(reactors: usize, max_value: usize) -> Self {
+        let most = (BUFFER_BYTES / reactors.max(1)).max(MIN_BUFFER_BYTES).max(BUFFERED_VALUES * max_value);
+        Self { taken: 0, most }
     }
 
     /// A client has so many bytes now.

@@ -13,9 +13,13 @@ use wire::memcache::{Begun, Command, Key, Parsed, Refused, Verb as Store, Wrong,
 
 use crate::access::{Guest, Users};
 use crate::ahead::Ahead;
+use crate::buffers::{Buffers, Taken};
 use crate::kept::Finding;
 use crate::landing::{Landed, Landing};
-use crate::limits::{HELD_BACK_BYTES, LANDING, LENT, MAX_LOGIN_BYTES, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, UNREAD};
+use crate::limits::{
+    HELD_BACK_BYTES, LANDING, LENT, MAX_LOGIN_BYTES, MAX_UNSENT_BYTES, MAX_VALUE_BYTES, SHARE_BYTES, UNREAD,
+    UNREAD_WHEN_SHORT,
+};
 use crate::observe::{Outcome, Verb};
 use crate::peers::{Ask, Dispatch, Dispatched, Flight, Origin, Peers, Rule, here};
 use crate::resp::Session;
@@ -36,8 +40,10 @@ pub(crate) enum End {
     Failed,
     #[error("it did not read a large value for {} s", LENT.as_secs())]
     Lent,
-    #[error("a value did not come within {} s", LANDING.as_secs())]
+    #[error("a value or a long command did not come within {} s", LANDING.as_secs())]
     Late,
+    #[error("its answers were not read, and there was no memory for them")]
+    Spent,
     #[error(transparent)]
     Broken(#[from] io::Error),
 }
@@ -85,6 +91,9 @@ pub(crate) struct Connection {
     closing: bool,
     /// Since when the client does not read.
     blocked: Option<Coarse>,
+    /// What it has of the reactor's buffers, and since when that is a long command that is not whole.
+    taken: Taken,
+    begun: Option<Coarse>,
     /// On the lists of the shard.
     pub(crate) hot: bool,
     pub(crate) dirty: bool,
@@ -111,6 +120,8 @@ impl Connection {
             stalled: false,
             closing: false,
             blocked: None,
+            taken: Taken::default(),
+            begun: None,
             hot: false,
             dirty: false,
             quiet: 0,
@@ -142,10 +153,21 @@ impl Connection {
         peers: &mut Peers,
         scratch: &mut Scratch,
     ) -> Result<usize, End> {
-        if self.flight.is_some() {
-            return Ok(self.ask_again(peers));
+        let brought = self.receive_some(house, peers, scratch)?;
+        self.count(house);
+        if house.buffers.are_spent() && self.waits_for_much() {
+            self.refuse_the_rest();
+            self.count(house);
+            return Ok(brought.max(1));
         }
-        if self.closing || self.stalled || self.is_full() {
+        Ok(brought)
+    }
+
+    fn receive_some(&mut self, house: &mut House, peers: &mut Peers, scratch: &mut Scratch) -> Result<usize, End> {
+        if self.flight.is_some() {
+            return Ok(self.ask_again(house, peers));
+        }
+        if self.closing || self.stalled || self.is_full(&house.buffers) || self.comes_later(house) {
             return Ok(0);
         }
         peers.send_full();
@@ -165,7 +187,7 @@ impl Connection {
         let is_watched = since.is_some() || house.log.is_some();
         let (mut at, mut wanted, mut waits) = (0, 0, None);
         let mut ahead = Ahead::new(if self.session.is_some() { Speech::Resp } else { Speech::Memcache });
-        while at < bytes.len() && !self.closing && !self.is_full() && !self.keeps_much() {
+        while at < bytes.len() && !self.closing && !self.is_full(&house.buffers) && !self.keeps_much(&house.buffers) {
             ahead.look(at, bytes, &house.store, peers);
             let before = if is_watched { Some(self.before(house)) } else { None };
             match self.step(&bytes[at..], house, peers) {
@@ -189,14 +211,17 @@ impl Connection {
         if let Some(flight) = &mut self.flight {
             flight.close(Rule::Say);
         }
-        self.stalled = waits == Some(Step::Stalled) && self.flight.is_none() && !self.is_full();
+        self.stalled = waits == Some(Step::Stalled) && self.flight.is_none() && !self.is_full(&house.buffers);
         if self.closing {
             // Nothing that comes behind the last word is looked at.
             at = bytes.len();
         }
         house.counters.bytes_read += at as u64;
+        if at > 0 {
+            self.begun = None;
+        }
         let left = &bytes[at..];
-        if waits.is_some() || self.is_full() || self.keeps_much() {
+        if waits.is_some() || self.is_full(&house.buffers) || self.keeps_much(&house.buffers) {
             self.pump.hold(left)
         } else {
             self.pump.keep_until(left, wanted)
@@ -474,8 +499,8 @@ impl Connection {
     }
 
     /// Asks again for what came back, if its answer can be taken; whether that was anything.
-    fn ask_again(&mut self, peers: &mut Peers) -> usize {
-        let is_full = self.is_full();
+    fn ask_again(&mut self, house: &House, peers: &mut Peers) -> usize {
+        let is_full = self.is_full(&house.buffers);
         let Some(flight) = self.flight.as_mut().filter(|flight| !is_full && flight.has_again()) else { return 0 };
         self.stalled = !peers.ask_again(flight);
         usize::from(!self.stalled)
@@ -508,7 +533,8 @@ impl Connection {
     }
 
     /// It is over: what it waited for is nobody's.
-    pub(crate) fn end(self, house: &mut House, peers: &mut Peers) {
+    pub(crate) fn end(mut self, house: &mut House, peers: &mut Peers) {
+        house.buffers.count(&mut self.taken, 0);
         self.loans.into_iter().for_each(|loan| house.store.give_back(loan));
         self.landing.into_iter().for_each(|landing| house.store.abandon(landing.end().1));
         self.session.into_iter().for_each(|mut session| session.leave(&mut house.store));
@@ -516,19 +542,60 @@ impl Connection {
     }
 
     /// Whether so much is kept behind an answer that is not there yet that no more commands are taken.
-    fn keeps_much(&self) -> bool {
-        self.flight.as_ref().is_some_and(|flight| flight.queued() >= MAX_UNSENT_BYTES)
+    fn keeps_much(&self, buffers: &Buffers) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.queued() >= buffers.unsent())
+    }
+
+    /// Bytes of memory that it has beside itself and what lies in the store.
+    pub(crate) fn memory(&self) -> usize {
+        let flight = self.flight.as_ref().map_or(0, |flight| flight.memory());
+        let session = self.session.as_ref().map_or(0, |session| session.memory());
+        let landing = self.landing.as_ref().map_or(0, Landing::memory);
+        self.pump.memory() + flight + session + landing + self.kept.capacity()
+    }
+
+    /// Tells how much it has.
+    fn count(&mut self, house: &mut House) {
+        let memory = self.memory();
+        house.buffers.count(&mut self.taken, memory);
+    }
+
+    /// Whether nothing is received now, as there is no memory for it: those that have some are served first.
+    fn comes_later(&self, house: &House) -> bool {
+        house.buffers.are_spent() && self.pump.kept() == 0
+    }
+
+    /// Whether it has more than its share for a command that is not whole, or not carried out to its end.
+    fn waits_for_much(&self) -> bool {
+        let of_session = self.session.as_ref().map_or(0, |session| session.memory());
+        !self.closing && (self.has_begun_much() || of_session > SHARE_BYTES)
+    }
+
+    fn has_begun_much(&self) -> bool {
+        !self.pump.holds() && self.pump.kept() > SHARE_BYTES
+    }
+
+    /// Says that there is no memory for the rest of the command that has begun to come.
+    fn refuse_the_rest(&mut self) {
+        let Self { session, flight, pump, .. } = self;
+        let out = here(flight, pump.out.bytes());
+        match session {
+            Some(session) => session.has_no_memory(out),
+            None => say(out, "SERVER_ERROR out of memory reading request"),
+        }
+        self.closing = true;
+        self.pump.forget();
     }
 
     /// Whether no more commands are taken: the socket has taken no more answers, or they are many. Then all are sent
     /// first, as only an empty outbox gives back the bytes of those that were sent.
-    fn is_full(&self) -> bool {
-        self.is_blocked() || self.pump.out.queued() >= MAX_UNSENT_BYTES
+    fn is_full(&self, buffers: &Buffers) -> bool {
+        self.is_blocked() || self.pump.out.queued() >= buffers.unsent()
     }
 
     /// Whether receiving again is likely to bring something at once.
-    pub(crate) fn has_more(&self) -> bool {
-        if self.stalled || self.is_full() {
+    pub(crate) fn has_more(&self, house: &House) -> bool {
+        if self.stalled || self.is_full(&house.buffers) {
             return false;
         }
         self.flight.as_ref().map_or(!self.closing && self.pump.has_more(), |flight| flight.has_again())
@@ -558,6 +625,13 @@ impl Connection {
             Sent::Blocked if self.pump.out.queued() < before => Some(now),
             Sent::Blocked => self.blocked.or(Some(now)),
         };
+        if house.buffers.are_short() && sent == Sent::All {
+            self.shrink();
+        }
+        self.count(house);
+        if sent == Sent::Blocked && house.buffers.are_spent() && self.memory() > SHARE_BYTES {
+            return Err(End::Spent);
+        }
         Ok(())
     }
 
@@ -566,19 +640,24 @@ impl Connection {
         self.loans.drain(..loans).for_each(|loan| house.store.give_back(loan));
     }
 
-    /// Bytes that it has of commands that are not whole, and of answers that are not sent.
-    pub(crate) fn memory(&self) -> usize {
-        self.pump.memory() + self.kept.capacity()
+    /// Gives back room that is not needed now.
+    fn shrink(&mut self) {
+        self.pump.shrink();
+        if self.pump.kept() == 0 {
+            // There is no command at the front.
+            self.kept = Vec::new();
+        }
     }
 
     /// Looks at the time.
     pub(crate) fn tick(&mut self, house: &mut House, now: Coarse) -> Result<(), End> {
         let unread = self.blocked.map(|since| now.since(since)).unwrap_or_default();
-        if unread >= UNREAD {
+        let is_short = house.buffers.are_short();
+        if unread >= UNREAD || is_short && unread >= UNREAD_WHEN_SHORT && self.memory() > SHARE_BYTES {
             return Err(End::Unread);
         }
         if unread >= LENT && !self.loans.is_empty() {
-            if self.pump.out.held_bytes() > MAX_UNSENT_BYTES {
+            if is_short || self.pump.out.held_bytes() > MAX_UNSENT_BYTES {
                 return Err(End::Lent);
             }
             let Self { pump, loans, .. } = self;
@@ -588,9 +667,14 @@ impl Connection {
         if landing_of(&mut self.session, &mut self.landing).is_some_and(|landing| landing.is_late(now)) {
             return Err(End::Late);
         }
-        if self.pump.out.is_empty() {
-            self.pump.shrink();
+        self.begun = if self.has_begun_much() { self.begun.or(Some(now)) } else { None };
+        if self.begun.is_some_and(|since| now.since(since) >= LANDING) {
+            return Err(End::Late);
         }
+        if self.pump.out.is_empty() {
+            self.shrink();
+        }
+        self.count(house);
         Ok(())
     }
 }

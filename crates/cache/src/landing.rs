@@ -43,6 +43,11 @@ impl Landing {
         Self { line, reserved, landed: bytes, bytes, since: None }
     }
 
+    /// Bytes of memory that it has, without the value's, which are the store's.
+    pub(crate) fn memory(&self) -> usize {
+        self.line.len()
+    }
+
     /// Where the rest of the value comes to.
     pub(crate) fn place<'a>(&self, store: &'a mut Store) -> &'a mut [u8] {
         &mut store.landing(&self.reserved)[self.landed..]

@@ -11,6 +11,7 @@
 
 pub mod access;
 mod ahead;
+mod buffers;
 mod calendar;
 mod connection;
 mod counters;

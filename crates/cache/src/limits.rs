@@ -33,6 +33,9 @@ pub const WORK_BYTES: usize = 64 << 10;
 
 const _: () = assert!(MAX_COMMAND_BYTES <= TAIL_BYTES);
 const _: () = assert!(MAX_COMMAND_BYTES >= 4 * store::limits::MAX_KEY_BYTES, "two keys, and some to spare");
+const _: () = assert!(MAX_LINE_BYTES + MAX_AWAITED_BYTES + 2 <= SHARE_BYTES && MAX_STRANGER_BYTES <= SHARE_BYTES);
+// Two clients may have the longest commands and all their answers before the next one is hindered.
+const _: () = assert!(2 * (MAX_COMMAND_BYTES + MAX_UNSENT_BYTES) <= MIN_BUFFER_BYTES / 2);
 
 /// Steps that the names of one answer may take to be compared with a pattern: some milliseconds.
 pub const PATTERN_FUEL: u64 = 1_000_000;
@@ -54,8 +57,22 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const HELD_BACK_BYTES: usize = 16 << 10;
 /// Answers that wait for a client which does not read them: it is not listened to meanwhile.
 pub const MAX_UNSENT_BYTES: usize = 1 << 20;
-/// Such a client is disconnected after this time.
+/// Such a client is disconnected after this time ...
 pub const UNREAD: Duration = Duration::from_secs(30);
+/// ... or after this one, while half of the memory for clients' buffers is taken.
+pub const UNREAD_WHEN_SHORT: Duration = Duration::from_secs(2);
+/// A client may make its reactor keep so much, whatever others do: a line and a value that is waited for.
+pub const SHARE_BYTES: usize = 20 << 10;
+/// What all clients make a cache keep beyond that: commands that are not whole, answers that are not read.
+pub const BUFFER_BYTES: usize = 32 << 20;
+/// Of that each reactor has an equal part, but so much at least ...
+pub const MIN_BUFFER_BYTES: usize = 8 << 20;
+/// ... and as much as so many of the largest values.
+pub const BUFFERED_VALUES: usize = 4;
+/// Flights that keep their room, of a reactor, beside those that are under way; more of them keep little.
+pub const WARM_FLIGHTS: usize = 64;
+/// What is kept of a flight then.
+pub const COLD_FLIGHT_BYTES: usize = 1 << 10;
 /// While the items of a pool are being found again, so many bytes of segments are looked at in one pass ...
 pub const RECOVERY_BYTES_PER_PASS: usize = 1 << 20;
 /// ... and for so long a get waits for an item that is not found yet.

@@ -137,6 +137,11 @@ impl Shard {
         self.house.store.pinned_bytes()
     }
 
+    /// Bytes that its clients make it keep, beyond their shares.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.house.buffers.taken()
+    }
+
     /// Asserts what is true between any two passes.
     pub(crate) fn check(&self) {
         self.house.store.check();
@@ -292,7 +297,7 @@ impl Shard {
             let brought = *received.as_ref().unwrap_or(&1);
             units += brought;
             connection.quiet = if brought > 0 { 0 } else { connection.quiet + 1 };
-            connection.hot = connection.has_more() || spinning && connection.quiet < COLD_PASSES;
+            connection.hot = connection.has_more(&self.house) || spinning && connection.quiet < COLD_PASSES;
             if brought > 0 {
                 mark(&mut connection.dirty, &mut self.dirty, index);
             }
@@ -321,7 +326,7 @@ impl Shard {
             let holds_back = connection.holds_back();
             if let Err(end) = if holds_back { Ok(()) } else { connection.flush(&mut self.house, now) } {
                 self.close(index, &end);
-            } else if connection.has_more() {
+            } else if connection.has_more(&self.house) {
                 mark(&mut connection.hot, &mut self.hot, index);
             }
         }

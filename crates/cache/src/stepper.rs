@@ -104,6 +104,12 @@ impl Stepper {
         self.reactors.iter().map(|reactor| reactor.shard.pinned_bytes()).sum()
     }
 
+    /// Bytes that clients make it keep, beyond the share of each.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.reactors.iter().map(|reactor| reactor.shard.buffered_bytes()).sum()
+    }
+
     /// Asserts what is true between any two passes.
     pub fn check(&self) {
         self.reactors.iter().for_each(|reactor| reactor.shard.check());

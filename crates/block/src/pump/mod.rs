@@ -77,12 +77,6 @@ impl Pump {
         Self { socket, tail: Vec::new(), wanted: 0, held: false, out: Outbox::default() }
     }
 
-    /// Bytes of memory that it has for what came and what is to be sent.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        self.tail.capacity() + self.out.memory()
-    }
-
     /// The socket.
     #[must_use]
     pub fn socket(&self) -> &Socket {
@@ -182,6 +176,12 @@ impl Pump {
         (self.held, self.wanted) = (true, 0);
     }
 
+    /// Drops what is kept, and its room.
+    pub fn forget(&mut self) {
+        self.tail = Vec::new();
+        (self.held, self.wanted) = (false, 0);
+    }
+
     /// Takes the connection out of its ring, for another one, with the bytes that are held.
     ///
     /// # Errors
@@ -223,6 +223,24 @@ impl Pump {
     pub fn flush_held<'s>(&mut self, show: impl Fn(usize) -> &'s [u8]) -> io::Result<Sent> {
         let socket = &self.socket;
         self.out.flush_held(show, |parts| socket.try_send(parts))
+    }
+
+    /// Bytes that are kept until more have come, or that are held.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// Whether bytes are held.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.held
+    }
+
+    /// Bytes of memory that it has: for what was received, and see [`Outbox::memory`].
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.tail.capacity() + self.out.memory()
     }
 
     /// Gives back memory that is kept for its room: for a connection that has become idle.

@@ -61,12 +61,6 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Bytes of memory that it has.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        self.bytes.capacity()
-    }
-
     /// Where headers and small answers are appended.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -129,6 +123,14 @@ impl Outbox {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.payload + self.bytes.len() - self.bytes_sent
+    }
+
+    /// Bytes of memory that it has, waiting answers or room for them; not those that are lent, held or carried.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let copied = |segment: &Segment| if let Segment::Copied(bytes) = segment { bytes.len() } else { 0 };
+        let lists = self.segments.capacity() * size_of::<Segment>() + self.iov.capacity() * size_of::<IoSlice<'_>>();
+        self.bytes.capacity() + self.segments.iter().map(copied).sum::<usize>() + lists
     }
 
     /// Whether nothing waits.

@@ -371,18 +371,27 @@ impl Flight {
         takes
     }
 
-    /// As new, with its room, but for what was uncommonly much.
-    pub(crate) fn clear(&mut self) {
+    /// Bytes of memory that it has.
+    pub(crate) fn memory(&self) -> usize {
+        let lists = self.pieces.capacity() * size_of::<Piece>() + self.again.capacity() * size_of::<Again>();
+        lists + self.bytes.capacity() + self.again_bytes.capacity() + self.kept.capacity() + self.error.capacity()
+    }
+
+    /// As new, with its room, but for what is more than so many bytes.
+    pub(crate) fn clear(&mut self, room: usize) {
         self.pieces.clear();
+        self.pieces.shrink_to(room / size_of::<Piece>());
         self.bytes.clear();
-        self.bytes.shrink_to(FLIGHT_BYTES);
+        self.bytes.shrink_to(room);
         self.again.clear();
+        self.again.shrink_to(room / size_of::<Again>());
         self.again_bytes.clear();
-        self.again_bytes.shrink_to(FLIGHT_BYTES);
+        self.again_bytes.shrink_to(room);
         (self.closed, self.front, self.said, self.tally, self.count) = (0, 0, 0, None, 0);
         self.waiting = None;
         self.noted.clear();
         self.error.clear();
         self.kept.clear();
+        self.kept.shrink_to(room);
     }
 }

@@ -45,7 +45,7 @@ pub(crate) use flight::{Flight, Rule};
 pub(crate) use parcel::{Ask, Origin, Parcel};
 pub(crate) use resp::Asked;
 
-use crate::limits::PARCELS;
+use crate::limits::{COLD_FLIGHT_BYTES, FLIGHT_BYTES, PARCELS, WARM_FLIGHTS};
 
 /// How the bytes of a command are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,7 +233,7 @@ impl Peers {
 
     /// A flight is over, or its connection is.
     pub(crate) fn end(&mut self, mut flight: Box<Flight>) {
-        flight.clear();
+        flight.clear(if self.flights.len() < WARM_FLIGHTS { FLIGHT_BYTES } else { COLD_FLIGHT_BYTES });
         self.flights.push(flight);
     }
 

@@ -267,6 +267,17 @@ impl Session {
         self.landing.as_mut().map(|(landing, _)| landing)
     }
 
+    /// Bytes of memory that it has for the command at the front.
+    pub(crate) fn memory(&self) -> usize {
+        self.landing.as_ref().map_or(0, |(landing, _)| landing.memory()) + self.progress.found.capacity()
+    }
+
+    /// There is no memory for the rest of the command at the front: that is the last word.
+    pub(crate) fn has_no_memory(&self, out: &mut Vec<u8>) {
+        let text: &[u8] = b"ERR there is no memory for so long a command now: others have sent too many";
+        self.answer(out).error(&[text]);
+    }
+
     /// The connection is over.
     pub(crate) fn leave(&mut self, store: &mut Store) {
         self.landing.take().into_iter().for_each(|(landing, _)| store.abandon(landing.end().1));

@@ -15,6 +15,7 @@ pub(crate) use memcache::not_stored;
 pub(crate) use present::Present;
 
 use crate::access::Users;
+use crate::buffers::Buffers;
 use crate::counters::{Counters, Gauges};
 use crate::kept::Finding;
 use crate::log::Logger;
@@ -56,6 +57,8 @@ pub(crate) struct House {
     pub(crate) clients: Clients,
     /// There may be more that has expired.
     pub(crate) expiring: bool,
+    /// What the clients make it keep.
+    pub(crate) buffers: Buffers,
     pub(crate) settings: Settings,
     /// Who may use the cache, if not everybody may.
     pub(crate) users: Option<Users>,
@@ -87,6 +90,7 @@ impl House {
             lending: Lending::default(),
             clients: Clients::default(),
             expiring: false,
+            buffers: Buffers::of(settings.reactors, settings.max_value),
             settings,
             users: None,
             forgotten: None,

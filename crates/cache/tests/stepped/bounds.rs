@@ -143,8 +143,9 @@ fn answers_that_are_not_read_take_what_there_is_for_them_and_no_more() {
     assert!(world.most > BUFFER_BYTES / 2, "{} bytes", world.most);
     world.now = world.now.plus(UNREAD_WHEN_SHORT);
     (0..3).for_each(|_| _ = world.pass());
-    // Those that stay have less than half of it.
-    assert!(world.cache.buffered_bytes() < BUFFER_BYTES / 2, "{} bytes", world.cache.buffered_bytes());
+    // Those that stay have less than half of it, but for one that was answered meanwhile.
+    let kept = world.cache.buffered_bytes();
+    assert!(kept < BUFFER_BYTES / 2 + 2 * MAX_UNSENT_BYTES, "{kept} bytes");
     assert!(many.iter().filter(|stream| is_closed(stream)).count() > 0);
     // Who reads is served whatever others do, however deep its pipeline.
     let (reader, mut told) = (world.connect(false), 0);

@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "a part of it is shared with the fuzz target")]
 
 mod answers;
+mod bounds;
 mod script;
 mod silent;
 mod world;

@@ -8,6 +8,7 @@ mod access;
 mod hostile;
 mod large;
 mod memcache;
+mod mistakes;
 mod observe;
 mod reactors;
 mod resp;

@@ -67,15 +67,6 @@ fn commands_cut_at_every_byte_are_the_same_commands() {
 }
 
 #[test]
-fn a_million_silent_sets_are_followed_by_an_answer() {
-    let server = server();
-    let mut client = Client::memcache(&server);
-    let mut sets = String::new();
-    (0..1_000_000).for_each(|number| sets += &format!("set k{} 0 0 2 noreply\r\nab\r\n", number % 5000));
-    client.says(sets + "get k4999\r\n", "VALUE k4999 0 2\r\nab\r\nEND\r\n");
-}
-
-#[test]
 fn who_does_not_read_is_not_listened_to_and_disturbs_nobody() {
     let server = server();
     let (mut silent, mut other) = (Client::memcache(&server), Client::memcache(&server));

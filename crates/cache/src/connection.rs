@@ -271,6 +271,7 @@ impl Connection {
         if house.finding != Finding::Done && !house.knows_enough_for(&command, peers.is_alone()) {
             return Step::Stalled;
         }
+        house.reads_only = house.users.as_ref().is_some_and(|users| self.guest.reads_only(users));
         let dispatched = if peers.is_alone() {
             Dispatched::Here
         } else {
@@ -285,6 +286,7 @@ impl Connection {
             }
             Dispatched::Again(part) => Next::Again(part),
         };
+        house.reads_only = false;
         self.answered = if let Next::Again(part) = next { part } else { 0 };
         match next {
             Next::Go => Step::Go(bytes.len()),

@@ -64,6 +64,11 @@ impl Guest {
             }
     }
 
+    /// Whether it may only read.
+    pub(crate) fn reads_only(&self, users: &Users) -> bool {
+        matches!(*self, Self::User(user) if users.rights(user).read_only)
+    }
+
     /// Whether a value of this key, that is not taken, may take away the one it was to replace.
     pub(crate) fn may_forget(&self, users: &Users, key: &Key<'_>) -> bool {
         let Self::User(user) = *self else { return false };

@@ -104,7 +104,10 @@ impl Dispatch<'_> {
     fn one(&mut self, key: &[u8], bytes: &[u8]) -> Dispatched {
         match self.owner(key) {
             None => Dispatched::Here,
-            Some(owner) => taken(self.ask(owner, Dialect::Memcache, true, Rule::Say, &[bytes]), 0),
+            Some(owner) => {
+                let dialect = if self.house.reads_only { Dialect::MemcacheReader } else { Dialect::Memcache };
+                taken(self.ask(owner, dialect, true, Rule::Say, &[bytes]), 0)
+            }
         }
     }
 
@@ -244,6 +247,11 @@ fn execute(bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
 pub(crate) fn serve(dialect: Dialect, bytes: &[u8], house: &mut House, out: &mut Vec<u8>) {
     match dialect {
         Dialect::Memcache => execute(bytes, house, out),
+        Dialect::MemcacheReader => {
+            house.reads_only = true;
+            execute(bytes, house, out);
+            house.reads_only = false;
+        }
         Dialect::Resp(version) => resp::serve(bytes, version, house, out),
         Dialect::Tally => Tally::of(house).write(out),
         Dialect::Dump => house.dump(bytes, out),

@@ -50,8 +50,10 @@ use crate::limits::{COLD_FLIGHT_BYTES, FLIGHT_BYTES, PARCELS, WARM_FLIGHTS};
 /// How the bytes of a command are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// memcached's text protocol.
+    /// memcached's text protocol ...
     Memcache,
+    /// ... of a user who may only read.
+    MemcacheReader,
     /// Redis' protocol, and what the client understands of it.
     Resp(Version),
     /// Nobody's: the bytes are a key, and all of its item is wanted ...
@@ -66,7 +68,7 @@ impl Dialect {
     /// What its commands look like; `None` if they are keys, as they are.
     fn speech(self) -> Option<Speech> {
         match self {
-            Self::Memcache => Some(Speech::Memcache),
+            Self::Memcache | Self::MemcacheReader => Some(Speech::Memcache),
             Self::Resp(_) => Some(Speech::Resp),
             Self::Dump | Self::Restore | Self::Tally => None,
         }

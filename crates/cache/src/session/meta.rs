@@ -122,13 +122,17 @@ impl House {
     fn meta_get(&mut self, asked: &Asked<'_>, out: &mut Vec<u8>) {
         let (now, options, hash, key) = (self.now, &asked.options, asked.hash, asked.key);
         let mode = self.lending.mode;
-        let is_new = options.vivify.is_some() && self.vivify(asked, b"");
+        let made = options.vivify.and_then(|_| self.vivify(asked, b""));
+        let is_new = made.is_some();
         let item = match (options.peeks || is_new, asked.has(b'c')) {
             (false, false) => self.store.get(hash, key, now),
             (false, true) => self.store.get_with_cas(hash, key, now),
             (true, false) => self.store.peek(hash, key, now),
             (true, true) => self.store.peek_with_cas(hash, key, now),
         };
+        if let (Some(cas), None) = (made, &item) {
+            return self.tell_stillborn(asked, cas, out);
+        }
         let gift = |item: &Item<'_>| if options.value { mode.gift(item.value.len()) } else { Gift::Copied };
         let Some((item, gift)) = item.map(|item| (item, gift(&item))).filter(|found| found.1 != Gift::Withheld) else {
             self.counters.cmd_get += 1;
@@ -141,7 +145,8 @@ impl House {
         let marks = item.marks;
         begin(options.value.then_some(item.value.len()), out);
         let due = asked.tell(&item, is_new, now, out);
-        let won = !marks.won && (due || marks.stale);
+        // Who may only read makes no new value, and is not in the way of those who do.
+        let won = !self.reads_only && !marks.won && (due || marks.stale);
         for (told, letter) in [(marks.won, b'Z'), (marks.stale, b'X'), (won, b'W')] {
             if told {
                 out.extend_from_slice(&[b' ', letter]);
@@ -168,16 +173,30 @@ impl House {
         }
     }
 
-    /// Stores a first value if there is none; whether it did.
-    fn vivify(&mut self, asked: &Asked<'_>, value: &[u8]) -> bool {
+    /// Tells of an item that this command has made, and that has expired by it: its client is to make a new one.
+    fn tell_stillborn(&mut self, asked: &Asked<'_>, cas: u64, out: &mut Vec<u8>) {
+        let (expiry, marks) = (asked.expiry(Expiry::Never, true, self.now), Marks::default());
+        let item = Item { key: asked.key, value: b"", flags: 0, expiry, cas, marks };
+        begin(asked.options.value.then_some(0), out);
+        asked.tell(&item, true, self.now, out);
+        line(out, b" W");
+        if asked.options.value {
+            line(out, b"");
+        }
+        self.counters.cmd_get += 1;
+        self.counters.get_misses += 1;
+    }
+
+    /// Stores a first value if there is none; its CAS if it did.
+    fn vivify(&mut self, asked: &Asked<'_>, value: &[u8]) -> Option<u64> {
         let now = self.now;
         if self.store.peek(asked.hash, asked.key, now).is_some() {
-            return false;
+            return None;
         }
         let expiry = asked.expiry(Expiry::Never, true, now);
         let stored = self.store.put(asked.hash, asked.key, Value { parts: &[value], flags: 0, expiry }, now);
         self.counters.total_items += u64::from(stored.is_ok());
-        stored.is_ok()
+        stored.ok()
     }
 
     fn meta_set(&mut self, asked: &Asked<'_>, value: &[u8], out: &mut Vec<u8>) {
@@ -254,7 +273,7 @@ impl House {
                 let mut first = std::mem::take(&mut self.work);
                 first.clear();
                 decimal::push(&mut first, options.initial);
-                let is_new = self.vivify(asked, &first);
+                let is_new = self.vivify(asked, &first).is_some();
                 self.work = first;
                 if !is_new {
                     return line(out, b"SERVER_ERROR Out of memory allocating new item");

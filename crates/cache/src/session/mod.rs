@@ -60,6 +60,8 @@ pub(crate) struct House {
     /// What the clients make it keep.
     pub(crate) buffers: Buffers,
     pub(crate) settings: Settings,
+    /// The command that is carried out is of a user who may only read.
+    pub(crate) reads_only: bool,
     /// Who may use the cache, if not everybody may.
     pub(crate) users: Option<Users>,
     /// What was counted when the counters were set back.
@@ -92,6 +94,7 @@ impl House {
             expiring: false,
             buffers: Buffers::of(settings.reactors, settings.max_value),
             settings,
+            reads_only: false,
             users: None,
             forgotten: None,
             operations: Operations::default(),

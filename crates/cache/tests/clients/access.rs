@@ -111,6 +111,12 @@ fn memcached_users_do_what_they_may() {
         }
         look.says("get k app:k\r\n", "VALUE k 0 1\r\nx\r\nVALUE app:k 0 1\r\ny\r\nEND\r\n");
         look.says("mg k v\r\n", "VA 1\r\nx\r\n");
+        // It sees that a value is stale, and takes the task to make a new one from nobody.
+        all.says("md k I\r\n", "HD\r\n");
+        look.says("mg k v\r\nmg k v\r\n", "VA 1 X\r\nx\r\nVA 1 X\r\nx\r\n");
+        all.says("mg k v\r\n", "VA 1 X W\r\nx\r\n");
+        look.says("mg k v\r\n", "VA 1 Z X\r\nx\r\n");
+        all.says("set k 0 0 1\r\nx\r\n", "STORED\r\n");
         let large = "x".repeat(300_000);
         look.says(format!("set k 0 0 300000\r\n{large}\r\n"), no);
         app.says(format!("set k 0 0 300000\r\n{large}\r\n"), no);

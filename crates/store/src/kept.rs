@@ -217,6 +217,11 @@ impl Kept {
         self.layout == Layout::Durable
     }
 
+    /// Whether as many changes can have been made as it says: a century of them does not come near half of the limits.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.sequences.next < MAX_SEQUENCE / 2 && self.numbers.next < MAX_SEQUENCE / 2
+    }
+
     /// What is known of the pool, which was not used yet, if the machine runs since `boot`.
     pub(crate) fn was(&self, boot: u128) -> Was {
         let last = u128::from(self.read(word::BOOT)) | u128::from(self.read(word::BOOT + 8)) << 64;

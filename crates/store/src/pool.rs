@@ -121,6 +121,10 @@ pub enum PoolError {
     /// It is something else.
     #[error("{} is not a pool: it does not begin with a pool's label. It was left as it is", .0.display())]
     Foreign(PathBuf),
+    /// Bytes of it are not what a store has written.
+    #[error("{}: the pool is damaged: it counts more changes than can have been made. It was left as it is",
+        .0.display())]
+    Damaged(PathBuf),
     /// Another version has made it.
     #[error("{}: the pool is of version {found}, this program knows version {VERSION}", path.display())]
     Version {
@@ -249,10 +253,11 @@ impl Pool {
         os::allocate(&file, wanted.bytes).map_err(system("its space cannot be allocated"))?;
         let region = Region::file(&file, wanted.bytes as usize).map_err(system("it cannot be mapped"))?;
         let boot = os::boot_id().map_err(system("the machine's boot ID cannot be read"))?;
-        Ok(Self::over(region, wanted, label.seed, made, boot))
+        Self::over(region, wanted, label.seed, made, boot).ok_or_else(|| PoolError::Damaged(path.to_owned()))
     }
 
-    pub(crate) fn over(region: Region, shape: Shape, seed: u64, made: bool, boot: u128) -> Self {
+    /// `None` if it says what no store can have written.
+    pub(crate) fn over(region: Region, shape: Shape, seed: u64, made: bool, boot: u128) -> Option<Self> {
         let Geometry { part, segment, segments } = shape.geometry();
         let durability = region.durability();
         let (_, mut rest) = Arena::new(region).split_at(POOL_PAGE_BYTES);
@@ -270,10 +275,13 @@ impl Pool {
             let trusted = was != Was::Unknown;
             parts.push(Part { kept, items, segment_bytes: segment, seed, trusted, boot });
         }
+        if parts.iter().any(|part| !part.kept.is_sound()) {
+            return None;
+        }
         if found == Found::Dropped {
             parts.iter_mut().for_each(|part| part.kept.erase_all());
         }
-        Self { parts, found, durability }
+        Some(Self { parts, found, durability })
     }
 }
 

@@ -116,7 +116,7 @@ impl Medium {
 const BOOT: u128 = 1;
 
 fn open_region(region: Region, shape: Shape, evicts: bool, boot: u128) -> Store {
-    let mut pool = Pool::over(region, shape, 5, false, boot);
+    let mut pool = Pool::over(region, shape, 5, false, boot).expect("it is not damaged");
     let mut store = Store::open(pool.parts.pop().expect("one"), StoreOptions { seed: 0, eviction: eviction(evicts) })
         .expect("memory");
     while store.is_recovering() {

@@ -134,7 +134,9 @@ fn pool_hint(error: &PoolError, source: Source) -> &'static str {
         PoolError::Shape { .. } => "resize-pool = true makes it fit, with space for both.",
         PoolError::TooSmall { .. } => "Take more memory, or an eviction that lets some of them go.",
         PoolError::Size { .. } => "Take more memory, or fewer reactors.",
-        PoolError::Foreign(_) | PoolError::Version { .. } => "Name another file, or remove this one.",
+        PoolError::Foreign(_) | PoolError::Damaged(_) | PoolError::Version { .. } => {
+            "Name another file, or remove this one."
+        }
         PoolError::System { .. } => "Check the file, its permissions, and the space of its file system.",
     }
 }

@@ -97,8 +97,9 @@ impl From<HugePages> for Huge {
 /// What the cache is to be: everything that `[cache]` in a configuration file can say, or such a file.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Flags {
-    /// Serve what this file says, instead of flags: its cache, and its subsystems if it has some. `qpair reload` reads
-    /// it again
+    /// Serve what this file says, instead of flags
+    ///
+    /// Its cache, and its subsystems if it has some. `qpair reload` reads it again.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "listen", "memory", "max_item", "pool", "resize_pool", "durability", "eviction", "huge_pages", "auth_file",
         "reactors", "cpus", "dedicated", "metrics", "command_log",
@@ -113,16 +114,21 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64MiB")]
     memory: u64,
 
-    /// Largest value, at most 8MiB; a quarter of a reactor's memory is a limit, too
+    /// Largest value, at most 8MiB
+    ///
+    /// A quarter of a reactor's memory is a limit, too.
     #[arg(long, value_name = "SIZE", value_parser = parse_max_item, default_value_t = MaxItem(DEFAULT_VALUE_BYTES))]
     max_item: MaxItem,
 
-    /// Keep the contents in this file, which is made if it is not there: the next start serves them again. The file
-    /// takes as many bytes as --memory says
+    /// Keep the contents in this file: the next start serves them again
+    ///
+    /// It is made if it is not there, and takes as many bytes as --memory says.
     #[arg(long, value_name = "FILE")]
     pool: Option<PathBuf>,
 
-    /// Make a pool of another size or durability fit. It takes space for both until it is done
+    /// Make a pool of another size or durability fit
+    ///
+    /// It takes space for both until it is done.
     #[arg(long, requires = "pool")]
     resize_pool: bool,
 
@@ -134,15 +140,18 @@ pub(crate) struct Flags {
     #[arg(long, value_enum, default_value_t = Eviction::S3Fifo)]
     eviction: Eviction,
 
-    /// Take all of the memory at once, on huge pages, and say how much of it got some; `--huge-pages` alone is
-    /// transparent ones. Not with --pool
+    /// Take all of the memory at once, on huge pages
+    ///
+    /// It is said how much of it got some. `--huge-pages` alone is transparent ones. Not with --pool.
     #[arg(
         long, value_enum, value_name = "KIND", num_args = 0..=1, require_equals = true,
         default_missing_value = "transparent"
     )]
     huge_pages: Option<HugePages>,
 
-    /// Let in only the users of this file, of whom each may have a name, a password, read-only = true and prefixes
+    /// Let in only the users of this file
+    ///
+    /// Each may have a name, a password, read-only = true and prefixes.
     #[arg(long, value_name = "FILE")]
     auth_file: Option<PathBuf>,
 
@@ -150,12 +159,16 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDR:PORT", value_parser = control::metrics::address)]
     metrics: Option<SocketAddr>,
 
-    /// Write down one command in so many (100, unless N says otherwise): who asked, for what, and what became of it. A
-    /// file has 64MiB or SIZE; K of them, or 4, are kept beside it. `qpair cache simulate` reads it, best with every=1
+    /// Write down one command in so many: who asked, for what, and what became of it
+    ///
+    /// One in 100, unless N says otherwise. A file has 64MiB or SIZE; K of them, or 4, are kept beside it. `qpair cache
+    /// simulate` reads it, best with every=1.
     #[arg(long, value_name = "FILE[,every=N][,size=SIZE][,keep=K]")]
     command_log: Option<CommandLog>,
 
-    /// Number of reactors (threads); connections and keys are dealt out to them, and each has its share of the memory
+    /// Number of reactors (threads)
+    ///
+    /// Connections and keys are dealt out to them, and each has its share of the memory.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_reactors)]
     reactors: usize,
 

@@ -164,9 +164,10 @@ controller() {
 }
 
 # connect_as HOSTNQN HOSTID [OPTIONS]: connects as another host beside the first one, and sets OTHER (nvme1).
+# Two queues: one has a scheduler, whose requests are made for all namespaces at once (README.md, "A bad page").
 # `nvme connect` finds that this guest is connected already, whoever the host is; the kernel does look.
 connect_as() {
-    options=transport=tcp,traddr=$ADDR,trsvcid=$PORT,nqn=$NQN,hostnqn=$1,hostid=$2,nr_io_queues=1${3:+,$3}
+    options=transport=tcp,traddr=$ADDR,trsvcid=$PORT,nqn=$NQN,hostnqn=$1,hostid=$2,nr_io_queues=2${3:+,$3}
     exec 3<>/dev/nvme-fabrics
     check "connect as another host" echo "$options" >&3
     OTHER=nvme$(sed -n 's/.*instance=\([0-9]*\).*/\1/p' <&3)

@@ -1,7 +1,7 @@
-//! The cache server: clients of the memcached text protocol, joined to a store.
+//! The cache server: clients of memcached's text protocol and of Redis', joined to a store.
 //!
 //! ```text
-//!   socket ──▶ Scratch ──▶ wire::memcache::parse ──▶ Session: what the verb means ──▶ store::Store
+//!   socket ──▶ Scratch ──▶ wire::{memcache, resp} ──▶ House: what the command means ──▶ store::Store
 //!     ▲        all commands that have come, one after the other                          │
 //!     └──────────────────────── one send for all answers ◀── Outbox ◀────────────────────┘
 //! ```

@@ -12,7 +12,7 @@ use common::{PATIENCE, Serve, qpair};
 const CLIENTS: usize = 10_000;
 /// Files of this process that are not clients.
 const OTHER_FILES: usize = 200;
-/// What a client that has asked for something small may cost, in bytes. It is about 3 KiB.
+/// What a client that has asked for something small may cost, in bytes. It is about 1.5 KiB.
 const MOST_BYTES: usize = 8 << 10;
 /// Bytes of commands that are sent at once.
 const PIPELINE_BYTES: usize = 1 << 20;

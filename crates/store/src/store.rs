@@ -11,6 +11,7 @@ use crate::evict::Eviction;
 use crate::evict::ghosts::Ghosts;
 use crate::evict::merge::{self, Candidate};
 use crate::evict::s3fifo::Emptying;
+use crate::evict::worth::Worth;
 use crate::heap::{Heap, NONE};
 use crate::item::{Header, Item, Layout, parts};
 use crate::limits::{
@@ -121,10 +122,11 @@ pub struct Store {
     /// Kept for their room.
     pub(crate) merging: Vec<u32>,
     pub(crate) candidates: Vec<Candidate>,
-    /// S3-FIFO: with fewer free segments than this room is made, a part with each item. What is being emptied, and
-    /// bytes that are to be emptied for those that were stored since the last step.
+    /// S3-FIFO: with fewer free segments than this room is made, a part with each item. What is being emptied, who of
+    /// it stays, and bytes that are to be emptied for those that were stored since the last step.
     pub(crate) ahead: usize,
     pub(crate) emptying: Option<Emptying>,
+    pub(crate) worth: Worth,
     pub(crate) owed: usize,
     /// The segment whose expired items go, by its number, and how far they have.
     pub(crate) expiring: Option<(u32, u64, u32)>,
@@ -161,6 +163,7 @@ impl Store {
         Self {
             ahead: if remembers { ahead } else { 0 },
             emptying: None,
+            worth: Worth::new(),
             owed: 0,
             expiring: None,
             heap,

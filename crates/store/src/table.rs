@@ -18,7 +18,7 @@ use crate::limits::{BUCKET_BYTES, BUCKET_SLOTS, BYTES_PER_FIRST_BUCKET, ITEMS_PE
 use crate::slot::{Place, Slot, TAG_BITS};
 
 /// The address of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct At {
     page: u32,
     byte: usize,

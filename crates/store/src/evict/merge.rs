@@ -74,8 +74,8 @@ fn first(heap: &Heap, chain: &Chain) -> Option<u32> {
     from(chain.turn).filter(open).or_else(|| from(chain.head))
 }
 
-/// Classes of worth: eight for each doubling of requests for a byte.
-const CLASSES: usize = 8 * 32;
+/// Classes of worth: eight for each doubling of requests for a byte, and two for less.
+pub(crate) const CLASSES: usize = 8 * 32 + 2;
 
 /// What an item is worth for its size. Nothing if nobody has asked for it.
 fn class(frequency: u8, bytes: usize) -> u16 {
@@ -90,7 +90,7 @@ fn class(frequency: u8, bytes: usize) -> u16 {
 /// Leaves of the candidates those that were asked for, and of them those that are worth most, as many as have room, in
 /// their order.
 pub(crate) fn choose(candidates: &mut Vec<Candidate>, room: usize) {
-    let mut sizes = [0u64; CLASSES + 2];
+    let mut sizes = [0u64; CLASSES];
     for candidate in candidates.iter() {
         sizes[usize::from(candidate.class)] += u64::from(candidate.bytes);
     }
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn worth_grows_with_requests_and_falls_with_size() {
         assert_eq!(class(0, 100), 0);
-        assert!(class(1, 1 << 20) >= 1 && usize::from(class(255, 1)) < CLASSES + 2);
+        assert!(class(1, 1 << 20) >= 1 && usize::from(class(255, 1)) < CLASSES);
         assert!(class(2, 100) > class(1, 100) && class(1, 100) > class(1, 200));
         assert!(class(1, 1 << 20) < class(1, 1 << 16));
     }

@@ -12,6 +12,7 @@
 pub(crate) mod ghosts;
 pub(crate) mod merge;
 pub(crate) mod s3fifo;
+pub(crate) mod worth;
 
 use crate::heap::{Heap, NONE};
 use crate::store::{Keep, Store};

@@ -81,11 +81,14 @@ impl Store {
     }
 
     /// The segment whose turn it is.
-    fn begin(&self) -> Option<Emptying> {
+    fn begin(&mut self) -> Option<Emptying> {
         let all = self.heap.count() - self.heap.free_segments() - self.pages();
         let news = all.saturating_sub(self.heap.mains());
         let preferred = if news * NEW_SHARE > all { [Kind::New, Kind::Main] } else { [Kind::Main, Kind::New] };
         let segment = preferred.into_iter().find_map(|kind| turn(&self.heap, kind))?;
+        if Kind::of(&self.heap, segment) == Kind::Main {
+            self.worth.next_segment();
+        }
         Some(Emptying { segment, number: self.heap.segment(segment).number, moved: 0 })
     }
 
@@ -97,9 +100,10 @@ impl Store {
         let first_new = first_new(&self.heap, &self.heap.chain(chain));
         self.heap.set_turn(chain, first_new);
         let mut to = self.youngest_main(chain).filter(|main| *main != segment);
-        // Of the main ones something goes in any case: else all of them might have to be gone through for some room.
+        // Of the main ones something goes in any case, however wrong the neighbours were: else all of them might have
+        // to be gone through for some room.
         let all = self.heap.capacity();
-        let room = if kind == Kind::New { all } else { all / 4 * 3 };
+        let room = if kind == Kind::New { all } else { all / 8 * 7 };
         let start = self.heap.segment(segment).emptied;
         let end = match self.heap.layout() {
             Layout::Durable => u32::MAX,
@@ -124,7 +128,11 @@ impl Store {
                 continue;
             }
             let bytes = candidate.bytes as usize;
-            let stays = candidate.frequency >= kind.asked() && emptying.moved + bytes <= room;
+            let asked_for = match kind {
+                Kind::New => candidate.frequency >= PROMOTED,
+                Kind::Main => self.worth.stays(&candidate),
+            };
+            let stays = asked_for && emptying.moved + bytes <= room;
             match if stays { self.main_with_room(chain, to, bytes) } else { None } {
                 Some(main) => {
                     self.relocate(place, candidate.at, main, None);

@@ -1,6 +1,7 @@
 //! The policies on traces whose outcome can be said.
 
 use super::*;
+use crate::cache::trace::generate::{Generator, Mix};
 
 fn trace(ids: &[u64], bytes: u32, ttl: u32) -> Trace {
     let request = |(at, id): (usize, &u64)| Request { at: at as u32, op: Op::Get, id: *id, bytes, ttl };
@@ -53,4 +54,20 @@ fn nobody_is_better_than_belady_and_scans_hurt_lru_most() {
         (0..NAMES.len()).map(|name| if name < 4 { 0 } else { misses(name, 100_000, &trace) }).collect();
     assert!(found[YARDSTICKS].iter().all(|misses| *misses >= found[7]), "{found:?}");
     assert!(found[5] < found[4] && found[6] < found[4], "{found:?}");
+}
+
+/// What the default is chosen for: at most 2 % more misses than the best of those it is compared with.
+#[test]
+fn the_default_is_as_good_as_the_best_without_segments() {
+    let sizes = "40-2k".parse().expect("sizes");
+    for (theta, ttls, one_hit) in [(0.7, vec![300, 3600, 0], 0), (0.9, vec![60, 600, 0], 20)] {
+        let mix = Mix { objects: 50_000, theta, sizes, ttls, one_hit, scan: None, rate: 1000, seed: 1 };
+        let trace = Trace { requests: Generator::new(&mix).take(400_000).collect() };
+        // Many do not fit, and nearly all do.
+        for size in [4 << 20, 16 << 20] {
+            let [default, lru, arc, s3fifo] = [1, 4, 5, 6].map(|name| misses(name, size, &trace));
+            let best = lru.min(arc).min(s3fifo);
+            assert!(default * 100 <= best * 102, "zipf {theta}, {size} bytes: {default}, the best {best}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::bench::{Rng, Zipf};
 
 /// Bytes of objects, from the one to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sizes {
+pub(in crate::cache) struct Sizes {
     least: u32,
     most: u32,
 }
@@ -34,7 +34,7 @@ impl FromStr for Sizes {
 
 /// After so many requests a scan over so many objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Scan {
+pub(in crate::cache) struct Scan {
     every: u32,
     length: u32,
 }
@@ -51,19 +51,19 @@ impl FromStr for Scan {
 }
 
 /// What a trace is made of.
-pub(super) struct Mix {
-    pub(super) objects: u32,
-    pub(super) theta: f64,
-    pub(super) sizes: Sizes,
-    pub(super) ttls: Vec<u32>,
-    pub(super) one_hit: u8,
-    pub(super) scan: Option<Scan>,
-    pub(super) rate: u32,
-    pub(super) seed: u64,
+pub(in crate::cache) struct Mix {
+    pub(in crate::cache) objects: u32,
+    pub(in crate::cache) theta: f64,
+    pub(in crate::cache) sizes: Sizes,
+    pub(in crate::cache) ttls: Vec<u32>,
+    pub(in crate::cache) one_hit: u8,
+    pub(in crate::cache) scan: Option<Scan>,
+    pub(in crate::cache) rate: u32,
+    pub(in crate::cache) seed: u64,
 }
 
 /// Its requests, without end.
-pub(super) struct Generator<'a> {
+pub(in crate::cache) struct Generator<'a> {
     mix: &'a Mix,
     rng: Rng,
     zipf: Zipf,
@@ -81,7 +81,7 @@ const ONCE: u64 = 1 << 40;
 const SCANNED: u64 = 1 << 41;
 
 impl<'a> Generator<'a> {
-    pub(super) fn new(mix: &'a Mix) -> Self {
+    pub(in crate::cache) fn new(mix: &'a Mix) -> Self {
         Self {
             mix,
             rng: Rng::new(mix.seed),

@@ -10,7 +10,7 @@
 //! that of libCacheSim; it knows only gets, and no times to live.
 
 mod format;
-mod generate;
+pub(super) mod generate;
 mod log;
 
 use std::error::Error;

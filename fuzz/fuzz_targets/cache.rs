@@ -7,11 +7,13 @@ extern crate qpair_wire as wire;
 
 #[path = "../../crates/cache/tests/stepped/answers.rs"]
 mod answers;
+#[path = "../support/pipes.rs"]
+mod pipes;
 #[path = "../../crates/cache/tests/stepped/script.rs"]
 mod script;
 #[path = "../../crates/cache/tests/stepped/world.rs"]
 mod world;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+libfuzzer_sys::fuzz_target!(init: pipes::ignore_sigpipe(), |input: &[u8]| {
     world::run(input);
 });

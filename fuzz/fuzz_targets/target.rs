@@ -12,11 +12,13 @@ mod model;
 mod pdu;
 #[path = "../../crates/nvmf/tests/stateful/peer.rs"]
 mod peer;
+#[path = "../support/pipes.rs"]
+mod pipes;
 #[path = "../../crates/nvmf/tests/stateful/script.rs"]
 mod script;
 #[path = "../../crates/nvmf/tests/stateful/world.rs"]
 mod world;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+libfuzzer_sys::fuzz_target!(init: pipes::ignore_sigpipe(), |input: &[u8]| {
     world::run(input);
 });

@@ -14,7 +14,7 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm, Digest};
@@ -249,9 +249,10 @@ impl Pool {
             let why = format!("it has {length} bytes, and its label says {}: it was cut off", wanted.bytes);
             return Err(system("it is not whole")(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
         }
-        // Holes would be filled with the first write to each, when there may be no space for them any more.
-        os::allocate(&file, wanted.bytes).map_err(system("its space cannot be allocated"))?;
         let region = Region::file(&file, wanted.bytes as usize).map_err(system("it cannot be mapped"))?;
+        // Holes would be filled with the first write to each, when there may be no space for them any more. Now that
+        // it is locked, nobody else writes to it.
+        os::allocate(&file, wanted.bytes).map_err(system("its space cannot be allocated"))?;
         let boot = os::boot_id().map_err(system("the machine's boot ID cannot be read"))?;
         Self::over(region, wanted, label.seed, made, boot).ok_or_else(|| PoolError::Damaged(path.to_owned()))
     }
@@ -370,13 +371,15 @@ fn crc(bytes: &[u8]) -> u32 {
 fn make(path: &Path, shape: Shape, seed: u64) -> io::Result<File> {
     let new = beside(path, ".new");
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&new)?;
-    file.try_lock()?;
+    if !os::lock_exclusive(&file)? {
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another program makes it"));
+    }
     let made = fill(&file, shape, seed).and_then(|()| fs::rename(&new, path)).and_then(|()| sync_directory(path));
     if let Err(error) = made {
         let _ = fs::remove_file(&new);
         return Err(error);
     }
-    file.unlock()?;
+    os::unlock(&file)?;
     Ok(file)
 }
 
@@ -387,10 +390,10 @@ pub(crate) fn beside(path: &Path, more: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn fill(mut file: &File, shape: Shape, seed: u64) -> io::Result<()> {
+fn fill(file: &File, shape: Shape, seed: u64) -> io::Result<()> {
     file.set_len(0)?;
     os::allocate(file, shape.bytes)?;
-    file.write_all(&Label { version: VERSION, shape, seed }.bytes())?;
+    os::write_all_at(file, &Label { version: VERSION, shape, seed }.bytes(), 0, false)?;
     file.sync_all()
 }
 

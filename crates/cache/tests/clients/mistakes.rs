@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use machine::clock::{Coarse, Fine};
 use qpair_cache::limits::SHARE_BYTES;
@@ -99,6 +99,8 @@ fn mistake_3_an_error_is_said_where_no_answer_is_wanted() {
 /// One request of a connection was answered in a turn of the loop, and each answer waited for the one before to be
 /// acknowledged (Nagle): 300 operations a second. Here one pass answers all that has come, by one send, and sockets
 /// send at once.
+// Elsewhere than on Linux what one call sends over loopback is not always there for the next one.
+#[cfg(unix)]
 #[test]
 fn mistake_4_a_pipeline_is_answered_one_command_a_turn() {
     let now = Fine::from_nanos(1);
@@ -139,8 +141,15 @@ fn mistake_5_a_stream_of_quiet_sets_makes_a_buffer_grow() {
     }
     let expected = b"VALUE k4999 0 2\r\nab\r\nEND\r\n";
     let mut answer = [0; 64];
-    assert_eq!(stream.read(&mut answer).expect("an answer"), expected.len());
-    assert!(answer.starts_with(expected));
+    let bytes = loop {
+        match stream.read(&mut answer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => _ = cache.step(now).expect("a pass"),
+            read => break read.expect("an answer"),
+        }
+        passes += 1;
+        assert!(passes < 100_000, "it answers");
+    };
+    assert_eq!(answer[..bytes], expected[..]);
 }
 
 /// A free slot in the first bucket was taken before the key was looked for in the second: it stood twice, and after a

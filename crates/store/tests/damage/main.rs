@@ -3,6 +3,9 @@
 
 mod world;
 
+use std::fs;
+use std::path::Path;
+
 use proptest::prelude::*;
 use world::{CLOSED, CUT, DURABLE, Outcome};
 
@@ -58,4 +61,16 @@ proptest! {
     fn random_damage(script in prop::collection::vec(any::<u8>(), 1..60)) {
         world::run(&script);
     }
+}
+
+/// What `cargo xtask fuzz pool` has found to be different.
+#[test]
+fn the_corpus_is_replayed() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/pool");
+    let mut scripts = 0;
+    for file in fs::read_dir(corpus).expect("fuzz/corpus has a folder for each target") {
+        world::run(&fs::read(file.expect("a file").path()).expect("it is readable"));
+        scripts += 1;
+    }
+    assert!(scripts > 20, "{scripts} scripts");
 }

@@ -16,6 +16,7 @@ mod lab;
 mod report;
 mod sanitize;
 mod test;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -24,8 +25,9 @@ const USAGE: &str = "\
 usage: cargo xtask VERB
 
   test [--full] [--only NAME]   run every test; NAME picks the steps whose name contains it
-                                (fmt, clippy, test, loom, build, instructions, program, host-kill, lab controller,
-                                lab data, lab kill, lab passthru, lab reload, lab reservations, lab vanish, fuzz);
+                                (fmt, clippy, test, loom, windows, build, instructions, program, host-kill,
+                                lab controller, lab data, lab kill, lab passthru, lab reload, lab reservations,
+                                lab vanish, fuzz);
                                 --full adds long campaigns: the whole lab on both kinds of ring, 20 kills, 200 with our
                                 host on one path and on two, larger fio runs, fuzzing, and the steps asan, tsan, miri
   lab [-- COMMAND...]           the tests against a real Linux kernel; or a command under it (lab/README.md)

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use crate::lab::Program;
 use crate::report::{Report, Tests, cargo_tests};
-use crate::{cargo, fuzz, instructions, lab, sanitize, succeeds, target_dir};
+use crate::{cargo, fuzz, instructions, lab, sanitize, succeeds, target_dir, windows};
 
 /// What to run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -66,8 +67,9 @@ pub(crate) fn run(selection: &Selection) -> bool {
             Some(why) => report.skip("instructions", why),
         }
     }
+    windows::run(&mut report, selection);
     let labs = lab::wanted(selection);
-    let alone = selection.wants("program") || selection.wants("host-kill");
+    let alone = ["program", "host-kill", "windows peers"].iter().any(|step| selection.wants(step));
     if selection.wants("build") || alone || !labs.is_empty() {
         let built = report.step("build", || {
             passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair"]))?;
@@ -75,13 +77,16 @@ pub(crate) fn run(selection: &Selection) -> bool {
             let examples = ["commands", "admin", "protection"].into_iter().flat_map(|name| ["--example", name]);
             passes(cargo().args(["build", "--release", "--quiet", "--package", "qpair-block"]).args(examples))
         });
-        let program = target_dir().join("release/qpair");
+        let program = Program::on_linux(target_dir().join("release/qpair"));
         if built {
             if selection.wants("program") {
                 lab::program(&mut report, &program);
             }
             if selection.wants("host-kill") {
                 lab::host_kill(&mut report, &program, selection.full);
+            }
+            if selection.full && selection.wants("windows peers") {
+                windows::peers(&mut report, &program);
             }
             lab::run(&mut report, labs, &program, selection.full);
         } else {

@@ -201,7 +201,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Makes the entry of a new file in its directory durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    os::sync_directory(parent.unwrap_or(Path::new(".")))
 }
 
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::nvme::tcp::limits::MAX_DEPTH;
 use crate::nvme::tcp::{SCHEME, TcpDevice, Uri, UriError};
 use crate::path::Path;
-use crate::spec::{Defaults, Spec};
+use crate::spec::{Defaults, Spec, is_address};
 use crate::{Device, OpenError};
 
 /// What the opener of a device wants where its name does not say otherwise.
@@ -49,7 +49,7 @@ pub fn open(name: &str, options: &OpenOptions) -> Result<Arc<dyn Device>, OpenEr
         }
         return connect(name, read_only, depth);
     }
-    if name.contains("://") && !name.starts_with("file:") {
+    if is_address(name) {
         return Err(OpenError {
             device: name.to_owned(),
             why: "there is no such kind of address".to_owned(),

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   NVMe namespace   /dev/ng0n1     uring-cmd  ioctl
-//!   block device     /dev/nvme0n1   uring  threads  aio  sync
-//!   regular file     disk.img       uring  threads  aio  sync
+//!   block device     /dev/nvme0n1   uring  iocp  threads  aio  sync
+//!   regular file     disk.img       uring  iocp  threads  aio  sync
 //! ```
 //!
 //! A device picks one by what it is; `path=NAME` behind its name picks another. What is asked for is what is used: a
@@ -28,7 +28,9 @@ pub enum Path {
     Ioctl,
     /// Reads and writes through the reactor's `io_uring`: files and block devices, many at once.
     Uring,
-    /// Reads and writes by worker threads: many at once where there is no `io_uring`.
+    /// Reads and writes by overlapped calls through the reactor's completion port: files on Windows, many at once.
+    Iocp,
+    /// Reads and writes by worker threads: many at once where there is neither.
     Threads,
     /// Reads and writes by Linux's older asynchronous calls, which wait where the page cache is used: to compare.
     Aio,
@@ -38,7 +40,8 @@ pub enum Path {
 
 impl Path {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::UringCmd, Self::Ioctl, Self::Uring, Self::Threads, Self::Aio, Self::Sync];
+    pub const ALL: [Self; 7] =
+        [Self::UringCmd, Self::Ioctl, Self::Uring, Self::Iocp, Self::Threads, Self::Aio, Self::Sync];
 
     /// The word that a person has for it.
     #[must_use]
@@ -47,6 +50,7 @@ impl Path {
             Self::UringCmd => "uring-cmd",
             Self::Ioctl => "ioctl",
             Self::Uring => "uring",
+            Self::Iocp => "iocp",
             Self::Threads => "threads",
             Self::Aio => "aio",
             Self::Sync => "sync",
@@ -70,6 +74,7 @@ impl Path {
     pub(crate) fn engine(self) -> Option<FileEngine> {
         match self {
             Self::Uring => Some(FileEngine::Uring),
+            Self::Iocp => Some(FileEngine::Iocp),
             Self::Threads => Some(FileEngine::Threads),
             Self::Aio => Some(FileEngine::Aio),
             Self::Sync => Some(FileEngine::Sync),

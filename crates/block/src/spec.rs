@@ -4,6 +4,7 @@
 //! disk.img                          a file, or a block device such as /dev/nvme0n1
 //! /dev/ng0n1                        the same namespace by NVMe commands: see [`crate::nvme::kernel`]
 //! disk.img,ro,bs=4096               ... with options
+//! D:\disk.img                       the same on Windows; also D:/disk.img and \\?\D:\disk.img
 //! file:ram:odd,,name.img,size=1GiB  ... with an odd name: `file:` takes the rest as a path, `,,` is a comma in it
 //! ram:1GiB,bs=4096                  memory; gone when the program ends
 //! null:1TiB                         reads give zeros, writes vanish
@@ -237,9 +238,17 @@ impl Target {
             let hint = "Name a file, a block device, ram:SIZE or null:SIZE.".to_owned();
             return Err(wrong(name, "the device has no name".to_owned(), hint));
         }
-        if name.contains("://") && !name.starts_with("file:") {
+        if is_address(name) {
             let hint = "A device is a path, ram:SIZE or null:SIZE; for a file of this name, write file: before it.";
             return Err(wrong(name, "addresses cannot be opened here".to_owned(), hint.to_owned()));
+        }
+        if begins_with_drive(name) && name.contains(char::is_control) {
+            let hint = "In a configuration file, write it in single quotes: 'D:\\disk.img'.".to_owned();
+            return Err(wrong(
+                &name.escape_debug().to_string(),
+                "a backslash of the path was an escape".to_owned(),
+                hint,
+            ));
         }
         let file = |path: &str| Self::File { path: PathBuf::from(path) };
         let Some((kind, rest)) = name.split_once(':') else {
@@ -272,6 +281,16 @@ impl Target {
             _ => Ok(file(name)),
         }
     }
+}
+
+/// Whether it is an address, `kind://...`, rather than a path: also not one that begins with a drive (`D://disk.img`).
+pub(crate) fn is_address(name: &str) -> bool {
+    name.contains("://") && !name.starts_with("file:") && !begins_with_drive(name)
+}
+
+/// Whether it begins as paths of Windows do that begin with a drive: `D:`.
+fn begins_with_drive(name: &str) -> bool {
+    matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
 }
 
 /// Whether the kernel's NVMe driver has it as a device of its own kind, rather than as a block device.
@@ -439,6 +458,17 @@ mod tests {
         assert_eq!(spec("/dev/nvme0n1").target, file("/dev/nvme0n1"));
         assert_eq!(spec("./ram:1GiB").target, file("./ram:1GiB"));
         assert_eq!(spec("C:\\disks\\a.img").target, file("C:\\disks\\a.img"));
+        // Windows: a drive is no kind of device, and its letter no address; what is behind it is a path on any system.
+        for path in
+            [r"D:\disk.img", "D:/disk.img", "d:disk.img", "D://disk.img", r"\\?\C:\a.img", r"\\.\PhysicalDrive0"]
+        {
+            assert_eq!(spec(path).target, file(path));
+            assert_eq!(spec(&format!("file:{path}")).target, file(path));
+            let with = spec(&format!("{path},bs=4096,ro"));
+            assert_eq!((with.target, with.options.block_bytes, with.options.read_only), (file(path), Some(4096), true));
+        }
+        assert_eq!(spec(r"\\?\UNC\host\share\a,,b.img,size=1G").target, file(r"\\?\UNC\host\share\a,b.img"));
+        assert_eq!(spec(r"fault:D:\a.img,rule=read:drop").target.path(), Some(Path::new(r"D:\a.img")));
         assert_eq!(spec("by-id:disk-3").target, file("by-id:disk-3"));
         assert_eq!(spec("ram:1GiB").target, Target::Ram { bytes: 1 << 30 });
         assert_eq!(spec("null:1TiB").target, Target::Null { bytes: 1 << 40 });
@@ -493,6 +523,7 @@ mod tests {
             ("memory:1GiB", "no kind of device called `memory`"),
             ("file:", "path is missing"),
             ("nvme-tcp://127.0.0.1/x", "addresses cannot be opened here"),
+            ("D:\temp.img", "in single quotes"),
             ("a,bs=1024", "1024 bytes is not possible"),
             ("a,bs", "needs a value"),
             ("a,bss=512", "Did you mean `bs`?"),
@@ -504,7 +535,7 @@ mod tests {
             ("a,uuid=00000000-0000-0000-0000-000000000000", "not a UUID that can be used"),
             ("a,cache=none", "The options are"),
             ("a,", "no option called ``"),
-            ("a,path=uring_cmd", "uring-cmd, ioctl, uring, threads, aio and sync"),
+            ("a,path=uring_cmd", "uring-cmd, ioctl, uring, iocp, threads, aio and sync"),
             ("a,path", "needs a value"),
             ("a,iopoll=1", "takes no value"),
             ("ram:1GiB,size=1GiB", "option for files"),

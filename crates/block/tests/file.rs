@@ -401,6 +401,7 @@ fn a_file_grows_while_it_is_served() {
     assert!(error.contains("read-only"), "{error}");
 }
 
+#[cfg(unix)]
 #[test]
 fn state_has_a_place_beside_the_image_wherever_it_was_named_from() {
     let dir = dir();

@@ -1,10 +1,15 @@
-//! What a running server tells other commands of its user: which configuration it has, and how its last reload went.
+//! What a running server tells other commands of its user: what it serves by which configuration, how one reaches it,
+//! and how its last reload went.
 //!
 //! ```text
-//!   $XDG_RUNTIME_DIR/qpair, for root /run/qpair, else /tmp/qpair-UID: nobody else can enter it
+//!   $XDG_RUNTIME_DIR/qpair, for root /run/qpair, else /tmp/qpair-UID; on Windows %LOCALAPPDATA%\qpair:
+//!   nobody else can enter it
 //!     serve-PID.json    Status; replaced as a whole
 //!     serve-PID.lock    locked as long as the process lives: what is not is left over from a crash
 //! ```
+//!
+//! A process that was killed leaves both behind, and its number may be another's by now. The lock tells: it went with
+//! the process that had it. One that stops in order removes both, unless something went wrong: then the file says what.
 //!
 //! A reload has a number. Whoever asks for one reads how many have begun, sends the signal and waits for a higher
 //! number to be done: one that began before may have read the file before it was changed.
@@ -15,15 +20,15 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use machine::os;
+use machine::os::{self, Wish};
 use nvmf::{Changed, Changes};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Mistake;
-use crate::limits::{STATUS_BYTES, STATUS_INTERVAL};
+use crate::limits::{REPLACE_TRIES, STATUS_BYTES, STATUS_INTERVAL};
 
 /// Version of the file. Fields may be added; one that changes or goes makes a new version.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// What a running server tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,14 +37,22 @@ pub struct Status {
     pub schema: u32,
     /// The process.
     pub pid: u32,
-    /// Its configuration file.
-    pub config: PathBuf,
+    /// Of a supervised process: the one that supervises it.
+    pub guard: Option<u32>,
+    /// Where it hears wishes: [`os::Process::ask`].
+    pub door: String,
+    /// What it serves, such as `nvme-tcp 127.0.0.1:4420`. A supervisor serves nothing itself.
+    pub serves: Vec<String>,
+    /// Its configuration file, if it has one: then it can be reloaded.
+    pub config: Option<PathBuf>,
     /// Reloads that have begun.
     pub begun: u64,
     /// Reloads that are done.
     pub done: u64,
     /// How the last one went.
     pub last: Option<Outcome>,
+    /// What went wrong when it stopped.
+    pub failed: Option<String>,
 }
 
 /// How a reload went.
@@ -66,22 +79,23 @@ pub struct Beacon {
 }
 
 impl Beacon {
-    /// Tells from now on that this process serves by the file `config`.
+    /// Tells from now on that this process serves this, by the file `config`, and is reached at `door`.
     ///
     /// # Errors
     /// The directory or the files in it cannot be made.
-    pub fn light(config: &Path) -> io::Result<Self> {
-        Self::light_in(os::runtime_dir("qpair")?, config)
+    pub fn light(door: &str, serves: Vec<String>, config: Option<&Path>) -> io::Result<Self> {
+        Self::light_in(os::runtime_dir("qpair")?, door, serves, config)
     }
 
-    fn light_in(dir: PathBuf, config: &Path) -> io::Result<Self> {
+    fn light_in(dir: PathBuf, door: &str, serves: Vec<String>, config: Option<&Path>) -> io::Result<Self> {
+        // Nobody else removes what those left who were killed, if nobody asks for anything.
+        running_in(&dir)?;
         let pid = std::process::id();
-        let lock = File::create(lock_path(&dir, pid))?;
-        if !os::lock_exclusive(&lock)? {
-            return Err(io::Error::other(format!("{} is locked", lock_path(&dir, pid).display())));
-        }
-        let config = fs::canonicalize(config)?;
-        let status = Status { schema: SCHEMA, pid, config, begun: 0, done: 0, last: None };
+        let config = config.map(fs::canonicalize).transpose()?;
+        let lock = lock(&dir, pid)?;
+        let (guard, door) = (os::guard(), door.to_owned());
+        let status =
+            Status { schema: SCHEMA, pid, guard, door, serves, config, begun: 0, done: 0, last: None, failed: None };
         let beacon = Self { dir, status, _lock: lock };
         beacon.write()?;
         Ok(beacon)
@@ -94,10 +108,18 @@ impl Beacon {
         self.status.begun
     }
 
-    /// The reload is done.
-    pub fn finish(&mut self, outcome: Outcome) {
+    /// The reload is done, and this is served now.
+    pub fn finish(&mut self, outcome: Outcome, serves: Vec<String>) {
+        self.status.serves = serves;
         self.status.done = outcome.number;
         self.status.last = Some(outcome);
+        self.tell();
+    }
+
+    /// The process ends, and not everything was as it should be. Whoever had it stop reads that, or the next who looks
+    /// which servers run removes it.
+    pub fn fail(mut self, why: String) {
+        self.status.failed = Some(why);
         self.tell();
     }
 
@@ -110,18 +132,47 @@ impl Beacon {
 
     fn write(&self) -> io::Result<()> {
         let path = status_path(&self.dir, self.status.pid);
-        let new = path.with_extension("new");
+        let new = path.with_extension("json.new");
         let mut file = File::create(&new)?;
         serde_json::to_writer(&mut file, &self.status)?;
         file.write_all(b"\n")?;
-        fs::rename(new, path)
+        drop(file);
+        replace(&new, &path)
     }
 }
 
 impl Drop for Beacon {
     fn drop(&mut self) {
-        remove(&self.dir, self.status.pid);
+        if self.status.failed.is_none() {
+            remove(&self.dir, self.status.pid);
+        }
     }
+}
+
+/// Puts a file in the place of another one. Where a file that somebody reads cannot be replaced (older Windows), they
+/// are done with it soon.
+fn replace(new: &Path, path: &Path) -> io::Result<()> {
+    let mut tries = 1..REPLACE_TRIES;
+    loop {
+        match fs::rename(new, path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && tries.next().is_some() => {
+                thread::sleep(STATUS_INTERVAL);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Makes the lock of this process and takes it. It has its name only then: who found it free before would remove it.
+fn lock(dir: &Path, pid: u32) -> io::Result<File> {
+    let path = lock_path(dir, pid);
+    let new = path.with_extension("new");
+    let lock = File::create(&new)?;
+    if !os::lock_exclusive(&lock)? {
+        return Err(io::Error::other(format!("{} is locked", new.display())));
+    }
+    replace(&new, &path)?;
+    Ok(lock)
 }
 
 fn status_path(dir: &Path, pid: u32) -> PathBuf {
@@ -138,7 +189,7 @@ fn remove(dir: &Path, pid: u32) {
     let _ = fs::remove_file(lock_path(dir, pid));
 }
 
-/// The servers of this user that have a configuration file. What crashed ones left is removed.
+/// The servers of this user, and their supervisors. What crashed ones left is removed.
 ///
 /// # Errors
 /// The directory cannot be made or read.
@@ -177,13 +228,13 @@ fn read(dir: &Path, pid: u32) -> io::Result<Status> {
     Ok(status)
 }
 
-/// Why there is no outcome of a reload.
+/// Why a server did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    /// The signal could not be sent.
-    #[error("cannot signal process {0}: {1}")]
-    Signal(u32, #[source] io::Error),
-    /// The process has ended meanwhile.
+pub enum AskError {
+    /// It could not be told.
+    #[error("cannot reach process {0}: {1}")]
+    Unreachable(u32, #[source] io::Error),
+    /// It has ended meanwhile.
     #[error("process {0} ended before it had reloaded")]
     Ended(u32),
     /// It is not done in time; it may be later.
@@ -191,30 +242,87 @@ pub enum ReloadError {
     Late(u32, Duration),
 }
 
+/// A server that runs, to be asked for something. Its number cannot become another process' while this is there.
+struct Running {
+    dir: PathBuf,
+    process: os::Process,
+}
+
+impl Running {
+    fn find(status: &Status) -> Result<Self, AskError> {
+        let pid = status.pid;
+        let find = || {
+            let running = Self { dir: os::runtime_dir("qpair")?, process: os::Process::open(pid)? };
+            // In this order: the process that was opened is the one that has the lock, not a later one of that number.
+            if lives(&running.dir, pid) { Ok(running) } else { Err(io::Error::from(io::ErrorKind::NotFound)) }
+        };
+        find().map_err(|error| AskError::Unreachable(pid, error))
+    }
+
+    fn ask(&self, status: &Status, wish: Wish) -> Result<(), AskError> {
+        self.process.ask(&status.door, wish).map_err(|error| AskError::Unreachable(status.pid, error))
+    }
+
+    /// Waits for its end, at most so long.
+    fn has_ended(&self, status: &Status, longest: Duration) -> Result<bool, AskError> {
+        self.process.wait(longest).map_err(|error| AskError::Unreachable(status.pid, error))
+    }
+}
+
 /// Has a server reload its file, and waits for the outcome.
 ///
 /// # Errors
-/// See [`ReloadError`]; a file with mistakes is an outcome, not an error.
-pub fn reload(status: &Status, limit: Duration) -> Result<Outcome, ReloadError> {
-    let pid = status.pid;
-    let dir = os::runtime_dir("qpair").map_err(|error| ReloadError::Signal(pid, error))?;
-    let before = read(&dir, pid).map_or(status.begun, |status| status.begun);
-    os::ask_to_reload(pid).map_err(|error| ReloadError::Signal(pid, error))?;
-    let deadline = Instant::now() + limit;
+/// See [`AskError`]; a file with mistakes is an outcome, not an error.
+pub fn reload(status: &Status, limit: Duration) -> Result<Outcome, AskError> {
+    let (pid, deadline) = (status.pid, Instant::now() + limit);
+    let running = Running::find(status)?;
+    let before = read(&running.dir, pid).map_or(status.begun, |status| status.begun);
+    running.ask(status, Wish::Reload)?;
     loop {
-        if let Ok(Status { done, last: Some(outcome), .. }) = read(&dir, pid)
+        if let Ok(Status { done, last: Some(outcome), .. }) = read(&running.dir, pid)
             && done > before
         {
             return Ok(outcome);
         }
-        if !lives(&dir, pid) {
-            return Err(ReloadError::Ended(pid));
+        if running.has_ended(status, STATUS_INTERVAL)? {
+            return Err(AskError::Ended(pid));
         }
         if Instant::now() >= deadline {
-            return Err(ReloadError::Late(pid, limit));
+            return Err(AskError::Late(pid, limit));
         }
-        thread::sleep(STATUS_INTERVAL);
     }
+}
+
+/// How a server ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All was answered and is durable.
+    Stopped,
+    /// It stopped, and this went wrong.
+    Failed(String),
+    /// It was killed or crashed before it was done.
+    Crashed,
+}
+
+/// Has a server stop, and waits until its process has ended. `asked` is who is told: the server, or its supervisor,
+/// whose end is waited for as well.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn stop(asked: &Status, server: &Status, limit: Duration) -> Result<Ended, AskError> {
+    let deadline = Instant::now() + limit;
+    let (told, serving) = (Running::find(asked)?, Running::find(server)?);
+    told.ask(asked, Wish::Stop)?;
+    for (running, status) in [(&told, asked), (&serving, server)] {
+        if !running.has_ended(status, deadline.saturating_duration_since(Instant::now()))? {
+            return Err(AskError::Late(status.pid, limit));
+        }
+    }
+    let left = read(&serving.dir, server.pid);
+    if left.is_ok() {
+        remove(&serving.dir, server.pid);
+    }
+    Ok(left.map_or(Ended::Stopped, |left| left.failed.map_or(Ended::Crashed, Ended::Failed)))
 }
 
 /// What a change has changed, in one sentence each.
@@ -256,18 +364,24 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let config = dir.path().join("qpair.toml");
         fs::write(&config, "").expect("it is written");
-        let mut beacon = Beacon::light_in(dir.path().to_owned(), &config).expect("it is made");
+        let light = || Beacon::light_in(dir.path().to_owned(), "door", vec!["cache".to_owned()], Some(&config));
+        let mut beacon = light().expect("it is made");
         let running = || running_in(dir.path()).expect("it is read");
         let [status] = &running()[..] else { panic!("it runs") };
         assert_eq!((status.pid, status.begun, status.done), (std::process::id(), 0, 0));
-        assert_eq!(status.config, fs::canonicalize(&config).expect("it is there"));
+        assert_eq!(status.config, Some(fs::canonicalize(&config).expect("it is there")));
+        assert_eq!((&status.door[..], &status.serves[..]), ("door", &["cache".to_owned()][..]));
         assert_eq!(beacon.begin(), 1);
         assert_eq!((running()[0].begun, running()[0].done), (1, 0));
-        beacon.finish(outcome(1));
+        beacon.finish(outcome(1), vec!["cache".to_owned()]);
         assert_eq!((running()[0].done, &running()[0].last), (1, &Some(outcome(1))));
         drop(beacon);
-        assert!(running().is_empty());
-        assert_eq!(fs::read_dir(dir.path()).expect("it is there").count(), 1, "only the configuration is left");
+        let left = || fs::read_dir(dir.path()).expect("it is there").count();
+        assert_eq!((running(), left()), (vec![], 1), "only the configuration is left");
+        light().expect("it is made").fail("a disk is full".to_owned());
+        let said = read(dir.path(), std::process::id()).expect("it is still there");
+        assert_eq!(said.failed.as_deref(), Some("a disk is full"));
+        assert_eq!((running(), left()), (vec![], 1));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub const MAX_REGISTERED_POOLS: usize = 16;
 /// Rings of the kernel that a pool knows its numbers of: a thread's ordinary one, and those that poll, of which there
 /// are three kinds.
 pub const RINGS_OF_POOL: usize = 4;
+/// Bytes that one overlapped call moves at most: whole pages that its length of 32 bits holds.
+pub const MAX_OVERLAPPED_BYTES: usize = 1 << 30;
 /// Threads of one ring that carry out file tasks: the portable ring's own, started with the first task, or those of
 /// `io_uring` for what would block.
 pub const FILE_WORKERS: usize = 4;
@@ -86,7 +88,8 @@ const _: () = assert!(AUTO_BACK_OFF.as_nanos() > AUTO_INTERVAL.as_nanos());
 pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Mappings are asked for in multiples of this: the largest page size of the machines we run on.
 pub(crate) const MAP_GRANULE_BYTES: usize = 64 << 10;
-/// Files that are mapped at once.
+/// Files that are mapped at once, where mappings have to be watched.
+#[cfg(unix)]
 pub(crate) const MAX_MAPPED_FILES: usize = 64;
 /// Buffers of a pool start at multiples of this: what direct I/O asks for at most.
 pub const BUFFER_ALIGN: usize = 4096;
@@ -124,3 +127,10 @@ const _: () =
     assert!(HUGE_PAGE_BYTES.is_multiple_of(MAP_GRANULE_BYTES) && MAP_GRANULE_BYTES.is_multiple_of(BUFFER_ALIGN));
 const _: () = assert!(SLOT_ZERO_BYTES.is_power_of_two() && SLOT_BATCH <= SLOT_KEPT && SLOT_SETTLED < SLOT_RETIRED);
 const _: () = assert!(MAX_REACTORS == 64 && MAX_LOAN_PASSES == 64, "both are the bits of a u64");
+
+// ---- Other processes of the user (Windows). ----
+
+/// What a caller says at a process' door, in bytes: a word, before it a key or behind it a number.
+pub const DOOR_LINE_BYTES: usize = 128;
+/// A call at the door takes no longer.
+pub const DOOR_TIME: Duration = Duration::from_secs(2);

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, cache, config, data, driver, generated, info, list, raw, reload, serve, show, zones};
+use crate::{bench, cache, config, data, driver, generated, info, list, raw, reload, serve, show, stop, zones};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Rescan(driver::Rescan),
     Config(config::Args),
     Reload(reload::Args),
+    Stop(stop::Args),
     Completions(generated::Completions),
     Man(generated::Manual),
 }
@@ -75,7 +76,7 @@ mod tests {
     fn short_help_fits_a_screen() {
         for name in [
             "list", "info", "raw", "serve", "bench", "cache", "id", "log", "feature", "read", "write", "copy", "zones",
-            "config", "reload", "reset", "rescan",
+            "config", "reload", "stop", "reset", "rescan",
         ] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");

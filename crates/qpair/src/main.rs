@@ -12,10 +12,12 @@ mod info;
 mod list;
 mod raw;
 mod reload;
+mod running;
 mod serve;
 mod shares;
 mod show;
 mod signals;
+mod stop;
 mod zones;
 
 use std::process::ExitCode;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         cli::Command::Serve(args) => serve::run(&args),
         cli::Command::Cache(args) => cache::run(&args),
         cli::Command::Reload(args) => reload::run(&args),
+        cli::Command::Stop(args) => stop::run(&args),
         cli::Command::Config(args) => config::run(&args),
         cli::Command::Bench(args) => bench::run(*args),
         cli::Command::Id(args) => show::id::run(&args),

@@ -1,21 +1,22 @@
 //! `qpair reload`: has a running server put its changed configuration file into force, and tells how that went.
 
 use std::error::Error;
-use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use control::status::{self, Outcome, Status};
 use serde::Serialize;
 
+use crate::running;
+
 /// Version of the JSON object. Fields may be added; one that changes or goes makes a new version.
 const SCHEMA: u32 = 1;
 
 const EXAMPLES: &str = "\
-What did not change keeps its I/O running. A mistake anywhere in the file changes nothing. `kill -HUP PID` does the same
-without waiting; the server logs the outcome. See also `qpair config check`.
+What did not change keeps its I/O running. A mistake anywhere in the file changes nothing. On Linux, `kill -HUP PID`
+does the same without waiting; the server logs the outcome. See also `qpair config check`.
 
 Examples:
   qpair reload
@@ -25,7 +26,7 @@ Examples:
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The server with this process number [default: the only one that this user runs]
+    /// The server with this process number, or its supervisor's [default: the only one that this user runs]
     #[arg(long)]
     pid: Option<u32>,
 
@@ -46,7 +47,7 @@ pub(crate) struct Args {
 struct Told<'a> {
     schema: u32,
     pid: u32,
-    config: &'a std::path::Path,
+    config: &'a Path,
     #[serde(flatten)]
     outcome: &'a Outcome,
 }
@@ -56,48 +57,31 @@ struct Told<'a> {
 /// # Errors
 /// There is no such server, or it does not answer.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let server = find(args)?;
+    let mut servers = running::all()?;
+    servers.retain(|server| server.status.config.is_some());
+    let none = "this user runs none with a configuration file that fits\n  \
+                Start one: qpair serve --config FILE. Only such a server has something to reload.";
+    let server = running::one(servers, args.pid, args.config.as_deref(), "--pid ", none)?.status;
     let outcome = status::reload(&server, Duration::from_secs(args.timeout))?;
     tell(&server, &outcome, args.json)?;
     Ok(if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The server that is meant.
-fn find(args: &Args) -> Result<Status, Box<dyn Error>> {
-    let mut running = status::running().map_err(|error| format!("cannot tell which servers run: {error}"))?;
-    if let Some(pid) = args.pid {
-        running.retain(|status| status.pid == pid);
-    }
-    if let Some(config) = &args.config {
-        let path = fs::canonicalize(config).map_err(|error| format!("{}: {error}", config.display()))?;
-        running.retain(|status| status.config == path);
-    }
-    match &running[..] {
-        [one] => Ok(one.clone()),
-        [] => Err("there is no such server: this user runs none with a configuration file that fits\n  \
-                   Start one: qpair serve --config FILE. Only such a server has something to reload."
-            .into()),
-        several => {
-            let list = several.iter().map(|status| format!("\n  --pid {}  {}", status.pid, status.config.display()));
-            Err(format!("there are several servers; say which one:{}", list.collect::<String>()).into())
-        }
-    }
-}
-
 fn tell(server: &Status, outcome: &Outcome, json: bool) -> io::Result<()> {
+    let config = server.config.as_deref().unwrap_or(Path::new(""));
     let mut out = io::stdout().lock();
     if json {
-        let told = Told { schema: SCHEMA, pid: server.pid, config: &server.config, outcome };
+        let told = Told { schema: SCHEMA, pid: server.pid, config, outcome };
         serde_json::to_writer(&mut out, &told)?;
         writeln!(out)?;
     } else {
-        write!(out, "{}", Lines(&server.config, outcome))?;
+        write!(out, "{}", Lines(config, outcome))?;
     }
     out.flush()
 }
 
 /// An outcome for people.
-pub(crate) struct Lines<'a>(pub(crate) &'a std::path::Path, pub(crate) &'a Outcome);
+pub(crate) struct Lines<'a>(pub(crate) &'a Path, pub(crate) &'a Outcome);
 
 impl std::fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

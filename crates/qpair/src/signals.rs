@@ -1,7 +1,7 @@
 //! The wish to stop as a flag, and the wish to reload as a call.
 //!
-//! The first wish to stop asks, the second one ends the process at once: whoever presses Ctrl-C twice does not want to
-//! wait.
+//! Whoever presses Ctrl-C when the program is stopping already does not want to wait: that ends the process at once.
+//! Other wishes to stop may come twice, such as from a service manager and by a supervisor, and mean the same.
 
 use std::io;
 use std::process;
@@ -19,17 +19,35 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
     &STOP
 }
 
-/// Listens for the signals from now on. `wake` runs on a thread of its own, after the flag is set if it is about that.
-/// A program with nothing to reload takes every wish as the one to stop.
+/// Listens from now on for whoever wants the program to stop. `wake` runs on a thread of its own, after the flag is
+/// set.
 ///
 /// # Errors
 /// The operating system's.
-pub(crate) fn watch(reloads: bool, mut wake: impl FnMut(Wish) + Send + 'static) -> io::Result<()> {
+pub(crate) fn watch(mut wake: impl FnMut() + Send + 'static) -> io::Result<()> {
     os::on_signal(move |wish| {
-        let wish = if reloads { wish } else { Wish::Stop };
-        if wish == Wish::Stop && STOP.swap(true, Ordering::SeqCst) {
-            process::exit(EXIT_INTERRUPTED);
+        if stops(wish, false) {
+            wake();
         }
-        wake(wish);
     })
+}
+
+/// The same for a server, which other commands ask for something, too; and to reload, if it `reloads`. `wake` gets
+/// [`Wish::Stop`] and [`Wish::Reload`] only. The address where it is asked.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn listen(reloads: bool, mut wake: impl FnMut(Wish) + Send + 'static) -> io::Result<String> {
+    os::on_wish(move |wish| wake(if stops(wish, reloads) { Wish::Stop } else { Wish::Reload }))
+}
+
+/// Whether this wish is about to stop the program: one with nothing to reload takes every wish so.
+fn stops(wish: Wish, reloads: bool) -> bool {
+    if wish == Wish::Reload && reloads {
+        return false;
+    }
+    if STOP.swap(true, Ordering::SeqCst) && wish == Wish::Interrupt {
+        process::exit(EXIT_INTERRUPTED);
+    }
+    true
 }

@@ -1,6 +1,8 @@
 //! `qpair bench` as a program: on local devices, on files, and against a `qpair serve` of its own.
 
-use std::io::{BufRead, BufReader, Read};
+#[cfg(unix)]
+use std::io::Read;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 

@@ -229,6 +229,7 @@ fn a_reload_changes_subsystems_and_says_what_of_the_cache_needs_a_restart() {
     drop(both);
 }
 
+#[cfg(unix)]
 /// Says who one is, as memcached has it; whether that was true.
 fn login(both: &Both, name_and_password: &str) -> (TcpStream, bool) {
     let mut stream = both.connect("memcache");

@@ -3,11 +3,15 @@
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+#[cfg(unix)]
+use std::io::Read;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use common::{Serve, eventually, qpair, signal};
+use common::{Serve, qpair};
+#[cfg(unix)]
+use common::{eventually, signal};
 use tempfile::TempDir;
 
 const NQN: &str = "nqn.2026-01.io.qpair:data-test";

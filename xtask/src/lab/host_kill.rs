@@ -22,12 +22,13 @@ use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::proxy::Proxy;
 use super::scratch::Scratch;
+use super::system::Program;
 use super::target::Target;
 use crate::report::Report;
 
@@ -39,36 +40,45 @@ const SLOT: Duration = Duration::from_secs(2);
 /// A kill comes at most so long after the start of its slot, ...
 const MOMENT: Duration = Duration::from_millis(700);
 /// ... and the target is started again at most so long after it was killed.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 /// The load goes on for so long after the last slot; slots that took longer come out of it.
 const MARGIN: Duration = Duration::from_secs(10);
 /// The load must have ended by then, everything read back.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// The step.
-pub(crate) fn host_kill(report: &mut Report, program: &Path, full: bool) {
+pub(crate) fn host_kill(report: &mut Report, program: &Program, full: bool) {
     let kills = KILLS[usize::from(full)];
-    report.step(&format!("host-kill: {kills} kills -9 under verified load"), || campaign(program, kills));
+    let kill = |target: &mut Target, _| target.kill_and_restart(random(PAUSE));
+    report
+        .step(&format!("host-kill: {kills} kills -9 under verified load"), || campaign(program, program, kills, kill));
     report.step(&format!("host-kill: {kills} breaks of two paths"), || two_paths(program, kills));
 }
 
-fn campaign(program: &Path, kills: u32) -> Result<(), String> {
+/// A load of `host` on a target that goes away so many times. How it goes and comes back `strike` knows, which gets the
+/// number of the time.
+pub(super) fn campaign(
+    served: &Program,
+    host: &Program,
+    strikes: u32,
+    mut strike: impl FnMut(&mut Target, u32) -> Result<(), String>,
+) -> Result<(), String> {
     let scratch = Scratch::new("host-kill")?;
-    let image = scratch.file("disk.img").display().to_string();
-    let mut target = Target::start(program, &["--size", "64MiB", &image, "--nqn", NQN], &scratch.file("qpair.log"))?;
+    let image = served.names(&scratch.file("disk.img"));
+    let mut target = Target::start(served, &["--size", "64MiB", &image, "--nqn", NQN], &scratch.file("qpair.log"))?;
     let said = scratch.file("bench.log");
-    let mut load = Load::start(program, &target.addresses()[0].to_string(), SLOT * kills + MARGIN, &said)?;
+    let mut load = Load::start(host, &target.addresses()[0].to_string(), SLOT * strikes + MARGIN, &said)?;
     let begun = Instant::now();
     let mut away = Vec::new();
-    for kill in 0..kills {
-        thread::sleep((begun + SLOT * kill).saturating_duration_since(Instant::now()) + random(MOMENT));
+    for number in 0..strikes {
+        thread::sleep((begun + SLOT * number).saturating_duration_since(Instant::now()) + random(MOMENT));
         // The host has a target again; else a kill would be part of the last one's gap.
-        load.await_gaps(kill as usize)?;
-        let killed = Instant::now();
-        target.kill_and_restart(random(PAUSE))?;
-        away.push(killed.elapsed());
+        load.await_gaps(number as usize)?;
+        let struck = Instant::now();
+        strike(&mut target, number)?;
+        away.push(struck.elapsed());
     }
-    load.await_gaps(kills as usize)?;
+    load.await_gaps(strikes as usize)?;
     let gaps = load.gaps();
     let waited = load.end()?;
     let later = gaps.iter().zip(&away).map(|(gap, away)| gap.saturating_sub(*away)).collect();
@@ -79,9 +89,9 @@ fn campaign(program: &Path, kills: u32) -> Result<(), String> {
     target.stop()
 }
 
-fn two_paths(program: &Path, breaks: u32) -> Result<(), String> {
+fn two_paths(program: &Program, breaks: u32) -> Result<(), String> {
     let scratch = Scratch::new("host-kill-paths")?;
-    let image = scratch.file("disk.img").display().to_string();
+    let image = program.names(&scratch.file("disk.img"));
     let arguments = ["--size", "64MiB", &image, "--nqn", NQN];
     let mut target = Target::start_on(program, &arguments, &scratch.file("qpair.log"), 2)?;
     let proxies = target.addresses().iter().map(|&address| Proxy::start(address)).collect::<Result<Vec<_>, _>>();
@@ -123,17 +133,17 @@ struct Load {
 
 impl Load {
     /// On the paths at these addresses, with commas between.
-    fn start(program: &Path, paths: &str, time: Duration, said: &Path) -> Result<Self, String> {
+    fn start(program: &Program, paths: &str, time: Duration, said: &Path) -> Result<Self, String> {
         let log = File::create(said).map_err(|e| format!("{}: {e}", said.display()))?;
-        let child = Command::new(program)
+        let child = program
+            .command()
             .args(["bench", &format!("nvme-tcp://{paths}/{NQN}?ns=1&retry=idempotent")])
             .args(["--rw", "randrw", "--bs", "4k", "--qd", "32", "--queues", "2", "--verify"])
             .args(["--secs", &time.as_secs_f64().to_string()])
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .map_err(|e| format!("cannot run {}: {e}", program.display()))?;
+            .map_err(|e| program.does_not_run(&e))?;
         Ok(Self { child, said: said.to_owned() })
     }
 
@@ -209,7 +219,7 @@ fn gaps(said: &str) -> Vec<Duration> {
 }
 
 /// Up to `most`; the standard library has no other source of randomness.
-fn random(most: Duration) -> Duration {
+pub(super) fn random(most: Duration) -> Duration {
     let bits = RandomState::new().build_hasher().finish() & 0xffff;
     most * bits as u32 / 0x1_0000
 }

@@ -15,6 +15,7 @@
 mod guest;
 mod host_kill;
 mod metrics;
+mod peers;
 mod pools;
 mod program;
 #[path = "../../../crates/qpair/tests/campaign/proxy.rs"]
@@ -22,9 +23,9 @@ mod proxy;
 mod scenario;
 mod scratch;
 mod shared;
+mod system;
 mod target;
 
-use std::path::Path;
 use std::time::Instant;
 
 use self::guest::{Trouble, Unready, set_up, vmlab};
@@ -36,13 +37,17 @@ use crate::succeeds;
 use crate::test::Selection;
 
 pub(crate) use self::host_kill::host_kill;
+pub(crate) use self::peers::peers;
 pub(crate) use self::program::program;
+pub(crate) use self::system::Program;
 
 /// What does the files of the target under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ring {
     Uring,
     Portable,
+    /// In Wine.
+    Iocp,
 }
 
 impl Ring {
@@ -51,6 +56,7 @@ impl Ring {
         match self {
             Self::Uring => "uring",
             Self::Portable => "portable",
+            Self::Iocp => "iocp",
         }
     }
 }
@@ -65,7 +71,12 @@ pub(crate) struct Wanted {
 /// The scenarios that are wanted: the ordinary command has each on one kind of ring, the full one on all of its kinds.
 pub(crate) fn wanted(selection: &Selection) -> Vec<Wanted> {
     let all = SCENARIOS.iter().flat_map(|scenario| {
-        let rings = if selection.full { scenario.rings } else { &scenario.rings[..1] };
+        let rings = match selection.full {
+            true => scenario.rings,
+            // Only with those of programs in Wine as peers.
+            false if scenario.script == "windows" => &[],
+            false => &scenario.rings[..1],
+        };
         rings.iter().map(move |ring| (scenario, *ring))
     });
     all.map(|(scenario, ring)| Wanted { name: name(scenario, ring), scenario, ring })
@@ -78,7 +89,7 @@ fn name(scenario: &Scenario, ring: Ring) -> String {
 }
 
 /// Sets the lab up and runs the scenarios with the program at `program`.
-pub(crate) fn run(report: &mut Report, mut wanted: Vec<Wanted>, program: &Path, full: bool) {
+pub(crate) fn run(report: &mut Report, mut wanted: Vec<Wanted>, program: &Program, full: bool) {
     if wanted.is_empty() {
         return;
     }
@@ -124,7 +135,7 @@ const BOOTS: u32 = 4;
 const BAD_PAGE: &str = "the guest's kernel found one of its own pages given back once too often (lab/README.md)";
 
 /// Why a target does not get `io_uring` here, if it does not.
-fn no_uring(program: &Path) -> Result<Option<String>, String> {
+fn no_uring(program: &Program) -> Result<Option<String>, String> {
     let scratch = Scratch::new("ring")?;
     let target = Target::start(program, &["null:1MiB", "--ring", "auto"], &scratch.file("qpair.log"))?;
     let said = target.said();
@@ -134,7 +145,11 @@ fn no_uring(program: &Path) -> Result<Option<String>, String> {
 /// What was to run on uring runs on portable rings, and the report says so.
 fn without_uring(report: &mut Report, wanted: &mut Vec<Wanted>, why: &str) {
     let mut instead: Vec<Wanted> = Vec::new();
-    for Wanted { name, scenario, .. } in wanted.drain(..) {
+    for Wanted { name, scenario, ring } in wanted.drain(..) {
+        if ring == Ring::Iocp {
+            instead.push(Wanted { name, scenario, ring });
+            continue;
+        }
         if name == self::name(scenario, Ring::Uring) {
             report.skip(&name, &format!("no io_uring: {why}"));
         }
@@ -166,7 +181,8 @@ mod tests {
     fn every_scenario_runs_each_time_and_on_all_its_rings_with_full() {
         for scenario in &SCENARIOS {
             let part = format!("lab {}", scenario.script);
-            assert_eq!(names(&["--only", &part]).len(), 1, "{part}");
+            let ordinary = usize::from(scenario.script != "windows");
+            assert_eq!(names(&["--only", &part]).len(), ordinary, "{part}");
             assert_eq!(names(&["--full", "--only", &part]).len(), scenario.rings.len(), "{part}");
         }
         assert_eq!(names(&["--full", "--only", "lab kill on uring"]), ["lab kill on uring"]);

@@ -10,6 +10,7 @@ use super::metrics::Counts;
 use super::pools::pools;
 use super::scratch::Scratch;
 use super::shared::Shared;
+use super::system::Program;
 use super::target::Target;
 use crate::report::Report;
 
@@ -24,10 +25,12 @@ pub(crate) struct Scenario {
 
 const URING_FIRST: &[Ring] = &[Ring::Uring, Ring::Portable];
 const PORTABLE_FIRST: &[Ring] = &[Ring::Portable, Ring::Uring];
+/// The program for Windows takes it by itself.
+const IN_WINE: &[Ring] = &[Ring::Iocp, Ring::Portable];
 /// Of what does no I/O on files by rings.
 const PORTABLE_ONLY: &[Ring] = &[Ring::Portable];
 
-pub(super) const SCENARIOS: [Scenario; 12] = [
+pub(super) const SCENARIOS: [Scenario; 13] = [
     Scenario { script: "blocks", rings: URING_FIRST, run: blocks },
     Scenario { script: "controller", rings: PORTABLE_FIRST, run: controller },
     Scenario { script: "data", rings: URING_FIRST, run: data },
@@ -39,13 +42,14 @@ pub(super) const SCENARIOS: [Scenario; 12] = [
     Scenario { script: "reload", rings: URING_FIRST, run: reload },
     Scenario { script: "reservations", rings: PORTABLE_FIRST, run: reservations },
     Scenario { script: "vanish", rings: URING_FIRST, run: vanish },
+    Scenario { script: "windows", rings: IN_WINE, run: windows },
     Scenario { script: "zones", rings: URING_FIRST, run: zones },
 ];
 
 /// What a scenario works with.
 pub(super) struct Lab<'a> {
     pub(super) report: &'a mut Report,
-    pub(super) program: &'a Path,
+    pub(super) program: &'a Program,
     pub(super) full: bool,
     pub(super) ring: Ring,
     /// Of the scenario, in the report.
@@ -87,7 +91,7 @@ impl<'a> Lab<'a> {
     }
 
     fn stop(&mut self, target: Target) {
-        self.report.step(&format!("{}: SIGTERM ends the target", self.name), || target.stop());
+        self.report.step(&format!("{}: the target ends when asked to", self.name), || target.stop());
     }
 }
 
@@ -164,7 +168,7 @@ fn describe(lab: &mut Lab) -> Result<(), Trouble> {
     let mut boot = lab.boot("describe", &target, 300);
     boot.machine.extend(DRIVES.iter().flat_map(|drive| ["--nvme".to_owned(), (*drive).to_owned()]));
     boot.multipath = false;
-    boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.variables.push(("QPAIR", lab.program.path().display().to_string()));
     boot.run(lab.report, || target.check_alive())?;
     lab.stop(target);
     Ok(())
@@ -173,8 +177,8 @@ fn describe(lab: &mut Lab) -> Result<(), Trouble> {
 /// The program in the guest, on block devices that the guest's kernel makes up.
 fn blocks(lab: &mut Lab) -> Result<(), Trouble> {
     let mut boot = lab.boot_alone("blocks", 300);
-    boot.variables.push(("QPAIR", lab.program.display().to_string()));
-    boot.variables.push(("COMMANDS", lab.program.with_file_name("examples/commands").display().to_string()));
+    boot.variables.push(("QPAIR", lab.program.path().display().to_string()));
+    boot.variables.push(("COMMANDS", lab.program.path().with_file_name("examples/commands").display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.run(lab.report, || Ok(()))
 }
@@ -185,9 +189,9 @@ fn passthru(lab: &mut Lab) -> Result<(), Trouble> {
     boot.machine.extend(DRIVES.iter().flat_map(|drive| ["--nvme".to_owned(), (*drive).to_owned()]));
     let more = ["--nvme-pair", "size=64M,bs=4096", "--append", "nvme.poll_queues=1"];
     boot.machine.extend(more.map(str::to_owned));
-    boot.variables.push(("QPAIR", lab.program.display().to_string()));
-    boot.variables.push(("COMMANDS", lab.program.with_file_name("examples/commands").display().to_string()));
-    boot.variables.push(("PROTECTION", lab.program.with_file_name("examples/protection").display().to_string()));
+    boot.variables.push(("QPAIR", lab.program.path().display().to_string()));
+    boot.variables.push(("COMMANDS", lab.program.path().with_file_name("examples/commands").display().to_string()));
+    boot.variables.push(("PROTECTION", lab.program.path().with_file_name("examples/protection").display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.run(lab.report, || Ok(()))
 }
@@ -198,10 +202,10 @@ fn devices(lab: &mut Lab) -> Result<(), Trouble> {
     let drives = [DRIVES[0], DRIVES[1], PROTECTED];
     boot.machine.extend(drives.iter().flat_map(|drive| ["--nvme".to_owned(), (*drive).to_owned()]));
     boot.machine.extend(["--nvme-pair", "size=64M,bs=4096"].map(str::to_owned));
-    boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.variables.push(("QPAIR", lab.program.path().display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));
-    boot.variables.push(("ADMIN", lab.program.with_file_name("examples/admin").display().to_string()));
-    boot.variables.push(("PROTECTION", lab.program.with_file_name("examples/protection").display().to_string()));
+    boot.variables.push(("ADMIN", lab.program.path().with_file_name("examples/admin").display().to_string()));
+    boot.variables.push(("PROTECTION", lab.program.path().with_file_name("examples/protection").display().to_string()));
     boot.run(lab.report, || Ok(()))
 }
 
@@ -210,7 +214,7 @@ fn zones(lab: &mut Lab) -> Result<(), Trouble> {
     let mut boot = lab.boot_alone("zones", 300);
     let drive = "size=64M,bs=4096,zoned=on,zoned.zone_size=4M,zoned.max_active=6,zoned.max_open=4";
     boot.machine.extend(["--nvme", drive].map(str::to_owned));
-    boot.variables.push(("QPAIR", lab.program.display().to_string()));
+    boot.variables.push(("QPAIR", lab.program.path().display().to_string()));
     boot.variables.push(("RING", lab.ring.name().to_owned()));
     boot.run(lab.report, || Ok(()))
 }
@@ -299,6 +303,27 @@ fn vanish(lab: &mut Lab) -> Result<(), Trouble> {
             }
             last = now;
             Ok(())
+        })
+    })?;
+    lab.stop(target);
+    Ok(())
+}
+
+/// The target is the program for Windows, in Wine.
+fn windows(lab: &mut Lab) -> Result<(), Trouble> {
+    let Some(program) = crate::windows::program(lab.report, lab.name)? else { return Ok(()) };
+    let scratch = Scratch::new("windows")?;
+    let image = format!("{},bs=4096,size=128MiB", program.names(&scratch.file("disk.img")));
+    let arguments = [&image, "ram:64MiB", "--nqn", NQN, "--ring", lab.ring.name(), "--reactors", REACTORS];
+    let mut target = Target::start(&program, &arguments, &scratch.file("qpair.log"))?;
+    let shared = Shared::new(&scratch)?;
+    let mut boot = lab.boot("windows", &target, 300);
+    boot.shared = Some(&shared);
+    boot.run(lab.report, || {
+        target.check_alive()?;
+        shared.answer(|how| match how {
+            "stop" => target.stop_and_restart(ABSENCE),
+            _ => target.kill_and_restart(ABSENCE),
         })
     })?;
     lab.stop(target);

@@ -7,6 +7,7 @@
 //! | `reach.rs` | every source file is compiled, every fuzz target is built and has a corpus |
 //! | `floors.rs` | imports point downwards only |
 //! | `shared.rs` | locks and atomic read-modify-writes of the data path, each with its reason in `shared.txt` |
+//! | `wine.rs` | tests that Wine cannot run, each with its reason in `windows/wine-cannot.txt` |
 //!
 //! A rule returns the places that break it, one line each.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ mod length;
 mod reach;
 mod shared;
 mod source;
+mod wine;
 mod words;
 
 use source::Tree;
@@ -85,4 +87,12 @@ fn reactors_share_no_writes_per_io() {
         "each lock and atomic change on the data path is in shared.txt with its reason",
         shared::writes(&Tree::read(), include_str!("shared.txt")),
     );
+}
+
+#[test]
+fn exceptions_of_wine_are_tests() {
+    let wine = include_str!("../../../windows/wine-cannot.txt");
+    holds("wine-cannot.txt has tests that exist, with reasons", wine::exceptions(&Tree::read(), wine));
+    let later = include_str!("../../../windows/not-yet.txt");
+    holds("not-yet.txt has tests that exist, with reasons", wine::exceptions(&Tree::read(), later));
 }

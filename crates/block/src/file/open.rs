@@ -1,6 +1,6 @@
 //! From a path to a device, step by step; each step has its own ways to fail, and its own advice.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -156,15 +156,15 @@ fn may_create(path: &Path, options: &FileOptions, error: io::Error) -> Result<bo
 /// Takes the lock that keeps a second server away. It lasts as long as `file` is open, and goes with the process.
 fn lock(path: &Path, file: &File, options: &FileOptions) -> Result<(), OpenError> {
     // Any number of servers may read. Everything else needs the file for itself.
-    let locked = if options.read_only { file.try_lock_shared() } else { file.try_lock() };
+    let locked = if options.read_only { os::lock_shared(file) } else { os::lock_exclusive(file) };
     match locked {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
+        Ok(true) => Ok(()),
+        Ok(false) => {
             let hint = "Stop the other one first; two servers on one file would destroy it. Several may read: add ,ro.";
             let why = "another program, probably another qpair, has locked it".to_owned();
             Err(fail(path, why, hint.to_owned(), None))
         }
-        Err(TryLockError::Error(error)) => {
+        Err(error) => {
             tracing::warn!(
                 "{}: it cannot be locked ({error}); make sure that no other server opens it",
                 path.display()
@@ -286,7 +286,7 @@ fn open_again(path: &Path, base: &File, options: &FileOptions, direct: bool) -> 
 }
 
 fn cannot_open(path: &Path, options: &FileOptions, error: io::Error) -> OpenError {
-    let hint = match error.kind() {
+    let hint = match os::kind(&error) {
         ErrorKind::PermissionDenied if !options.read_only && os::open_data(path, READ).is_ok() => {
             "It may be read but not written: add ,ro, or change its permissions.".to_owned()
         }

@@ -195,7 +195,7 @@ fn wrong_types() {
     mistake("reactors = 2", "reactors = 2.5", 1, "reactors", &["the number `2.5`, not a whole number"]);
     mistake("cpus = [0, 1]", "cpus = 1", 2, "cpus", &["an array of numbers", "cpus = [0, 1]"]);
     mistake("cpus = [0, 1]", "cpus = [0,\n \"b\", 1]", 3, "cpus[1]", &["the text `b`"]);
-    mistake("dedicated = true", "ring = \"fast\"", 3, "ring", &["auto, uring and portable"]);
+    mistake("dedicated = true", "ring = \"fast\"", 3, "ring", &["auto, uring, iocp and portable"]);
     mistake("dedicated = true", "dedicated = \"yes\"", 3, "dedicated", &["not true or false"]);
     mistake("\"192.168.1.10:4420\"", "4420", 7, "listener[0].address", &["the number `4420`", "192.168.1.10:4420"]);
     mistake("hosts = [\"nqn.2014-08.org.nvmexpress:uuid:1\"]", "hosts = \"x\"", 11, "subsystem[0].hosts", &["array"]);
@@ -463,7 +463,7 @@ proptest! {
     fn what_is_written_is_read_back(
         reactors in prop::option::of(1..=64_usize),
         dedicated: bool,
-        ring in prop::sample::select(vec![RingKind::Auto, RingKind::Uring, RingKind::Portable]),
+        ring in prop::sample::select(vec![RingKind::Auto, RingKind::Uring, RingKind::Iocp, RingKind::Portable]),
         in_capsule in (0..=4096_u32).prop_map(|n| n * 16),
         ports in prop::collection::btree_set(1..=u16::MAX, 2..4),
         subsystems in (any_subsystem(0), any_subsystem(1)),

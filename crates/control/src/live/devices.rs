@@ -198,8 +198,9 @@ mod tests {
         Arc::ptr_eq(&a.device, &b.device)
     }
 
+    /// As a string of TOML has it, where a backslash is written twice.
     fn image(dir: &Path, name: &str) -> String {
-        dir.join(name).display().to_string()
+        dir.join(name).display().to_string().replace('\\', "\\\\")
     }
 
     /// A path that waits on this device only is found when the device is there.

@@ -23,7 +23,7 @@ impl Target {
     /// Everything that keeps it from being served, in the words of `source`.
     pub(super) fn start(config: &Config, source: Source) -> Result<Self, Vec<Problem>> {
         let options = options::target(config)?;
-        if options.ring == RingKind::Uring {
+        if matches!(options.ring, RingKind::Uring | RingKind::Iocp) {
             // Known before anything is opened, and with its reason.
             options.ring.choose().map_err(|none| vec![Problem::new("ring", none.why, none.hint)])?;
         }

@@ -8,7 +8,7 @@
 #[path = "linux/mod.rs"]
 mod system;
 #[cfg(windows)]
-#[path = "windows.rs"]
+#[path = "windows/mod.rs"]
 mod system;
 
 use std::fs::File;
@@ -17,18 +17,20 @@ use std::time::Duration;
 
 pub(crate) use system::{
     CANCELLED, deallocate, huge_bytes, largest_socket_buffers, nvme_command, nvme_control, nvme_has_poll_queues,
-    nvme_node, nvme_nsid, nvme_transfer_limits, read_exact_at, read_exact_vectored_at, unpin, write_all_at,
-    write_all_vectored_at, zero, zone_action, zone_report, zoned_disk,
+    nvme_node, nvme_nsid, nvme_transfer_limits, read_exact_at, read_exact_vectored_at, unpin, write_all_vectored_at,
+    zero, zone_action, zone_report, zoned_disk,
 };
 pub use system::{
-    Guard, Ward, allocate, allocated_bytes, allowed_cpus, ask_to_reload, available_memory, block_device_bytes, boot_id,
-    connected_sockets, direct_alignment, end_with_guard, file_key, files, get_xattr, huge_page_pool, io_poll,
-    is_block_device, is_read_only_disk, is_ward, mode, never_gives_huge_pages, on_signal, open_data, pin_to,
+    Guard, Process, Ward, allocate, allocated_bytes, allowed_cpus, available_memory, block_device_bytes, boot_id,
+    connected_sockets, direct_alignment, end_with_guard, file_key, files, get_xattr, guard, huge_page_pool, io_poll,
+    is_block_device, is_read_only_disk, kind, mode, never_gives_huge_pages, on_signal, on_wish, open_data, pin_to,
     process_cpu, punches_holes, raise_file_limit, rss_bytes, runtime_dir, set_xattr, started, sync_directory,
-    thread_usage, total_memory, usage, ward_ready,
+    thread_usage, total_memory, usage, ward_ready, write_all_at,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use system::{RawCommand, nvme_entry, persistence_domain};
+#[cfg(windows)]
+pub(crate) use system::{allow_large_pages, information};
 
 /// What a process or a thread has used so far. All zero where the system does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,8 +66,11 @@ pub struct HugePagePool {
 /// What somebody outside wants of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// To end: SIGINT, SIGTERM; on Windows, Ctrl-C and closing the console.
+    /// To end in order: SIGTERM; on Windows, a console that is closed, a user who logs off, a machine that shuts down.
     Stop,
+    /// The same by somebody at the keyboard, who asks again when it takes too long: SIGINT; on Windows, Ctrl-C and
+    /// Ctrl-Break.
+    Interrupt,
     /// To read its configuration again: SIGHUP. A program without one takes it as the wish to end, as is usual when a
     /// terminal goes away.
     Reload,
@@ -89,6 +94,8 @@ pub enum End {
     Code(i32),
     /// By this signal: killed from outside, or by an abort.
     Signal(i32),
+    /// Of Windows: by an exception that nobody handled, or by an abort; its `NTSTATUS`.
+    Exception(u32),
 }
 
 /// How [`open_data`] opens a file or a block device.
@@ -140,18 +147,37 @@ pub(crate) struct SocketBuffers {
     pub(crate) receive: usize,
 }
 
-/// Locks a file for this opening of it, against all others that ask for the lock. False: somebody else has it. The lock
-/// goes when the file is closed, also by a crash.
+/// Whether a [`Guard`] started this process.
+#[must_use]
+pub fn is_ward() -> bool {
+    guard().is_some()
+}
+
+/// Locks a file for this opening of it, against all others that ask for a lock. False: somebody else has one, or, on
+/// some systems, this opening already. The lock goes when the file is closed, also by a crash, and keeps nobody from
+/// reading and writing.
 ///
 /// # Errors
 /// The file system has no locks.
 pub fn lock_exclusive(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
-        Err(std::fs::TryLockError::Error(error)) => Err(error),
-    }
+    system::try_lock(file, true)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+/// The same, with any number of others that do this, and nobody who has [`lock_exclusive`].
+///
+/// # Errors
+/// The file system has no locks.
+pub fn lock_shared(file: &File) -> io::Result<bool> {
+    system::try_lock(file, false)
+}
+
+/// Gives the lock of this opening back.
+///
+/// # Errors
+/// Those of the file system.
+pub fn unlock(file: &File) -> io::Result<()> {
+    system::unlock(file)
+}
+
+#[cfg(test)]
 mod tests;

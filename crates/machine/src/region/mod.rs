@@ -263,7 +263,11 @@ mod tests {
                 assert!(Arena::new(region).iter().all(|byte| *byte == 0));
             }
             (Err(error), Ok(pool)) => assert!(error.kind() == ErrorKind::OutOfMemory && pool.free < 2, "{error}"),
-            (Err(error), Err(_)) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}"),
+            // Linux without such pages; Windows, where a user may not have them or there are none.
+            (Err(error), Err(_)) => {
+                let kinds = [ErrorKind::InvalidInput, ErrorKind::PermissionDenied, ErrorKind::OutOfMemory];
+                assert!(kinds.contains(&crate::os::kind(&error)), "{error}");
+            }
         }
         assert_eq!(Region::huge(0, Huge::Reserved).unwrap_err().kind(), ErrorKind::InvalidInput);
         Region::huge(1 << 46, Huge::Reserved).unwrap_err();
@@ -285,7 +289,7 @@ mod tests {
         drop(first);
         drop(pool);
         let mut found = vec![0; 100_001];
-        std::os::unix::fs::FileExt::read_exact_at(&file, &mut found, 0).unwrap();
+        crate::os::read_exact_at(&file, &mut found, 0).unwrap();
         assert!(found[..100_000].iter().all(|byte| *byte == 7) && found[100_000] == 0);
     }
 
@@ -305,7 +309,7 @@ mod tests {
         drop(Region::file(&file, 4096).unwrap());
         drop(file);
         let locked = open();
-        locked.lock().unwrap();
+        assert!(crate::os::lock_exclusive(&locked).unwrap());
         assert_eq!(Region::file(&open(), 4096).unwrap_err().kind(), ErrorKind::ResourceBusy);
     }
 

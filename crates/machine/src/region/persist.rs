@@ -99,8 +99,8 @@ impl Persist for Synced {
         Ok(())
     }
 
-    fn fence(&self, _base: NonNull<u8>) -> io::Result<()> {
-        self.file.sync_data()
+    fn fence(&self, base: NonNull<u8>) -> io::Result<()> {
+        super::backing::sync(&self.file, base)
     }
 }
 

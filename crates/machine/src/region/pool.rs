@@ -180,16 +180,19 @@ impl Buf {
     }
 
     /// The pool that it goes back to.
+    #[cfg(target_os = "linux")]
     pub(crate) fn pool(&self) -> Pool {
         Pool(Rc::clone(&self.pool))
     }
 
     /// Whether it goes back to `pool`.
+    #[cfg(target_os = "linux")]
     pub(crate) fn is_of(&self, pool: &Pool) -> bool {
         Rc::ptr_eq(&self.pool, &pool.0)
     }
 
     /// The number under which a ring has the memory of this buffer registered.
+    #[cfg(target_os = "linux")]
     pub(crate) fn registered(&self, ring: u32) -> Option<u16> {
         self.pool.registered.of(ring)
     }

@@ -1,5 +1,7 @@
 //! What somebody else's event loop waits for in the place of a ring.
 
+use super::events::Poll;
+
 /// Readable when there may be something to do for its ring, from [`super::Ring::leave`] on. It stays the ring's own,
 /// is valid as long as the ring is, and nothing is read from it. There are none on systems that wait for something else
 /// than descriptors.
@@ -13,12 +15,12 @@ pub struct Descriptor {
 
 impl Descriptor {
     #[cfg(unix)]
-    pub(super) fn of(poll: &mio::Poll) -> Option<Self> {
+    pub(super) fn of(poll: &Poll) -> Option<Self> {
         Some(Self { fd: std::os::fd::AsRawFd::as_raw_fd(poll) })
     }
 
     #[cfg(not(unix))]
-    pub(super) fn of(_poll: &mio::Poll) -> Option<Self> {
+    pub(super) fn of(_poll: &Poll) -> Option<Self> {
         None
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   uring     the kernel's queues         done by the kernel; nothing blocks the ring's thread
+//!   iocp      overlapped calls            done by the system (Windows); nothing blocks the ring's thread, but for
+//!                                         what the system has to wait for itself: a file that becomes longer
 //!   aio       the kernel's older AIO      done by the kernel for direct I/O; through the page cache it BLOCKS
 //!   threads   a few worker threads        done by pread, pwrite, ... elsewhere; nothing blocks the ring's thread
 //!   sync      the call itself             done when the task is submitted: BLOCKS the ring's thread until the medium
@@ -24,6 +26,8 @@ use super::uring::Uring;
 pub enum FileEngine {
     /// `io_uring`.
     Uring,
+    /// Overlapped calls, whose ends come through the ring's completion port.
+    Iocp,
     /// Worker threads.
     Threads,
     /// Linux' native AIO.
@@ -34,7 +38,7 @@ pub enum FileEngine {
 
 impl FileEngine {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Uring, Self::Threads, Self::Aio, Self::Sync];
+    pub const ALL: [Self; 5] = [Self::Uring, Self::Iocp, Self::Threads, Self::Aio, Self::Sync];
 
     /// Whether it can be had here. Tries it out and throws it away.
     ///
@@ -44,6 +48,8 @@ impl FileEngine {
         match self {
             Self::Uring => Ok(Uring::new().map(drop)?),
             Self::Aio => Aio::new().map(drop),
+            Self::Iocp if cfg!(windows) => Ok(()),
+            Self::Iocp => Err(NoEngine::no_port("this system is not Windows")),
             Self::Threads | Self::Sync => Ok(()),
         }
     }
@@ -53,6 +59,7 @@ impl FileEngine {
     pub fn name(self) -> &'static str {
         match self {
             Self::Uring => "uring",
+            Self::Iocp => "iocp",
             Self::Threads => "threads",
             Self::Aio => "aio",
             Self::Sync => "sync",
@@ -71,7 +78,7 @@ impl FromStr for FileEngine {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|engine| engine.name() == text);
-        found.ok_or_else(|| "there are uring, threads, aio and sync".to_owned())
+        found.ok_or_else(|| "there are uring, iocp, threads, aio and sync".to_owned())
     }
 }
 
@@ -84,6 +91,13 @@ pub struct NoEngine {
     pub why: String,
     /// What the operator can do about it: sentences.
     pub hint: String,
+}
+
+impl NoEngine {
+    pub(super) fn no_port(why: impl fmt::Display) -> Self {
+        let hint = "The paths threads and sync do without it.".to_owned();
+        Self { engine: FileEngine::Iocp, why: why.to_string(), hint }
+    }
 }
 
 impl fmt::Display for NoEngine {

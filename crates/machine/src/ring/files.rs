@@ -6,6 +6,7 @@
 //!                 ├──────▶ io_uring                          (uring)  ──┐
 //!                 ├──────▶ ... another one, which polls               ──┤
 //!                 ├──────▶ io_submit                           (aio)  ──┤
+//!                 ├──────▶ ReadFile, WriteFile, overlapped    (iocp)  ──┤
 //!                 └──────▶ worker threads: pread, fallocate  (worker) ──┤
 //!                      what the kernel does not do, the workers do      │
 //!   reap   ──▶ done[owner]    (the buffer goes back to who asked) ◀─────┘   on the ring's thread
@@ -23,6 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::aio::Aio;
+use super::events::Registry;
+use super::iocp::{End, Iocp, Run, Step};
 use super::polled::Polled;
 use super::registered::Registered;
 use super::uring::{Next, Stage, Uring};
@@ -45,6 +48,7 @@ enum With {
     /// The one with this number of those that poll.
     Polled(usize, Stage),
     Aio(Stage),
+    Iocp(Run),
     Workers,
 }
 
@@ -69,6 +73,8 @@ pub(super) struct Files {
     polled: Vec<Polled>,
     /// Made with the first file that asks for it.
     aio: Option<Aio>,
+    /// There if the ring has a port.
+    iocp: Option<Iocp>,
     registered: Registered,
     /// Started with the first task that needs them.
     workers: Option<Workers>,
@@ -95,10 +101,14 @@ struct Inbox {
 }
 
 impl Files {
-    /// No tasks yet; without `uring` the workers do those of files that do not ask for another engine.
-    pub(super) fn new(uring: Option<Uring>, waker: Waker) -> Self {
+    /// No tasks yet; without `uring` or a port the workers do those of files that do not ask for another engine.
+    pub(super) fn new(uring: Option<Uring>, iocp: Option<Iocp>, waker: Waker) -> Self {
         let (slots, free, done) = (Vec::new(), Vec::new(), Vec::new());
-        let engine = if uring.is_some() { FileEngine::Uring } else { FileEngine::Threads };
+        let engine = match (&uring, &iocp) {
+            (Some(_), _) => FileEngine::Uring,
+            (None, Some(_)) => FileEngine::Iocp,
+            (None, None) => FileEngine::Threads,
+        };
         let registered = Registered::new(None);
         let mut files = Self {
             waker,
@@ -106,6 +116,7 @@ impl Files {
             uring: None,
             polled: Vec::new(),
             aio: None,
+            iocp,
             registered,
             workers: None,
             slots,
@@ -139,7 +150,17 @@ impl Files {
 
     /// See [`super::Ring::file`].
     pub(super) fn file(&mut self, file: Arc<File>) -> RingFile {
-        self.registered.file(self.uring.as_mut(), file, self.engine)
+        let mut engine = self.engine;
+        if let Some(iocp) = &self.iocp {
+            match iocp.open(&file) {
+                Ok(own) => return self.registered.overlapped_file(file, own),
+                Err(error) => {
+                    tracing::info!(%error, "a file cannot be opened again for overlapped calls: the workers have it");
+                    engine = FileEngine::Threads;
+                }
+            }
+        }
+        self.registered.file(self.uring.as_mut(), file, engine)
     }
 
     /// See [`super::Ring::file_by`].
@@ -147,7 +168,7 @@ impl Files {
         &mut self,
         file: Arc<File>,
         engine: FileEngine,
-        registry: &mio::Registry,
+        registry: &Registry,
     ) -> Result<RingFile, NoEngine> {
         match engine {
             FileEngine::Uring if self.uring.is_none() => self.attach(Uring::new()?),
@@ -156,6 +177,11 @@ impl Files {
                 let hint = || "The paths uring and threads do without it.".to_owned();
                 aio.wake(registry).map_err(|error| NoEngine { engine, why: error.to_string(), hint: hint() })?;
                 self.aio = Some(aio);
+            }
+            FileEngine::Iocp => {
+                let none = || NoEngine::no_port("this ring has no completion port");
+                let own = self.iocp.as_ref().ok_or_else(none)?.open(&file).map_err(NoEngine::no_port)?;
+                return Ok(self.registered.overlapped_file(file, own));
             }
             FileEngine::Uring | FileEngine::Aio | FileEngine::Threads | FileEngine::Sync => {}
         }
@@ -167,7 +193,7 @@ impl Files {
         &mut self,
         file: Arc<File>,
         polling: Polling,
-        registry: &mio::Registry,
+        registry: &Registry,
     ) -> Result<RingFile, NoEngine> {
         assert!(polling.any(), "a polled file that nothing polls for");
         // For what is not to be polled for.
@@ -186,25 +212,25 @@ impl Files {
     }
 
     /// What tells this ring from others.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn ring_id(&self) -> u32 {
         self.registered.ring()
     }
 
     /// Requests that the kernel's ordinary ring was not told of.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn queued(&mut self) -> usize {
         self.uring.as_mut().map_or(0, Uring::queued)
     }
 
     /// What tells one that polls from others.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn polled_id(&self, number: usize) -> u32 {
         self.polled[number].id()
     }
 
     /// Waits until the thread of one that polls sleeps.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn polled_falls_asleep(&mut self, number: usize) {
         self.polled[number].falls_asleep();
     }
@@ -280,6 +306,7 @@ impl Files {
             }
             (FileEngine::Uring, _) => With::Uring(Stage::first(&task.op)),
             (FileEngine::Aio, _) if Aio::does(&task.op) => With::Aio(Stage::first(&task.op)),
+            (FileEngine::Iocp, _) => Run::of(&task.op).map_or(With::Workers, With::Iocp),
             (FileEngine::Aio | FileEngine::Threads | FileEngine::Sync, _) => With::Workers,
         };
         self.slots[index as usize].pending = Some(Pending { owner, task, with, cancelled: false });
@@ -334,6 +361,13 @@ impl Files {
                     aio.push(index, stage, &mut pending.task, &mut slot.pieces, user_data(index, slot.generation))
                 };
             }
+            With::Iocp(run) => {
+                let iocp = self.iocp.as_mut().expect("the file was opened for it");
+                // SAFETY: as above.
+                unsafe {
+                    iocp.push(index, run, &mut pending.task, &mut slot.pieces, user_data(index, slot.generation))
+                };
+            }
             With::Workers => {
                 let bytes = match &mut pending.task.bufs {
                     Bufs::None => JobBytes::None,
@@ -370,6 +404,7 @@ impl Files {
                 }
                 With::Polled(number, _) => self.polled[number].cancel(user_data(index, slot.generation)),
                 With::Aio(_) => self.aio.as_mut().expect("it has the task").cancel(index),
+                With::Iocp(_) => cancel_overlapped(self.iocp.as_ref(), index, pending),
                 With::Workers => self.workers.as_ref().expect("they have the task").cancel(index),
             }
         }
@@ -382,6 +417,9 @@ impl Files {
             self.send();
         }
         self.polled.iter_mut().for_each(Polled::flush);
+        if let Some(iocp) = &self.iocp {
+            iocp.look();
+        }
         self.reap();
     }
 
@@ -424,6 +462,9 @@ impl Files {
             }
         }
         self.reap_aio();
+        while let Some(End { user_data, result }) = self.iocp.as_mut().and_then(Iocp::pop) {
+            self.ran(user_data, result);
+        }
         while let Some(Done { slot, pieces, result }) = self.workers.as_mut().and_then(Workers::pop) {
             self.slots[slot as usize].pieces = pieces;
             self.finish(slot, result);
@@ -439,6 +480,23 @@ impl Files {
             aio.flush();
             let Some((user_data, result)) = aio.pop() else { return };
             self.came_back(user_data, result);
+        }
+    }
+
+    /// An overlapped call has ended.
+    fn ran(&mut self, user_data: u64, result: io::Result<usize>) {
+        let index = user_data as u32;
+        let slot = &mut self.slots[index as usize];
+        assert_eq!(u64::from(slot.generation), user_data >> 32, "a completion of a task that is over");
+        let Some(Pending { task, with: With::Iocp(run), cancelled, .. }) = &mut slot.pending else {
+            panic!("a completion of a task that others have")
+        };
+        match run.next(&task.op, task.bufs.len(), result, *cancelled) {
+            Step::Done(result) => self.finish(index, result),
+            Step::Go(next) => {
+                *run = next;
+                self.start(index);
+            }
         }
     }
 
@@ -470,7 +528,7 @@ impl Files {
 
     /// Has completions of the kernel's ring wake whoever waits for this registry, between [`Self::arm`] and
     /// [`Self::disarm`]: for a thread that waits for the registry and not in that ring.
-    pub(super) fn hang_bell(&mut self, registry: &mio::Registry) -> io::Result<()> {
+    pub(super) fn hang_bell(&mut self, registry: &Registry) -> io::Result<()> {
         self.uring.as_mut().map_or(Ok(()), |uring| uring.hang_bell(registry))
     }
 
@@ -507,6 +565,17 @@ impl Files {
         !self.done[owner.index()].list.is_empty()
     }
 
+    /// Cancels what can be cancelled of the overlapped calls, and waits for all of them.
+    fn finish_overlapped(&mut self) -> io::Result<()> {
+        let Some(mut iocp) = self.iocp.take() else { return Ok(()) };
+        for (index, slot) in (0..).zip(&self.slots) {
+            if let Some(pending @ Pending { with: With::Iocp(_), .. }) = &slot.pending {
+                cancel_overlapped(Some(&iocp), index, pending);
+            }
+        }
+        iocp.finish()
+    }
+
     /// Gives a task back to its owner.
     fn finish(&mut self, index: u32, result: io::Result<()>) {
         let slot = &mut self.slots[index as usize];
@@ -533,11 +602,18 @@ impl Drop for Files {
         drop(self.aio.take());
         let finished = self.polled.drain(..).try_for_each(Polled::finish);
         let finished = finished.and(self.uring.take().map_or(Ok(()), |mut uring| uring.finish()));
+        let finished = finished.and(self.finish_overlapped());
         if let Err(error) = finished {
             tracing::error!(%error, "cannot wait for file requests: their buffers are lost");
             std::mem::forget(std::mem::take(&mut self.slots));
         }
     }
+}
+
+/// Asks for the end of a task that is under way by an overlapped call.
+fn cancel_overlapped(iocp: Option<&Iocp>, index: u32, pending: &Pending) {
+    let own = pending.task.file.own().expect("opened for it");
+    iocp.expect("it has the task").cancel(index, own);
 }
 
 fn user_data(index: u32, generation: u32) -> u64 {

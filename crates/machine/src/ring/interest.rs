@@ -14,9 +14,11 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 
-use mio::event::{Event, Source};
-use mio::{Interest, Registry, Token};
+use mio::Token;
+use mio::event::Event;
+use mio::net::TcpStream;
 
+use super::events::{self, Registration, Registry, Watchable};
 use super::{Owner, Ready};
 use crate::limits::MAX_SOCKETS;
 
@@ -27,10 +29,31 @@ pub(super) const WAKER_TOKEN: Token = Token(usize::MAX);
 /// The token of what only ends a wait: what has happened is found where it was asked for.
 pub(super) const SIGNAL_TOKEN: Token = Token(usize::MAX - 1);
 
+/// What an event says of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Happened {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// The peer will send nothing more, or the connection is broken.
+    pub(super) closing: bool,
+}
+
+impl Happened {
+    pub(super) fn of(event: &Event) -> Self {
+        let broken = event.is_error();
+        Self {
+            readable: event.is_readable() || event.is_read_closed() || broken,
+            writable: event.is_writable() || event.is_write_closed() || broken,
+            closing: event.is_read_closed() || broken,
+        }
+    }
+}
+
 /// What is known of one socket. Shared by the socket and the ring, on one thread.
 pub(super) struct State {
     slot: u32,
     owner: Owner,
+    registration: Registration,
     pub(super) key: u32,
     /// Nothing to receive when last tried: an edge will come.
     pub(super) drained: Cell<bool>,
@@ -45,6 +68,11 @@ impl State {
     /// In its owner's list of ready ones.
     pub(super) fn listed(&self) -> bool {
         self.readable.get() || self.writable.get()
+    }
+
+    #[cfg(all(test, windows))]
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable.get()
     }
 }
 
@@ -89,7 +117,7 @@ impl Interests {
     }
 
     /// Registers a socket for life.
-    pub(super) fn register(&self, source: &mut impl Source, owner: Owner, key: u32) -> io::Result<Rc<State>> {
+    pub(super) fn register(&self, source: &mut impl Watchable, owner: Owner, key: u32) -> io::Result<Rc<State>> {
         let mut table = self.table.borrow_mut();
         let slot = match table.free.last() {
             Some(&slot) => slot,
@@ -104,10 +132,11 @@ impl Interests {
             }
         };
         let token = token(slot, table.slots[slot as usize].generation);
-        self.registry.register(source, token, Interest::READABLE | Interest::WRITABLE)?;
+        let registration = events::register(&self.registry, source, token)?;
         let state = Rc::new(State {
             slot,
             owner,
+            registration,
             key,
             drained: Cell::new(false),
             closing: Cell::new(false),
@@ -125,9 +154,8 @@ impl Interests {
     }
 
     /// The end of a socket. Events that are under way for it find another generation.
-    pub(super) fn deregister(&self, source: &mut impl Source, state: &State) {
-        // An error means that the kernel has forgotten the socket already.
-        let _ = self.registry.deregister(source);
+    pub(super) fn deregister(&self, source: &mut impl Watchable, state: &State) {
+        events::deregister(&self.registry, source, &state.registration);
         state.gone.set(true);
         let mut table = self.table.borrow_mut();
         let slot = &mut table.slots[state.slot as usize];
@@ -136,21 +164,35 @@ impl Interests {
         table.free.push(state.slot);
     }
 
+    /// A call found nothing to receive or to accept.
+    pub(super) fn await_readable(&self, state: &State) {
+        state.drained.set(events::await_readable(&self.registry, &state.registration));
+    }
+
+    /// A receive got less than there was room for. Once the peer has closed, the edge for that may be gone, and the
+    /// zero that tells it still has to be read.
+    pub(super) fn await_more(&self, state: &State, stream: &TcpStream) {
+        let told = !state.closing.get() && events::await_more(&self.registry, &state.registration, stream);
+        state.drained.set(told);
+    }
+
+    /// A send found no room.
+    pub(super) fn await_writable(&self, state: &State) {
+        events::await_writable(&self.registry, &state.registration);
+    }
+
     /// Takes note of one event.
-    pub(super) fn note(&self, event: &Event) {
-        let (slot, generation) = split(event.token());
+    pub(super) fn note(&self, token: Token, Happened { readable, writable, closing }: Happened) {
+        let (slot, generation) = split(token);
         let table = &mut *self.table.borrow_mut();
         let Some(Slot { generation: current, state: Some(state) }) = table.slots.get(slot as usize) else { return };
         if *current != generation {
             return;
         }
-        let broken = event.is_error();
-        let readable = event.is_readable() || event.is_read_closed() || broken;
-        let writable = event.is_writable() || event.is_write_closed() || broken;
         if readable {
             state.drained.set(false);
         }
-        if event.is_read_closed() || broken {
+        if closing {
             state.closing.set(true);
         }
         if !state.listed() && (readable || writable) {

@@ -9,11 +9,13 @@ use super::uring::Uring;
 /// What does the work of a ring's files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RingKind {
-    /// `io_uring` where the kernel has it and the container allows it, else portable.
+    /// `io_uring` where the kernel has it and the container allows it, a completion port on Windows, else portable.
     #[default]
     Auto,
     /// `io_uring`, or no ring at all.
     Uring,
+    /// A completion port, which Windows has.
+    Iocp,
     /// Worker threads.
     Portable,
 }
@@ -22,22 +24,23 @@ impl RingKind {
     /// What this wish amounts to here. Tries it out, with a ring that is thrown away.
     ///
     /// # Errors
-    /// [`Self::Uring`] is asked for, and there is none to be had: why, and what to do about it.
-    pub fn choose(self) -> Result<RingChoice, NoUring> {
+    /// One of the system is asked for, and there is none to be had: why, and what to do about it.
+    pub fn choose(self) -> Result<RingChoice, NoRing> {
         self.make().map(|(choice, _)| choice)
     }
 
     /// The kernel's part of a ring, if that is the choice.
-    pub(super) fn make(self) -> Result<(RingChoice, Option<Uring>), NoUring> {
-        let (reason, uring) = match self {
-            Self::Portable => (None, None),
-            Self::Uring => (None, Some(Uring::new()?)),
+    pub(super) fn make(self) -> Result<(RingChoice, Option<Uring>), NoRing> {
+        let (kind, reason, uring) = match self {
+            Self::Portable => (self, None, None),
+            Self::Uring => (self, None, Some(Uring::new()?)),
+            Self::Iocp | Self::Auto if cfg!(windows) => (Self::Iocp, None, None),
+            Self::Iocp => return Err(NoRing::no_port()),
             Self::Auto => match Uring::new() {
-                Ok(uring) => (None, Some(uring)),
-                Err(reason) => (Some(reason), None),
+                Ok(uring) => (Self::Uring, None, Some(uring)),
+                Err(reason) => (Self::Portable, Some(reason.into()), None),
             },
         };
-        let kind = if uring.is_some() { Self::Uring } else { Self::Portable };
         Ok((RingChoice { kind, reason }, uring))
     }
 
@@ -47,6 +50,7 @@ impl RingKind {
         match self {
             Self::Auto => "auto",
             Self::Uring => "uring",
+            Self::Iocp => "iocp",
             Self::Portable => "portable",
         }
     }
@@ -62,19 +66,19 @@ impl FromStr for RingKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let kinds = [Self::Auto, Self::Uring, Self::Portable];
+        let kinds = [Self::Auto, Self::Uring, Self::Iocp, Self::Portable];
         let found = kinds.into_iter().find(|kind| kind.name() == text);
-        found.ok_or_else(|| "there are auto, uring and portable".to_owned())
+        found.ok_or_else(|| "there are auto, uring, iocp and portable".to_owned())
     }
 }
 
 /// What became of a wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingChoice {
-    /// [`RingKind::Uring`] or [`RingKind::Portable`].
+    /// Any but [`RingKind::Auto`].
     pub kind: RingKind,
-    /// Why it is not `io_uring`, if that was not the wish.
-    pub reason: Option<NoUring>,
+    /// Why it is portable, if that was not the wish.
+    pub reason: Option<NoRing>,
 }
 
 impl fmt::Display for RingChoice {
@@ -83,6 +87,44 @@ impl fmt::Display for RingChoice {
             None => write!(f, "{}", self.kind),
             Some(reason) => write!(f, "{}, because {}", self.kind, reason.why),
         }
+    }
+}
+
+/// Why a ring of some kind is not to be had here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoRing {
+    /// What it would have been made of.
+    pub what: &'static str,
+    /// The end of a sentence.
+    pub why: String,
+    /// What the operator can do about it: sentences.
+    pub hint: String,
+}
+
+impl NoRing {
+    fn no_port() -> Self {
+        let why = "this system is not Windows".to_owned();
+        Self { what: "a completion port", why, hint: "--ring auto takes the best that there is.".to_owned() }
+    }
+}
+
+impl fmt::Display for NoRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not available: {}\n  {}", self.what, self.why, self.hint)
+    }
+}
+
+impl std::error::Error for NoRing {}
+
+impl From<NoUring> for NoRing {
+    fn from(NoUring { why, hint }: NoUring) -> Self {
+        Self { what: "io_uring", why, hint }
+    }
+}
+
+impl From<NoRing> for io::Error {
+    fn from(reason: NoRing) -> Self {
+        Self::new(io::ErrorKind::Unsupported, reason)
     }
 }
 

@@ -14,8 +14,8 @@
 //!
 //! Behind the surface, sockets are watched by epoll through mio, edge-triggered, each registered once. Files are done
 //! by `io_uring` where the kernel has it, and else by a few worker threads ([`RingKind`]), or by the engine that each
-//! asks for ([`FileEngine`]); what is outside of [`Ring`] is the same. Other threads wake a sleeping ring with its
-//! [`Waker`]; `reactor/sleep.rs` says why that is never missed.
+//! asks for ([`FileEngine`]). On Windows a completion port does both (`iocp`). What is outside of [`Ring`] is the same.
+//! Other threads wake a sleeping ring with its [`Waker`]; `reactor/sleep.rs` says why that is never missed.
 //!
 //! A program that owns its ring waits like this, with [`Ring::arm`] taking part in the decision to wait:
 //!
@@ -44,10 +44,21 @@ mod aio;
 mod aio;
 mod descriptor;
 mod engine;
+#[cfg(not(windows))]
+#[path = "events_mio.rs"]
+mod events;
+#[cfg(windows)]
+#[path = "events_windows.rs"]
+mod events;
 mod file;
 mod files;
 mod idle;
 mod interest;
+#[cfg(windows)]
+mod iocp;
+#[cfg(not(windows))]
+#[path = "no_iocp.rs"]
+mod iocp;
 mod kind;
 mod polled;
 mod polling;
@@ -80,10 +91,11 @@ use std::time::Duration;
 
 pub use descriptor::Descriptor;
 pub use engine::{FileEngine, NoEngine};
+use events::Poll;
 pub use file::{FileDone, FileOp, FileTask};
 use files::Files;
 use interest::{Interests, SIGNAL_TOKEN, WAKER_TOKEN};
-pub use kind::{NoUring, RingChoice, RingKind};
+pub use kind::{NoRing, NoUring, RingChoice, RingKind};
 pub use polling::Polling;
 pub use registered::RingFile;
 pub use socket::{Listener, Socket};
@@ -93,7 +105,7 @@ pub use waker::Waker;
 #[cfg(target_os = "linux")]
 pub(crate) use watched::Watched;
 
-use crate::limits::{MAX_EVENTS, MAX_OWNERS};
+use crate::limits::MAX_OWNERS;
 use crate::reactor::Arm;
 use crate::region::Pool;
 
@@ -133,8 +145,7 @@ pub struct Ready {
 pub struct Ring {
     files: Files,
     choice: RingChoice,
-    poll: mio::Poll,
-    events: mio::Events,
+    poll: Poll,
     interests: Rc<Interests>,
     waker: Waker,
     owners: u32,
@@ -154,15 +165,14 @@ impl Ring {
     /// A ring of this kind, without sockets or files. It stays on the thread that makes it.
     ///
     /// # Errors
-    /// As for [`Ring::new`]; [`NoUring`] in an `Unsupported` if `kind` asks for what is not to be had.
+    /// As for [`Ring::new`]; [`NoRing`] in an `Unsupported` if `kind` asks for what is not to be had.
     pub fn of(kind: RingKind) -> io::Result<Self> {
-        let poll = mio::Poll::new()?;
+        let (choice, uring) = kind.make()?;
+        let poll = Poll::new(choice.kind)?;
         let interests = Rc::new(Interests::new(poll.registry().try_clone()?));
         let waker = Waker::new(poll.registry(), WAKER_TOKEN)?;
-        let events = mio::Events::with_capacity(MAX_EVENTS);
-        let (choice, uring) = kind.make()?;
-        let files = Files::new(uring, waker.clone());
-        Ok(Self { files, choice, poll, events, interests, waker, owners: 0, released: Vec::new() })
+        let files = Files::new(uring, poll.iocp(), waker.clone());
+        Ok(Self { files, choice, poll, interests, waker, owners: 0, released: Vec::new() })
     }
 
     /// What kind it is, and why if that was left to it.
@@ -431,17 +441,11 @@ impl Ring {
 
     /// Waits for events of sockets and of what wakes this ring, and takes note of the former.
     fn look(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        for event in &self.events {
-            if !matches!(event.token(), WAKER_TOKEN | SIGNAL_TOKEN) {
-                self.interests.note(event);
+        self.poll.wait(timeout, |token, happened| {
+            if !matches!(token, WAKER_TOKEN | SIGNAL_TOKEN) {
+                self.interests.note(token, happened);
             }
-        }
-        Ok(())
+        })
     }
 
     /// Whether this thread looks again for a while before it sleeps: then nothing is to wait for the sleep.

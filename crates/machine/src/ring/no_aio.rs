@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::events::Registry;
 use super::uring::Stage;
 use super::{FileEngine, FileOp, FileTask, NoEngine};
 use crate::region::RawBytes;
@@ -14,7 +15,7 @@ impl Aio {
         Err(NoEngine { engine: FileEngine::Aio, why, hint: "Worker threads serve files here.".to_owned() })
     }
 
-    pub(super) fn wake(&self, _registry: &mio::Registry) -> io::Result<()> {
+    pub(super) fn wake(&self, _registry: &Registry) -> io::Result<()> {
         match *self {}
     }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use super::events::Registry;
 use super::registered::Registered;
 use super::uring::{Stage, Uring};
 use super::{FileEngine, FileOp, FileTask, NoEngine, Polling, RingFile};
@@ -21,7 +22,7 @@ impl Polled {
         number: usize,
         polling: Polling,
         pools: impl Iterator<Item = &'a Pool>,
-        registry: &mio::Registry,
+        registry: &Registry,
     ) -> Result<Self, NoEngine> {
         let (mut uring, mut registered) = (Uring::polled(polling)?, Registered::new(Some(number)));
         uring.hang_bell(registry).map_err(|error| NoEngine {
@@ -48,12 +49,12 @@ impl Polled {
         self.uring.refuses(result)
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn id(&self) -> u32 {
         self.registered.ring()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn falls_asleep(&mut self) {
         self.uring.falls_asleep();
     }

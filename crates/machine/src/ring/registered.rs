@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::FileEngine;
+use super::iocp::OwnFile;
 use super::uring::Uring;
 use crate::limits::{MAX_REGISTERED_FILES, MAX_REGISTERED_POOLS};
 use crate::region::Pool;
@@ -25,6 +26,8 @@ pub struct RingFile(Rc<Inner>);
 struct Inner {
     file: Arc<OneRings>,
     engine: FileEngine,
+    /// What overlapped calls go to.
+    own: Option<OwnFile>,
     /// The ring beside the ordinary one that its requests go by: its number.
     polled: Option<usize>,
     /// The identity of its ring and the place in that one's table.
@@ -45,12 +48,18 @@ impl RingFile {
         self.0.engine
     }
 
+    /// The file object for overlapped calls, if it goes by them.
+    pub(super) fn own(&self) -> Option<&OwnFile> {
+        self.0.own.as_ref()
+    }
+
     /// Which of the rings that poll it belongs to.
     pub(super) fn polled(&self) -> Option<usize> {
         self.0.polled
     }
 
     /// Where the ring with this identity has it.
+    #[cfg(target_os = "linux")]
     pub(super) fn place(&self, ring: u32) -> Option<u32> {
         self.0.place.filter(|place| place.0 == ring).map(|place| place.1)
     }
@@ -146,7 +155,13 @@ impl Registered {
             }
         }
         let (polled, gone) = (self.polled, Rc::clone(&self.gone));
-        RingFile(Rc::new(Inner { file: OneRings::new(file), engine, polled, place, gone }))
+        RingFile(Rc::new(Inner { file: OneRings::new(file), engine, own: None, polled, place, gone }))
+    }
+
+    /// A file whose tasks go by overlapped calls to `own`.
+    pub(super) fn overlapped_file(&self, file: Arc<File>, own: OwnFile) -> RingFile {
+        let (file, engine, gone) = (OneRings::new(file), FileEngine::Iocp, Rc::clone(&self.gone));
+        RingFile(Rc::new(Inner { file, engine, own: Some(own), polled: None, place: None, gone }))
     }
 
     /// Takes files that are not used any more out of the table, which closes them.

@@ -60,25 +60,54 @@ impl Socket {
             _ => (&self.stream).read_vectored(bufs),
         })?;
         match received {
-            None | Some(0) => self.state.drained.set(true),
-            // epoll(7): a short read means the buffer was empty. Not so once the peer has closed: the edge for that may
-            // be gone, and the zero that tells it still has to be read.
-            Some(bytes) => self.state.drained.set(SHORT_IS_DRAINED && bytes < room && !self.state.closing.get()),
+            None => self.interests.await_readable(&self.state),
+            Some(0) => self.state.drained.set(true),
+            Some(bytes) if bytes < room => self.interests.await_more(&self.state, &self.stream),
+            Some(_) => self.state.drained.set(false),
         }
         Ok(received)
     }
 
-    /// Sends from the buffers, in order; at most [`MAX_IOVECS`] of them. `None`: would block;
-    /// [`super::Ready::writable`] comes when there is room again.
+    /// Sends from the buffers, in order; at most [`MAX_IOVECS`] of them. `None`: would block. After that, and when less
+    /// than all was sent, [`super::Ready::writable`] comes when there is room again.
     ///
     /// # Errors
     /// The connection is broken.
     pub fn try_send(&self, bufs: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         // As above; and sendmsg is shorter than writev, which first takes care of a file position.
-        unless_blocked(|| match bufs {
+        let sent = unless_blocked(|| match bufs {
             [one] => (&self.stream).write(one),
-            _ => SockRef::from(&self.stream).send_vectored(&bufs[..bufs.len().min(MAX_IOVECS)]),
-        })
+            _ => {
+                let bufs = &bufs[..bufs.len().min(MAX_IOVECS)];
+                self.stream.try_io(|| SockRef::from(&self.stream).send_vectored(bufs))
+            }
+        })?;
+        match sent {
+            None => self.interests.await_writable(&self.state),
+            Some(bytes) if !SHORT_IS_BLOCKED => return Ok(Some(self.send_rest(bufs, bytes))),
+            Some(_) => {}
+        }
+        Ok(sent)
+    }
+
+    /// Goes on until all is sent or a call has found no room; the bytes sent. If the connection breaks, the next call
+    /// tells.
+    fn send_rest(&self, bufs: &[IoSlice<'_>], mut sent: usize) -> usize {
+        let mut end = 0;
+        for buf in &bufs[..bufs.len().min(MAX_IOVECS)] {
+            end += buf.len();
+            while sent < end {
+                match unless_blocked(|| (&self.stream).write(&buf[buf.len() - (end - sent)..])) {
+                    Ok(Some(bytes)) => sent += bytes,
+                    Ok(None) => {
+                        self.interests.await_writable(&self.state);
+                        return sent;
+                    }
+                    Err(_) => return sent,
+                }
+            }
+        }
+        sent
     }
 
     /// Tells the peer that nothing more will come; receiving goes on. The peer sees the end of the stream after all
@@ -121,6 +150,11 @@ impl Socket {
 
     pub(super) fn arm(&self) -> Arm {
         arm(&self.state)
+    }
+
+    #[cfg(all(test, windows))]
+    pub(super) fn is_readable(&self) -> bool {
+        self.state.is_readable()
     }
 }
 
@@ -172,7 +206,7 @@ impl Listener {
             match unless_blocked(|| self.listener.accept()) {
                 Ok(Some((stream, peer))) => return Ok(Some((stream.into(), peer))),
                 Ok(None) => {
-                    self.state.drained.set(true);
+                    self.interests.await_readable(&self.state);
                     return Ok(None);
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
@@ -198,8 +232,8 @@ impl Drop for Listener {
     }
 }
 
-/// Windows signals again only after a call that would have blocked.
-const SHORT_IS_DRAINED: bool = cfg!(unix);
+/// epoll(7) tells of room after a send that found too little, Windows only after one that found none.
+const SHORT_IS_BLOCKED: bool = cfg!(unix);
 
 fn arm(state: &State) -> Arm {
     if state.drained.get() && !state.listed() { Arm::Armed } else { Arm::Busy }

@@ -12,15 +12,18 @@ use crate::limits::{MAX_FILE_TASKS, MAX_PIECES};
 use crate::region::{Bufs, Pool};
 
 /// Every test here is one of the ring of each kind.
-macro_rules! on_both {
+macro_rules! on_all {
     ($($(#[$attribute:meta])* $test:ident,)*) => {
-        mod portable {
-            $($(#[$attribute])* #[test] fn $test() { super::$test(super::RingKind::Portable); })*
-        }
-        mod uring {
+        on_all!(@ portable, RingKind::Portable, $($(#[$attribute])* $test,)*);
+        on_all!(@ uring, RingKind::Uring, $($(#[$attribute])* $test,)*);
+        on_all!(@ iocp, RingKind::Iocp, $($(#[$attribute])* $test,)*);
+    };
+    (@ $name:ident, $kind:expr, $($(#[$attribute:meta])* $test:ident,)*) => {
+        mod $name {
+            use super::*;
             $($(#[$attribute])* #[test] fn $test() {
-                match super::uring_here() {
-                    Ok(()) => super::$test(super::RingKind::Uring),
+                match kind_here($kind) {
+                    Ok(()) => super::$test($kind),
                     Err(reason) => eprintln!("SKIPPED: {reason}"),
                 }
             })*
@@ -28,7 +31,7 @@ macro_rules! on_both {
     };
 }
 
-on_both! {
+on_all! {
     a_sleeping_ring_is_woken_by_every_answer,
     a_full_receive_is_not_drained_and_a_short_one_is,
     the_end_of_a_stream_is_seen_although_its_only_event_came_with_data,
@@ -56,6 +59,8 @@ macro_rules! by_every_way {
     ($($(#[$attribute:meta])* $test:ident,)*) => {
         by_every_way!(@ own_of_portable, Way::Own(RingKind::Portable), Ok(()), $($(#[$attribute])* $test,)*);
         by_every_way!(@ own_of_uring, Way::Own(RingKind::Uring), uring_here(), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ own_of_iocp, Way::Own(RingKind::Iocp), here(FileEngine::Iocp), $($(#[$attribute])* $test,)*);
+        by_every_way!(@ by_iocp, Way::By(FileEngine::Iocp), here(FileEngine::Iocp), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_uring, Way::By(FileEngine::Uring), uring_here(), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_sqpoll, Way::Sqpoll, uring_here(), $($(#[$attribute])* $test,)*);
         by_every_way!(@ by_threads, Way::By(FileEngine::Threads), Ok(()), $($(#[$attribute])* $test,)*);
@@ -91,6 +96,10 @@ by_every_way! {
 /// On a thread of its own: the end of a ring that is thrown away may interrupt the waits of its thread.
 fn here(engine: FileEngine) -> Result<(), NoEngine> {
     thread::spawn(move || engine.check()).join().expect("no panic")
+}
+
+fn kind_here(kind: RingKind) -> Result<(), NoRing> {
+    thread::spawn(move || kind.choose().map(drop)).join().expect("no panic")
 }
 
 pub(super) fn uring_here() -> Result<(), NoEngine> {
@@ -220,14 +229,25 @@ fn after_the_last_send_the_peer_sees_the_end_and_may_still_answer(kind: RingKind
 }
 
 fn room_to_send_is_signalled_after_a_send_that_would_block(kind: RingKind) {
+    let chunk = vec![1; 1 << 20];
+    for after_less_than_all in [false, true] {
+        room_is_signalled(kind, &[IoSlice::new(&chunk)], after_less_than_all);
+        room_is_signalled(kind, &[IoSlice::new(&chunk), IoSlice::new(&chunk[..9])], after_less_than_all);
+    }
+}
+
+fn room_is_signalled(kind: RingKind, parts: &[IoSlice<'_>], after_less_than_all: bool) {
+    let all = parts.iter().map(|part| part.len()).sum();
     let (near, mut far) = pair();
     let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
     let socket = ring.socket(near, owner, 0).expect("registered");
-    let chunk = vec![1; 1 << 20];
     let mut sent = 0;
-    while let Some(bytes) = socket.try_send(&[IoSlice::new(&chunk)]).expect("fine") {
+    while let Some(bytes) = socket.try_send(parts).expect("fine") {
         sent += bytes;
+        if after_less_than_all && bytes < all {
+            break;
+        }
     }
     assert_eq!(recv(&socket, 1).expect("fine"), None);
     ring.enter(Wait::No).expect("own descriptors");
@@ -247,6 +267,8 @@ fn sockets_without_a_network_are_as_good(kind: RingKind) {
     let owner = ring.owner();
     let (mut host, target) = crate::os::connected_sockets().expect("descriptors");
     let socket = ring.socket(target, owner, 7).expect("a socket");
+    // Windows has them over loopback.
+    #[cfg(unix)]
     assert_eq!((socket.peer_addr().port(), socket.local_addr().port()), (0, 0));
     assert_eq!(recv(&socket, 100).expect("open"), None);
     host.write_all(b"question").expect("open");
@@ -352,6 +374,23 @@ fn register(ring: &mut Ring, file: File, way: Way) -> RingFile {
     }
 }
 
+/// A file without a name that goes with its last handle.
+#[cfg(unix)]
+fn temporary_file() -> File {
+    tempfile::tempfile().expect("a file")
+}
+
+/// The same; that of `tempfile` cannot be opened again.
+#[cfg(windows)]
+fn temporary_file() -> File {
+    use std::os::windows::fs::OpenOptionsExt;
+    use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_DELETE_ON_CLOSE;
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).custom_flags(FILE_FLAG_DELETE_ON_CLOSE);
+    let made = tempfile::Builder::new().make(|path| options.open(path)).expect("a file");
+    made.keep().expect("it is there").0
+}
+
 fn files(way: Way) -> (Ring, Owner, Pool, RingFile) {
     let kind = match way {
         Way::Own(kind) => kind,
@@ -360,9 +399,12 @@ fn files(way: Way) -> (Ring, Owner, Pool, RingFile) {
     };
     let mut ring = Ring::of(kind).expect("a ring");
     let owner = ring.owner();
-    let file = tempfile::tempfile().expect("a file");
+    let file = temporary_file();
     file.set_len(64 << 10).expect("sparse");
     let file = register(&mut ring, file, way);
+    if matches!(way, Way::Own(RingKind::Iocp)) {
+        assert_eq!(file.engine(), FileEngine::Iocp, "it can be opened again");
+    }
     (ring, owner, Pool::anonymous(4096, 256).expect("memory"), file)
 }
 

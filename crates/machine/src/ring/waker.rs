@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::events::{self, Registry, Signal};
 use crate::reactor::SleepFlag;
 
 /// Wakes a sleeping ring; cheap to clone, may be used on any thread, and outlives the ring.
@@ -15,12 +16,12 @@ pub struct Waker {
 #[repr(align(128))]
 struct Shared {
     flag: SleepFlag,
-    signal: mio::Waker,
+    signal: Signal,
 }
 
 impl Waker {
-    pub(super) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
-        let shared = Shared { flag: SleepFlag::default(), signal: mio::Waker::new(registry, token)? };
+    pub(super) fn new(registry: &Registry, token: mio::Token) -> io::Result<Self> {
+        let shared = Shared { flag: SleepFlag::default(), signal: events::signal(registry, token)? };
         Ok(Self { shared: Arc::new(shared) })
     }
 

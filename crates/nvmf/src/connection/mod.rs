@@ -95,7 +95,8 @@ pub(crate) struct Connection {
     pub(crate) dirty: bool,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 1024, "10,000 of them may be idle");
+// 1 KiB but for the socket, which has a word more on Windows.
+const _: () = assert!(size_of::<Connection>() - size_of::<Socket>() <= 928, "10,000 of them may be idle");
 
 impl Connection {
     pub(crate) fn new(socket: Socket, index: u32, generation: u16, pass: &Pass<'_>) -> Self {

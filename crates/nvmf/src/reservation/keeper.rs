@@ -10,11 +10,11 @@
 //! reactors waits as an entry in a table, so that a device that hangs holds up its own namespace only.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use machine::os;
 use machine::reactor::Sender;
 use wire::nvme::Status;
 
@@ -136,7 +136,7 @@ impl Keeper {
         let taken = self.target.reservations.table().get_mut(&namespace).and_then(|entry| entry.store.take());
         let Some(mut store) = taken else { return false };
         let write = store.next_write(next);
-        let written = store.file().write_all_at(&write.bytes, write.offset).and_then(|()| store.file().sync_data());
+        let written = os::write_all_at(store.file(), &write.bytes, write.offset, true);
         match &written {
             Ok(()) => store.written(),
             Err(error) => tracing::error!("reservations cannot be stored, and their change is refused: {error}"),

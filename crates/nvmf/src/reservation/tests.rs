@@ -1,8 +1,8 @@
 //! Rules that the model does not cover - limits, persistence, fences, reports - and the record under torn writes.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
 
+use machine::os;
 use proptest::prelude::*;
 use uuid::Uuid;
 use wire::nvme::Status;
@@ -180,7 +180,7 @@ fn a_store_remembers_and_tells_damage_from_absence() {
     let path = dir.path().join("disk.img.qpair-reservations");
     let write = |store: &Store, state: &Reservations| {
         let write = store.next_write(state);
-        store.file().write_all_at(&write.bytes, write.offset).unwrap();
+        os::write_all_at(store.file(), &write.bytes, write.offset, false).unwrap();
     };
     let (mut store, state) = Store::open(&path, DISK).unwrap();
     assert_eq!(state, Reservations::new(true));
@@ -190,7 +190,7 @@ fn a_store_remembers_and_tells_damage_from_absence() {
     }
     // A write that failed half way: the next one goes to the same place.
     let torn = store.next_write(&crowd(9, ReservationType::WriteExclusive));
-    store.file().write_all_at(&torn.bytes[..700], torn.offset).unwrap();
+    os::write_all_at(store.file(), &torn.bytes[..700], torn.offset, false).unwrap();
     let (mut store, state) = Store::open(&path, DISK).unwrap();
     assert_eq!(state, crowd(5, ReservationType::ExclusiveAccess));
     write(&store, &crowd(6, ReservationType::ExclusiveAccess));

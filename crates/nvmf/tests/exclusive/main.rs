@@ -3,11 +3,15 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(unix)]
 #[allow(dead_code, unreachable_pub, reason = "it is shared with the stateful tests")]
 #[path = "../stateful/peer.rs"]
 mod peer;
 
 mod counter;
+// Stepped by hand: see the stateful tests.
+#[cfg(unix)]
 mod deaths;
 
+#[cfg(unix)]
 use common::pdu;

@@ -206,11 +206,11 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "dedicated", hide_short_help = true)]
     pub(crate) shared: bool,
 
-    /// What serves files: io_uring, worker threads (portable), or the better one that is available
-    #[arg(long, value_name = "auto|uring|portable", default_value_t = RingKind::Auto)]
+    /// What serves files: uring, iocp, portable (worker threads), or auto, the better one that is available
+    #[arg(long, value_name = "KIND", default_value_t = RingKind::Auto)]
     pub(crate) ring: RingKind,
 
-    /// The way to all targets that do not name their own with path=: uring, threads, aio or sync for files
+    /// The way to all targets that do not name their own with path=: uring, iocp, threads, aio or sync for files
     #[arg(long)]
     pub(crate) path: Option<Path>,
 
@@ -251,7 +251,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         return Err(format!("{option} is for caches: memcache://HOST:PORT, resp://HOST:PORT").into());
     }
     if !args.compare.is_empty() {
-        crate::signals::watch(false, |_| {})?;
+        crate::signals::watch(|| {})?;
         let Some(found) = compare::compare(&args)? else { return Ok(ExitCode::FAILURE) };
         print(if args.json { found.json() + "\n" } else { found.text() })?;
         return Ok(ExitCode::SUCCESS);
@@ -261,7 +261,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     if on_ring && let Some(reason) = args.ring.choose()?.reason {
         eprintln!("without io_uring: {}\n  {}", reason.why, reason.hint);
     }
-    crate::signals::watch(false, |_| {})?;
+    crate::signals::watch(|| {})?;
     let page = args.html.as_deref().map(create_page).transpose()?;
     let (report, series) = run_once(&devices, &args, crate::signals::stop_flag())?;
     for problem in &report.problems {
@@ -365,7 +365,11 @@ fn measure(
 fn target(device: &dyn Device, ring: RingKind) -> io::Result<Target> {
     let info = device.info();
     let path = match device.path() {
-        None if on_file(info) => Some(if ring.choose()?.kind == RingKind::Uring { Path::Uring } else { Path::Threads }),
+        None if on_file(info) => Some(match ring.choose()?.kind {
+            RingKind::Uring => Path::Uring,
+            RingKind::Iocp => Path::Iocp,
+            RingKind::Portable | RingKind::Auto => Path::Threads,
+        }),
         path => path,
     };
     let (name, path) = (info.name.clone(), path.map(Path::name));

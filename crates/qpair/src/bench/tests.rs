@@ -449,7 +449,8 @@ fn requests_that_never_complete_are_given_up() {
 fn an_interrupt_ends_the_run_with_the_figures_so_far() {
     static STOP: AtomicBool = AtomicBool::new(false);
     let interrupter = std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_millis(100));
+        // It has begun by then.
+        std::thread::sleep(Duration::from_secs(1));
         STOP.store(true, SeqCst);
     });
     let args = args("null:1GiB --secs 60 --warmup 0");

@@ -54,8 +54,7 @@ struct Stopped {
 /// Clients can connect; and scrapers, if it is to be said here where.
 pub(crate) fn listening(cache: &Cache, server: &Server, metrics: Option<SocketAddr>, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let memcached = cache.listen.iter().filter(|listen| listen.protocol == Protocol::Memcache).count();
-    let (memcache, resp) = server.addresses().split_at(memcached);
+    let (memcache, resp) = addresses(cache, server);
     if json {
         let found = server.found().map(|(found, _)| match found {
             Found::New => "new",
@@ -94,6 +93,19 @@ pub(crate) fn listening(cache: &Cache, server: &Server, metrics: Option<SocketAd
     }
     metrics.map_or(Ok(()), |metrics| writeln!(out, "metrics at http://{metrics}/metrics"))?;
     out.flush()
+}
+
+/// Where memcached clients are listened for, and Redis'.
+fn addresses<'a>(cache: &Cache, server: &'a Server) -> (&'a [SocketAddr], &'a [SocketAddr]) {
+    let memcached = cache.listen.iter().filter(|listen| listen.protocol == Protocol::Memcache).count();
+    server.addresses().split_at(memcached)
+}
+
+/// What is served, in a few words each.
+pub(crate) fn serves(cache: &Cache, server: &Server) -> impl Iterator<Item = String> {
+    let (memcache, resp) = addresses(cache, server);
+    let named = [("memcache", memcache), ("resp", resp)];
+    named.into_iter().flat_map(|(name, all)| all.iter().map(move |address| format!("{name} {address}")))
 }
 
 /// What was got of the huge pages that were asked for.

@@ -8,7 +8,7 @@ mod trace;
 use std::error::Error;
 use std::process::ExitCode;
 
-pub(crate) use self::announce::{listening, stopped};
+pub(crate) use self::announce::{listening, serves, stopped};
 pub(crate) use self::args::Flags;
 use crate::serve::{self, How};
 
@@ -58,7 +58,7 @@ enum Command {
     Trace(trace::Args),
 }
 
-/// Runs the command: returns after SIGINT or SIGTERM.
+/// Runs the command: returns after SIGINT, SIGTERM or `qpair stop`.
 ///
 /// # Errors
 /// What keeps the cache from serving.

@@ -120,7 +120,7 @@ fn copy(args: &Args) -> Result<(), Trouble> {
         );
         return close(&*source.device).and_then(|()| if same { Ok(()) } else { close(&*target.device) });
     }
-    crate::signals::watch(false, |_| {}).map_err(|source| Trouble::host("listen for signals", source))?;
+    crate::signals::watch(|| {}).map_err(|source| Trouble::host("listen for signals", source))?;
     pump(args, &source, &target)?;
     close(&*source.device)?;
     if same { Ok(()) } else { close(&*target.device) }

@@ -52,7 +52,7 @@ fn read(args: &Args) -> Result<(), Trouble> {
     // A device is much for a terminal: one block, unless more is asked for.
     let span = args.which.span(info, device.blocks(), |left| left.min(u64::from(info.block_bytes)))?;
     sequence::readable(&*device, span)?;
-    crate::signals::watch(false, |_| {}).map_err(|source| Trouble::host("listen for signals", source))?;
+    crate::signals::watch(|| {}).map_err(|source| Trouble::host("listen for signals", source))?;
     let target = args.to.as_deref();
     match target {
         Some("-") => pump(args, &*device, span, &mut io::stdout().lock())?,

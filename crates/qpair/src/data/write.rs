@@ -90,7 +90,7 @@ fn write(args: &Args) -> Result<(), Trouble> {
         println!("would write {size} from {} to {}", source.name, span.words(bytes, info));
         return close(&*device);
     }
-    crate::signals::watch(false, |_| {}).map_err(|source| Trouble::host("listen for signals", source))?;
+    crate::signals::watch(|| {}).map_err(|source| Trouble::host("listen for signals", source))?;
     pump(args, &*device, span, source)?;
     close(&*device)
 }

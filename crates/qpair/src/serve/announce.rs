@@ -8,7 +8,7 @@ use block::size::format_size;
 use control::live::Live;
 use control::status::Outcome;
 use machine::reactor::Snapshot;
-use machine::ring::{NoUring, RingKind};
+use machine::ring::{NoRing, RingKind};
 use nvmf::{Served, Server, Target};
 use serde::Serialize;
 
@@ -82,6 +82,16 @@ struct Stopped {
     reactors: Vec<ReactorShares>,
 }
 
+/// What is served, in a few words each: for those who ask which servers run.
+pub(super) fn serves(live: &Live) -> Vec<String> {
+    let target = live.target().map(|server| server.target().plan().listeners()).unwrap_or_default();
+    let mut serves: Vec<_> = target.iter().map(|address| format!("nvme-tcp {address}")).collect();
+    if let (Some(server), Some(config)) = (live.cache(), &live.config().cache) {
+        serves.extend(cache::serves(config, server));
+    }
+    serves
+}
+
 /// Hosts and clients can connect: what is served, and how to reach it.
 pub(super) fn listening(live: &Live, json: bool) -> io::Result<()> {
     if let Some(server) = live.target() {
@@ -111,7 +121,7 @@ fn target(live: &Live, server: &Server, json: bool) -> io::Result<()> {
             subsystems,
             reactors: server.rings().count(),
             ring: ring_kind(server).name(),
-            ring_reason: no_uring(server).map(|reason| reason.why.as_str()),
+            ring_reason: no_ring(server).map(|reason| reason.why.as_str()),
             metrics: live.metrics(),
         };
         serde_json::to_writer(&mut out, &line)?;
@@ -125,8 +135,8 @@ fn target(live: &Live, server: &Server, json: bool) -> io::Result<()> {
             writeln!(out, "  namespace {nsid}  {name}  {size}, {block_bytes}-byte blocks{access}, uuid {uuid}")?;
         }
     }
-    if let Some(reason) = no_uring(server) {
-        writeln!(out, "without io_uring: {}\n  {}", reason.why, reason.hint)?;
+    if let Some(reason) = no_ring(server) {
+        writeln!(out, "without {}: {}\n  {}", reason.what, reason.why, reason.hint)?;
     }
     if let Some(metrics) = live.metrics() {
         writeln!(out, "metrics at http://{metrics}/metrics")?;
@@ -156,11 +166,13 @@ pub(super) fn reloaded(path: &Path, outcome: &Outcome, json: bool) -> io::Result
 
 /// The kind of ring that all reactors have; portable if only some got a better one.
 fn ring_kind(server: &Server) -> RingKind {
-    if server.rings().all(|ring| ring.kind == RingKind::Uring) { RingKind::Uring } else { RingKind::Portable }
+    let kinds = || server.rings().map(|ring| ring.kind);
+    let first = kinds().next().unwrap_or(RingKind::Portable);
+    if kinds().all(|kind| kind == first) { first } else { RingKind::Portable }
 }
 
-/// Why a reactor has no `io_uring`, although that was left to it.
-fn no_uring(server: &Server) -> Option<&NoUring> {
+/// Why a reactor has no better ring, although that was left to it.
+fn no_ring(server: &Server) -> Option<&NoRing> {
     server.rings().find_map(|ring| ring.reason.as_ref())
 }
 

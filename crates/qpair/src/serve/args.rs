@@ -130,7 +130,7 @@ pub(crate) struct Flags {
     dedicated: bool,
 
     /// What serves files: io_uring, worker threads (portable), or the better one that is available
-    #[arg(long, value_name = "auto|uring|portable", default_value_t = RingKind::Auto)]
+    #[arg(long, value_name = "auto|uring|iocp|portable", default_value_t = RingKind::Auto)]
     ring: RingKind,
 
     /// Most data of a write that comes with its command

@@ -7,11 +7,13 @@ mod reload;
 mod supervise;
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use control::live::Live;
+use control::status::Beacon;
 use machine::os::{self, Wish};
 use machine::reactor::on_panic_abort;
 
@@ -25,8 +27,8 @@ const WATCH: Duration = Duration::from_millis(500);
 /// Open files with which nothing is said: 10,000 connections, and what the rings, devices and reactors have open.
 const FILES: u64 = 10_240;
 
-/// Runs the command: returns after SIGINT or SIGTERM, when all is answered and durable. With a configuration file,
-/// SIGHUP reads it again.
+/// Runs the command: returns after SIGINT, SIGTERM or `qpair stop`, when all is answered and durable. With a
+/// configuration file, SIGHUP and `qpair reload` read it again.
 ///
 /// # Errors
 /// What keeps the target from serving, and what can be done about it.
@@ -57,40 +59,56 @@ pub(crate) fn serve(
         );
     }
     let (wake, woken) = mpsc::channel();
-    signals::watch(wanted.file.is_some(), move |wish| wake.send(wish).unwrap_or_default())?;
+    let door = signals::listen(wanted.file.is_some(), move |wish| wake.send(wish).unwrap_or_default())?;
     let source = wanted.source();
     let mut live = match Live::start(wanted.config, source) {
         Ok(live) => live,
         Err(problems) => return Err(args::explain(wanted.file, problems)),
     };
-    let mut follower = wanted.file.map(|(path, _)| Follower::new(&path));
-    announce::listening(&live, how.json)?;
+    let path = wanted.file.map(|(path, _)| path);
+    let mut beacon = light(&door, announce::serves(&live), path.as_deref());
+    let mut follower = path.map(Follower::new);
+    // First, as whoever reads that hosts can connect may count on being served again after a crash.
     if os::is_ward() {
         os::ward_ready()?;
     }
+    announce::listening(&live, how.json)?;
     loop {
         match (woken.recv_timeout(WATCH), &mut follower) {
-            (Ok(Wish::Reload), Some(follower)) => follower.reload(&mut live, how.json),
+            (Ok(Wish::Reload), Some(follower)) => follower.reload(&mut live, beacon.as_mut(), how.json),
             (Err(mpsc::RecvTimeoutError::Timeout), _) if !live.has_failed() => {}
             _ => break,
         }
     }
-    finish(live, how.json)
+    finish(live, how.json).map_err(|why| {
+        if let Some(beacon) = beacon {
+            beacon.fail(why.clone());
+        }
+        why.into()
+    })
+}
+
+/// Has `qpair reload` and `qpair stop` find this process from now on. Without it one serves nevertheless.
+fn light(door: &str, serves: Vec<String>, config: Option<&Path>) -> Option<Beacon> {
+    let beacon = Beacon::light(door, serves, config);
+    beacon
+        .inspect_err(|error| tracing::warn!("`qpair stop` and `qpair reload` will not find this process: {error}"))
+        .ok()
 }
 
 /// Stops everything and says how it went.
-fn finish(live: Live, json: bool) -> Result<ExitCode, Box<dyn Error>> {
+fn finish(live: Live, json: bool) -> Result<ExitCode, String> {
     let cache = live.cache().map(cache::Server::stats);
     let target = live.target().map(|server| (server.target().clone(), server.stats()));
     let stopped = live.stop();
     if let Some((target, stats)) = target {
-        announce::stopped(&target, &stats, json)?;
+        announce::stopped(&target, &stats, json).map_err(|error| error.to_string())?;
     }
     if let Some(stats) = cache {
-        crate::cache::stopped(&stats, json)?;
+        crate::cache::stopped(&stats, json).map_err(|error| error.to_string())?;
     }
     match stopped {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(errors) => Err(errors.join("\nqpair: ").into()),
+        Err(errors) => Err(errors.join("\nqpair: ")),
     }
 }

@@ -1,6 +1,6 @@
-//! What SIGHUP does: the file is read again, and what is different is put into force.
+//! What SIGHUP and `qpair reload` do: the file is read again, and what is different is put into force.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use control::config::{Config, LoadError};
 use control::live::Live;
@@ -12,25 +12,19 @@ use crate::reload::Lines;
 /// The file that the server follows.
 pub(super) struct Follower {
     path: PathBuf,
-    /// None if the outcome can be told in the log only.
-    beacon: Option<Beacon>,
     number: u64,
 }
 
 impl Follower {
-    /// Follows `path`; `qpair reload` finds this server from now on.
-    pub(super) fn new(path: &Path) -> Self {
-        let beacon = Beacon::light(path);
-        let beacon = beacon.inspect_err(|error| {
-            tracing::warn!("`qpair reload` will not find this server, SIGHUP works nevertheless: {error}");
-        });
-        Self { path: path.to_owned(), beacon: beacon.ok(), number: 0 }
+    /// Follows `path`.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, number: 0 }
     }
 
-    /// Reads the file and puts it into force, or tells why not.
-    pub(super) fn reload(&mut self, live: &mut Live, json: bool) {
+    /// Reads the file and puts it into force, or tells why not; without a beacon in the log only.
+    pub(super) fn reload(&mut self, live: &mut Live, mut beacon: Option<&mut Beacon>, json: bool) {
         self.number += 1;
-        if let Some(beacon) = &mut self.beacon {
+        if let Some(beacon) = &mut beacon {
             self.number = beacon.begin();
         }
         let outcome = self.change(live);
@@ -44,8 +38,8 @@ impl Follower {
         if let Err(error) = announce::reloaded(&self.path, &outcome, json) {
             tracing::debug!(%error, "cannot write to standard output");
         }
-        if let Some(beacon) = &mut self.beacon {
-            beacon.finish(outcome);
+        if let Some(beacon) = beacon {
+            beacon.finish(outcome, announce::serves(live));
         }
     }
 

@@ -38,6 +38,7 @@ const _: () = assert!(FIRST_WAIT.as_millis() < LONGEST_WAIT.as_millis());
 /// The operating system's: no processes or descriptors left.
 pub(super) fn run() -> Result<ExitCode, Box<dyn Error>> {
     let guard = Guard::new().map_err(|error| format!("--supervise: {error}"))?;
+    let _beacon = super::light(guard.door(), vec![], None);
     let code =
         Supervisor { guard, asked_to_stop: false, ever_listened: false, crashes: Crashes::default(), crashed: None }
             .run()?;
@@ -101,7 +102,7 @@ impl Supervisor {
                     }
                 }
                 Some(News::Wish(wish)) => {
-                    self.asked_to_stop |= wish == Wish::Stop;
+                    self.asked_to_stop |= wish != Wish::Reload;
                     // It may be ending at this moment: then its end is the next news.
                     let _ = ward.pass_on(wish);
                 }
@@ -129,6 +130,7 @@ fn code(end: End) -> i32 {
     match end {
         End::Code(code) => code,
         End::Signal(signal) => KILLED + signal,
+        End::Exception(status) => status.cast_signed(),
     }
 }
 
@@ -136,6 +138,7 @@ fn how(end: End) -> String {
     match end {
         End::Code(code) => format!("failed with code {code}"),
         End::Signal(signal) => format!("was ended by signal {signal}"),
+        End::Exception(status) => format!("was ended by an exception or an abort (NTSTATUS {status:#010x})"),
     }
 }
 

@@ -92,7 +92,7 @@ fn on(args: &Args, device: &Arc<dyn Device>) -> Said {
         let text = format!("would append {size} of {from} to the zone at block {zone:#x} of {}, {piece}", info.name);
         return Ok(text + " at once\n");
     }
-    crate::signals::watch(false, |_| {}).map_err(|source| Trouble::host("listen for signals", source))?;
+    crate::signals::watch(|| {}).map_err(|source| Trouble::host("listen for signals", source))?;
     let mut channel = args.effort.channel::<Piece>(piece_bytes, args.effort.depth())?;
     let port = attach(&mut channel, &**device)?;
     let mut appending = Appending {

@@ -114,7 +114,7 @@ impl Change<'_> {
             done.map_err(|error| trouble(format!("{verb} all zones of {name}"), error))?;
             return Ok(String::new());
         }
-        crate::signals::watch(false, |_| {}).map_err(|source| Trouble::host("listen for signals", source))?;
+        crate::signals::watch(|| {}).map_err(|source| Trouble::host("listen for signals", source))?;
         let size = zoned.facts().zone_blocks;
         for done in 0..count {
             let lba = first + done * size;

@@ -6,6 +6,7 @@ pub mod page;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -28,6 +29,21 @@ pub fn qpair(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qpair"));
     command.args(arguments).stdin(Stdio::null());
     command
+}
+
+/// With a runtime directory of its own, in this one: as a user's who runs nothing else.
+pub fn as_user(mut command: Command, dir: &Path) -> Command {
+    command.env("XDG_RUNTIME_DIR", dir).env("LOCALAPPDATA", dir);
+    command
+}
+
+/// The server that a supervisor has started, by what it tells in the runtime directory.
+pub fn ward_of(dir: &Path, guard: u32) -> Option<u32> {
+    let files = std::fs::read_dir(dir.join("qpair")).ok()?.flatten().map(|entry| entry.path());
+    let statuses = files.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+    let told = statuses.filter_map(|path| serde_json::from_slice::<Value>(&std::fs::read(path).ok()?).ok());
+    let ward = told.into_iter().find(|status| status["guard"] == guard)?;
+    ward["pid"].as_u64().and_then(|pid| pid.try_into().ok())
 }
 
 /// A `qpair serve` that listens; killed when it is dropped.
@@ -118,8 +134,14 @@ fn line(stdout: &mut impl BufRead) -> Value {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
-/// Sends a process a signal. The standard library knows none but SIGKILL.
+/// Sends a process a signal. The standard library knows none but SIGKILL. Where there are no signals, a process is
+/// asked to stop in the way that its users have.
 pub fn signal(pid: u32, name: &str) {
+    if cfg!(not(unix)) {
+        assert_eq!(name, "TERM", "there are no signals here");
+        output(&mut qpair(&["stop", &pid.to_string()]));
+        return;
+    }
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("there is a shell");
     assert!(status.success(), "kill -{name} {pid}");
 }

@@ -50,8 +50,8 @@ struct Change {
 }
 
 /// What is known of a cache.
-pub(super) struct Client {
-    pub(super) name: &'static str,
+pub(in crate::lab) struct Client {
+    pub(in crate::lab) name: &'static str,
     address: (&'static str, u16),
     keys: Vec<VecDeque<State>>,
     random: Random,
@@ -60,7 +60,7 @@ pub(super) struct Client {
 
 impl Client {
     /// Of an empty cache that listens on this port of this machine.
-    pub(super) fn new(name: &'static str, port: u16) -> Self {
+    pub(in crate::lab) fn new(name: &'static str, port: u16) -> Self {
         let keys = vec![VecDeque::from([None]); KEYS];
         Self { name, address: ("127.0.0.1", port), keys, random: Random::new(), sent: 0 }
     }
@@ -69,7 +69,7 @@ impl Client {
     ///
     /// # Errors
     /// It has answered otherwise than it should.
-    pub(super) fn load(&mut self, acknowledged: &AtomicU64) -> Result<(), String> {
+    pub(in crate::lab) fn load(&mut self, acknowledged: &AtomicU64) -> Result<(), String> {
         let Ok((mut reader, mut writer)) = self.connect() else { return Ok(()) };
         loop {
             let changes: Vec<Change> = (0..=self.random.below(MOST_AT_ONCE)).map(|_| self.next_change()).collect();
@@ -148,7 +148,7 @@ impl Client {
     }
 
     /// It has lost everything, and says so.
-    pub(super) fn expect_nothing(&mut self) {
+    pub(in crate::lab) fn expect_nothing(&mut self) {
         self.keys.fill(VecDeque::from([None]));
     }
 
@@ -156,7 +156,7 @@ impl Client {
     ///
     /// # Errors
     /// What is there cannot be, after what was asked for and acknowledged.
-    pub(super) fn check(&mut self) -> Result<(usize, usize), String> {
+    pub(in crate::lab) fn check(&mut self) -> Result<(usize, usize), String> {
         let (mut reader, mut writer) = self.connect().map_err(|e| format!("{}: {e}", self.name))?;
         let gets: String = (0..KEYS).map(|key| format!("mg k{key} v t\r\n")).collect();
         writer.write_all(gets.as_bytes()).map_err(|e| format!("{}: {e}", self.name))?;

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use self::client::Client;
+pub(super) use self::client::Client;
 use self::random::Random;
 use super::guest::{Trouble, vmlab};
 use super::scenario::Lab;
@@ -85,7 +85,7 @@ fn cuts(lab: &mut Lab, fs: &str, nvdimm: &str, cuts: usize) -> Result<(), Troubl
         guest.machine.extend(domain.iter().flat_map(|domain| ["--pmem-domain".to_owned(), (*domain).to_owned()]));
         guest.machine.extend(caches.forwarded());
         guest.variables.extend([
-            ("QPAIR", lab.program.display().to_string()),
+            ("QPAIR", lab.program.path().display().to_string()),
             ("FS", fs.to_owned()),
             ("FOUND", if boot == 0 { "new" } else { "unclosed" }.to_owned()),
             ("PERSISTS", persists.to_owned()),

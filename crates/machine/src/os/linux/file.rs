@@ -1,6 +1,6 @@
 //! Opening files and block devices, and what can be told about them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -190,4 +190,24 @@ pub fn file_key(file: &File) -> io::Result<FileKey> {
     let metadata = file.metadata()?;
     let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
     Ok(FileKey { inode: metadata.ino(), born })
+}
+
+/// Locks a file for this opening of it. False: somebody else has it.
+pub(in crate::os) fn try_lock(file: &File, exclusive: bool) -> io::Result<bool> {
+    match if exclusive { file.try_lock() } else { file.try_lock_shared() } {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Gives the lock of this opening back.
+pub(in crate::os) fn unlock(file: &File) -> io::Result<()> {
+    file.unlock()
+}
+
+/// What an error is: the standard library knows all kinds of this system.
+#[must_use]
+pub fn kind(error: &io::Error) -> io::ErrorKind {
+    error.kind()
 }

@@ -4,6 +4,7 @@ mod file;
 mod memory;
 mod nvme;
 mod pmem;
+mod process;
 mod range;
 mod runtime;
 mod signal;
@@ -14,8 +15,9 @@ mod zoned;
 
 pub use file::{
     allocate, allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
-    is_read_only_disk, mode, open_data, punches_holes, set_xattr, sync_directory,
+    is_read_only_disk, kind, mode, open_data, punches_holes, set_xattr, sync_directory,
 };
+pub(super) use file::{try_lock, unlock};
 pub(crate) use memory::huge_bytes;
 pub use memory::{huge_page_pool, never_gives_huge_pages};
 pub(crate) use nvme::{
@@ -23,16 +25,18 @@ pub(crate) use nvme::{
     nvme_transfer_limits,
 };
 pub(crate) use pmem::persistence_domain;
-pub(crate) use range::{deallocate, read_exact_at, read_exact_vectored_at, write_all_at, write_all_vectored_at, zero};
+pub use process::Process;
+pub use range::write_all_at;
+pub(crate) use range::{deallocate, read_exact_at, read_exact_vectored_at, write_all_vectored_at, zero};
 pub use runtime::{boot_id, runtime_dir};
-pub use signal::{ask_to_reload, on_signal};
+pub use signal::{on_signal, on_wish};
 pub use socket::connected_sockets;
 pub use thread::{
     allowed_cpus, available_memory, files, pin_to, process_cpu, raise_file_limit, rss_bytes, started, thread_usage,
     total_memory, usage,
 };
 pub(crate) use thread::{largest_socket_buffers, unpin};
-pub use ward::{Guard, Ward, end_with_guard, is_ward, ward_ready};
+pub use ward::{Guard, Ward, end_with_guard, guard, ward_ready};
 pub(crate) use zoned::{zone_action, zone_report, zoned_disk};
 
 /// The error number of a request that was cancelled.

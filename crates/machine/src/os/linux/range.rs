@@ -59,7 +59,10 @@ fn read_all(
 }
 
 /// Writes all of `bytes`, over as many short writes as it takes. With `dsync` they are durable on return.
-pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64, dsync: bool) -> io::Result<()> {
+///
+/// # Errors
+/// The system's; how much was written then is unknown.
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64, dsync: bool) -> io::Result<()> {
     let durable = write_all(bytes.len(), dsync, |done, dsync| {
         let (rest, at) = (&bytes[done..], offset + done as u64);
         if dsync { pwritev2(file, &[IoSlice::new(rest)], at, ReadWriteFlags::DSYNC) } else { pwrite(file, rest, at) }

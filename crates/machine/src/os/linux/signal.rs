@@ -3,11 +3,13 @@
 use std::io;
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::os::Wish;
+
+/// How other processes reach one: by signals, which need no address.
+pub(super) const DOOR: &str = "signal";
 
 /// Calls `handler` for every wish from now on, on a thread of its own. For the whole process: call it once.
 ///
@@ -17,23 +19,23 @@ pub fn on_signal(mut handler: impl FnMut(Wish) + Send + 'static) -> io::Result<(
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let watch = move || {
         for signal in signals.forever() {
-            handler(if signal == SIGHUP { Wish::Reload } else { Wish::Stop });
+            handler(match signal {
+                SIGHUP => Wish::Reload,
+                SIGINT => Wish::Interrupt,
+                _ => Wish::Stop,
+            });
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(watch)?;
     Ok(())
 }
 
-/// Sends a process the wish to reload (SIGHUP).
+/// [`on_signal`] for a program that others of its user ask for something: [`super::Process::ask`], with the address
+/// that this gives.
 ///
 /// # Errors
-/// `NotFound`: there is no such process. `PermissionDenied`: it belongs to somebody else.
-pub fn ask_to_reload(pid: u32) -> io::Result<()> {
-    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the number of a process"))?;
-    match kill_process(pid, Signal::HUP) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::SRCH) => Err(io::Error::new(io::ErrorKind::NotFound, "there is no such process")),
-        Err(error) => Err(error.into()),
-    }
+/// As those of [`on_signal`].
+pub fn on_wish(handler: impl FnMut(Wish) + Send + 'static) -> io::Result<String> {
+    on_signal(handler)?;
+    Ok(DOOR.to_owned())
 }

@@ -25,12 +25,14 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
+use super::process::signal;
+use super::signal::DOOR;
 use crate::os::{End, News, Wish};
 
 /// Tells a child the process number of its guard.
 const VARIABLE: &str = "QPAIR_GUARD";
 /// Signals that are passed on to the child, and what they mean.
-const PASSED_ON: [(i32, Wish); 3] = [(SIGTERM, Wish::Stop), (SIGINT, Wish::Stop), (SIGHUP, Wish::Reload)];
+const PASSED_ON: [(i32, Wish); 3] = [(SIGTERM, Wish::Stop), (SIGINT, Wish::Interrupt), (SIGHUP, Wish::Reload)];
 
 /// Waits for a child and for signals. One for a process.
 pub struct Guard {
@@ -54,6 +56,12 @@ impl Guard {
         let [(first, _), (second, _), (third, _)] = PASSED_ON;
         let signals = [signal_pipe(first)?, signal_pipe(second)?, signal_pipe(third)?];
         Ok(Self { ended: signal_pipe(SIGCHLD)?, signals })
+    }
+
+    /// The address for [`super::Process::ask`], as that of [`super::on_wish`].
+    #[must_use]
+    pub fn door(&self) -> &str {
+        DOOR
     }
 
     /// Starts this program again, with the arguments that it was given, as a child of this process.
@@ -121,11 +129,7 @@ impl Ward {
     /// # Errors
     /// It has ended.
     pub fn pass_on(&self, wish: Wish) -> io::Result<()> {
-        let signal = match wish {
-            Wish::Stop => Signal::TERM,
-            Wish::Reload => Signal::HUP,
-        };
-        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+        Ok(kill_process(Pid::from_child(&self.child), signal(wish))?)
     }
 
     /// First that it is ready, then that it has ended.
@@ -172,10 +176,11 @@ fn emptied(stream: &mut UnixStream) -> io::Result<bool> {
     }
 }
 
-/// Whether a [`Guard`] started this process.
+/// The process number of the [`Guard`] that started this process, if one did.
 #[must_use]
-pub fn is_ward() -> bool {
-    std::env::var(VARIABLE).is_ok_and(|guard| guard == parent_id().to_string())
+pub fn guard() -> Option<u32> {
+    let guard = std::env::var(VARIABLE).ok()?.parse().ok()?;
+    (guard == parent_id()).then_some(guard)
 }
 
 /// To be called early in a ward: when its guard dies, it gets the wish to stop. A ward without a guard would keep the
@@ -186,7 +191,7 @@ pub fn is_ward() -> bool {
 pub fn end_with_guard() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::TERM))?;
     // The guard may have died before that.
-    if is_ward() { Ok(()) } else { Err(io::Error::other("the supervisor is gone")) }
+    if guard().is_some() { Ok(()) } else { Err(io::Error::other("the supervisor is gone")) }
 }
 
 /// Tells the guard that this ward is ready.

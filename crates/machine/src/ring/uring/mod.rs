@@ -36,6 +36,7 @@ use rustix::event::{EventfdFlags, eventfd};
 pub(crate) use probe::explain_uring;
 pub(super) use stage::{Next, Stage};
 
+use super::events::Poll;
 use super::interest::SIGNAL_TOKEN;
 use super::{NoUring, Polling};
 use crate::limits::{MAX_FILE_TASKS, MAX_REGISTERED_FILES, MAX_REGISTERED_POOLS};
@@ -202,7 +203,7 @@ impl Uring {
 
     /// Like [`Self::flush`], and waits until a request is done or `poll`, the same each time, has events; `None` is for
     /// ever. May return early.
-    pub(super) fn wait(&mut self, poll: &mio::Poll, timeout: Option<Duration>) -> io::Result<()> {
+    pub(super) fn wait(&mut self, poll: &Poll, timeout: Option<Duration>) -> io::Result<()> {
         if self.watch == Watch::Off {
             let watch = opcode::PollAdd::new(Fd(poll.as_raw_fd()), libc::POLLIN as u32).build();
             if self.push_own(watch, WATCH) {

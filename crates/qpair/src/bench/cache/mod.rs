@@ -114,7 +114,7 @@ impl CacheArgs {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let plan = Plan::new(args, fresh_seed())?;
     let _ = os::raise_file_limit();
-    crate::signals::watch(false, |_| {})?;
+    crate::signals::watch(|| {})?;
     let progress = Arc::new(Progress::default());
     let wanted = Wanted { line: !args.quiet, series: false };
     let live = Live::start(wanted, plan.mean_value_bytes(), &[Arc::clone(&progress)]);

@@ -335,7 +335,8 @@ impl<'a> Connection<'a> {
             let cut = self.config.cut.filter(|cut| cut.connection == self.number);
             let most = cut.map_or(chunk.len(), |cut| (cut.received - self.bytes.1).min(chunk.len()));
             match self.stream.read(&mut chunk[..most]) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.unasked(),
+                // Systems call it one or the other.
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => self.unasked(),
                 Ok(0) | Err(_) => return,
                 Ok(n) => {
                     input.extend_from_slice(&chunk[..n]);

@@ -121,6 +121,15 @@ pub struct Alignment {
     pub offset: u32,
 }
 
+#[cfg(windows)]
+impl Alignment {
+    /// Whether direct I/O takes bytes at this address for a place in a file.
+    pub(crate) fn admits(self, bytes: &[u8], offset: u64) -> bool {
+        bytes.as_ptr().addr().is_multiple_of(self.memory as usize)
+            && (offset | bytes.len() as u64).is_multiple_of(self.offset.into())
+    }
+}
+
 /// How far a store has to get to survive a power cut.
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

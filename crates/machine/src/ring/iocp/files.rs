@@ -25,7 +25,8 @@ use windows_sys::Wdk::Storage::FileSystem::{
     FileModeInformation, NtQueryInformationFile,
 };
 use windows_sys::Win32::Foundation::{
-    ERROR_HANDLE_EOF, ERROR_IO_PENDING, GENERIC_READ, GENERIC_WRITE, HANDLE, INVALID_HANDLE_VALUE,
+    ERROR_HANDLE_EOF, ERROR_INVALID_PARAMETER, ERROR_IO_PENDING, GENERIC_READ, GENERIC_WRITE, HANDLE,
+    INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_NO_BUFFERING, FILE_FLAG_OVERLAPPED, FILE_FLAG_WRITE_THROUGH, FILE_READ_DATA, FILE_SHARE_DELETE,
@@ -39,6 +40,7 @@ use windows_sys::Win32::System::WindowsProgramming::{
 
 use super::port::{Completions, Key, Packet, error_of, is_error};
 use crate::limits::{MAX_FILE_TASKS, MAX_OVERLAPPED_BYTES};
+use crate::os::{Alignment, direct_alignment};
 use crate::region::RawBytes;
 use crate::ring::{FileOp, FileTask};
 
@@ -48,6 +50,9 @@ pub(in crate::ring) struct OwnFile {
     handle: OwnedHandle,
     /// What is done when a call returns makes no packet.
     skips: bool,
+    /// What direct I/O asks for, of a file without the cache. It is looked at here, as Wine takes everything: what a
+    /// disk of Windows would refuse is to be found there, too.
+    direct: Option<Alignment>,
 }
 
 impl OwnFile {
@@ -71,7 +76,13 @@ impl OwnFile {
         let modes = (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE) as u8;
         // SAFETY: the handle is open.
         let skips = unsafe { SetFileCompletionNotificationModes(handle.as_raw_handle(), modes) } != 0;
-        Ok(Self { handle, skips })
+        let direct = (mode & FILE_NO_INTERMEDIATE_BUFFERING != 0).then(|| direct_alignment(file)).transpose()?;
+        Ok(Self { handle, skips, direct })
+    }
+
+    /// Whether the system would refuse a call for bytes at this address.
+    fn refuses(&self, bytes: &[u8], offset: u64) -> bool {
+        self.direct.is_some_and(|alignment| !alignment.admits(bytes, offset))
     }
 
     /// Those of `CreateFile` that it was opened with, of those that a file is opened again with.
@@ -196,6 +207,12 @@ impl Operations {
             // Only a task without any bytes gets here.
             return self.ended.push(End { user_data, result: Ok(0) });
         };
+        if file.refuses(piece, offset) {
+            // A read that was short, as the end of the file is not aligned, has left a rest that is not either.
+            let behind = done > 0 && matches!(task.op, FileOp::Read { .. });
+            let refused = || io::Error::from_raw_os_error(ERROR_INVALID_PARAMETER as i32);
+            return self.ended.push(End { user_data, result: if behind { Ok(0) } else { Err(refused()) } });
+        }
         let (start, len) = (piece.as_mut_ptr(), piece.len().min(MAX_OVERLAPPED_BYTES) as u32);
         let overlapped = place.overlapped.get();
         let at = OVERLAPPED_0_0 { Offset: offset as u32, OffsetHigh: (offset >> 32) as u32 };

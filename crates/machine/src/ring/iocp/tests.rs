@@ -179,6 +179,35 @@ fn a_file_is_opened_again_as_it_was() {
 }
 
 #[test]
+fn direct_io_takes_what_is_aligned_and_nothing_else() {
+    use std::os::windows::fs::OpenOptionsExt;
+    use windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER;
+    use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_NO_BUFFERING;
+    let (mut ring, owner, _) = ring();
+    let named = tempfile::NamedTempFile::new().expect("a file");
+    // Two sectors of the largest disks, and a bit.
+    named.as_file().set_len(8200).expect("room");
+    let mut options = File::options();
+    let file = options.read(true).write(true).custom_flags(FILE_FLAG_NO_BUFFERING).open(named.path());
+    let file = ring.file(file.expect("it is there").into());
+    assert_eq!(file.engine(), FileEngine::Iocp);
+    let mut result = |block_bytes: usize, op| {
+        let pool = Pool::anonymous(block_bytes, 4).expect("memory");
+        let code = |error: io::Error| (error.kind(), error.raw_os_error());
+        run(&mut ring, owner, task(&pool, &file, 1, op, 1)).result.map_err(code)
+    };
+    let (read, write) = (|offset| FileOp::Read { offset }, |offset| FileOp::Write { offset, dsync: false });
+    let refused = Err((io::ErrorKind::InvalidInput, Some(ERROR_INVALID_PARAMETER as i32)));
+    assert_eq!(result(4096, read(4096)), Ok(()));
+    assert_eq!(result(4096, write(0)), Ok(()));
+    assert_eq!(result(4096, read(100)), refused);
+    assert_eq!(result(4096, write(8)), refused);
+    assert_eq!(result(8192, write(4104)), refused);
+    assert_eq!(result(8192, read(4096)), Err((io::ErrorKind::UnexpectedEof, None)), "the end is not aligned");
+    assert_eq!(result(4096, write(4096)), Ok(()));
+}
+
+#[test]
 fn a_file_of_one_user_is_left_to_the_workers() {
     let (mut ring, owner, _) = ring();
     let pool = Pool::anonymous(4096, 4).expect("memory");

@@ -134,3 +134,11 @@ const _: () = assert!(MAX_REACTORS == 64 && MAX_LOAN_PASSES == 64, "both are the
 pub const DOOR_LINE_BYTES: usize = 128;
 /// A call at the door takes no longer.
 pub const DOOR_TIME: Duration = Duration::from_secs(2);
+
+// ---- Trying out what the system can do. ----
+
+/// A trial of a call gets so long for its answer.
+pub const PROBE_TIME: Duration = Duration::from_secs(10);
+/// Requests that a trial of a ring has under way at once.
+pub const PROBE_REQUESTS: usize = 16;
+const _: () = assert!(PROBE_REQUESTS <= MAX_FILE_TASKS);

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::Level;
 
-use crate::{bench, cache, config, data, driver, generated, info, list, raw, reload, serve, show, stop, zones};
+use crate::{bench, cache, config, data, doctor, driver, generated, info, list, raw, reload, serve, show, stop, zones};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +45,7 @@ pub(crate) enum Command {
     Config(config::Args),
     Reload(reload::Args),
     Stop(stop::Args),
+    Doctor(doctor::Args),
     Completions(generated::Completions),
     Man(generated::Manual),
 }
@@ -76,7 +77,7 @@ mod tests {
     fn short_help_fits_a_screen() {
         for name in [
             "list", "info", "raw", "serve", "bench", "cache", "id", "log", "feature", "read", "write", "copy", "zones",
-            "config", "reload", "stop", "reset", "rescan",
+            "config", "reload", "stop", "reset", "rescan", "doctor",
         ] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("it is a command");

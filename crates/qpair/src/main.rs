@@ -6,6 +6,7 @@ mod cache;
 mod cli;
 mod config;
 mod data;
+mod doctor;
 mod driver;
 mod generated;
 mod info;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         cli::Command::Id(args) => show::id::run(&args),
         cli::Command::Log(args) => show::log::run(&args),
         cli::Command::Feature(args) => show::feature::run(&args),
+        cli::Command::Doctor(args) => doctor::run(&args),
         cli::Command::Completions(args) => generated::completions(&args),
         cli::Command::Man(args) => generated::manual(&args),
         cli::Command::List(args) => list::run(&args, cli.verbose > 0),

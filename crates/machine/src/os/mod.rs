@@ -11,10 +11,13 @@ mod system;
 #[path = "windows/mod.rs"]
 mod system;
 
+pub(crate) mod probe;
+
 use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+pub use probe::{Finding, Outcome, System, probe, this_system};
 pub(crate) use system::{
     CANCELLED, deallocate, huge_bytes, largest_socket_buffers, nvme_command, nvme_control, nvme_has_poll_queues,
     nvme_node, nvme_nsid, nvme_transfer_limits, read_exact_at, read_exact_vectored_at, unpin, write_all_vectored_at,

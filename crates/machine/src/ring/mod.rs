@@ -95,12 +95,14 @@ use events::Poll;
 pub use file::{FileDone, FileOp, FileTask};
 use files::Files;
 use interest::{Interests, SIGNAL_TOKEN, WAKER_TOKEN};
+#[cfg(windows)]
+pub(crate) use iocp::TRIALS as IOCP_TRIALS;
 pub use kind::{NoRing, NoUring, RingChoice, RingKind};
 pub use polling::Polling;
 pub use registered::RingFile;
 pub use socket::{Listener, Socket};
 #[cfg(target_os = "linux")]
-pub(crate) use uring::explain_uring;
+pub(crate) use uring::{TRIALS as URING_TRIALS, explain_uring};
 pub use waker::Waker;
 #[cfg(target_os = "linux")]
 pub(crate) use watched::Watched;

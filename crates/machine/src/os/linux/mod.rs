@@ -4,6 +4,7 @@ mod file;
 mod memory;
 mod nvme;
 mod pmem;
+mod probe;
 mod process;
 mod range;
 mod runtime;
@@ -25,6 +26,7 @@ pub(crate) use nvme::{
     nvme_transfer_limits,
 };
 pub(crate) use pmem::persistence_domain;
+pub(super) use probe::{AREAS, this_system};
 pub use process::Process;
 pub use range::write_all_at;
 pub(crate) use range::{deallocate, read_exact_at, read_exact_vectored_at, write_all_vectored_at, zero};

@@ -103,13 +103,7 @@ pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     let found = file.metadata()?;
     if found.len() < bytes {
         // Never less than there is: that would cut it off.
-        let wanted = FILE_ALLOCATION_INFO { AllocationSize: bytes.cast_signed() };
-        // SAFETY: the structure is the one of this class, and as long as is said.
-        let taken = done(unsafe {
-            let len = size_of_val(&wanted) as u32;
-            SetFileInformationByHandle(file.as_raw_handle(), FileAllocationInfo, (&raw const wanted).cast(), len)
-        });
-        match taken {
+        match take_space(file, bytes) {
             Ok(()) if found.file_attributes() & FILE_ATTRIBUTE_SPARSE_FILE == 0 => file.set_len(bytes)?,
             // A longer sparse file would have a hole at its end.
             Ok(()) => write_zeros(file, found.len(), bytes - found.len())?,
@@ -118,6 +112,16 @@ pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
         }
     }
     if allocated_bytes(file)? < bytes { fill_holes(file, bytes) } else { Ok(()) }
+}
+
+/// Has the file system set so many bytes aside for a file, whose length stays.
+pub(super) fn take_space(file: &File, bytes: u64) -> io::Result<()> {
+    let wanted = FILE_ALLOCATION_INFO { AllocationSize: bytes.cast_signed() };
+    let len = size_of_val(&wanted) as u32;
+    // SAFETY: the structure is the one of this class, and as long as is said.
+    done(unsafe {
+        SetFileInformationByHandle(file.as_raw_handle(), FileAllocationInfo, (&raw const wanted).cast(), len)
+    })
 }
 
 /// Makes the names in a directory durable: what was made, renamed and removed in it before survives.
@@ -212,14 +216,14 @@ pub(crate) fn information(file: &File) -> io::Result<Information> {
 }
 
 /// Answers of `GetFileInformationByHandleEx`: plain numbers, for which zeros are valid.
-trait Answer: Default {}
+pub(super) trait Answer: Default {}
 impl Answer for FILE_STORAGE_INFO {}
 impl Answer for FILE_ALIGNMENT_INFO {}
 impl Answer for FILE_STANDARD_INFO {}
 impl Answer for FILE_ID_INFO {}
 
 /// Asks for the class of information that `T` is the structure of.
-fn ask<T: Answer>(file: &File, class: FILE_INFO_BY_HANDLE_CLASS) -> io::Result<T> {
+pub(super) fn ask<T: Answer>(file: &File, class: FILE_INFO_BY_HANDLE_CLASS) -> io::Result<T> {
     let mut answer = T::default();
     let len = size_of::<T>() as u32;
     // SAFETY: the handle is open; no more than is said is filled, and the callers name the class of the structure.

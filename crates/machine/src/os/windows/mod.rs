@@ -7,6 +7,7 @@ mod lock;
 mod memory;
 mod nvme;
 mod pipe;
+mod probe;
 mod process;
 mod range;
 mod runtime;
@@ -17,12 +18,13 @@ mod thread;
 mod ward;
 mod zoned;
 
+use std::ffi::CStr;
 use std::io;
 use std::os::windows::io::{FromRawHandle, OwnedHandle};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::Foundation::{FARPROC, HANDLE};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 
 pub use error::kind;
@@ -35,6 +37,7 @@ pub(super) use lock::{try_lock, unlock};
 pub(crate) use memory::{allow_large_pages, huge_bytes};
 pub use memory::{huge_page_pool, never_gives_huge_pages};
 pub(crate) use nvme::{nvme_command, nvme_control, nvme_has_poll_queues, nvme_node, nvme_nsid, nvme_transfer_limits};
+pub(super) use probe::{AREAS, this_system};
 pub use process::Process;
 pub use range::write_all_at;
 pub(crate) use range::{deallocate, read_exact_at, read_exact_vectored_at, write_all_vectored_at, zero};
@@ -79,9 +82,11 @@ fn since_1970(time: Duration) -> Duration {
 /// Whether this is Wine, which says what Linux knows.
 fn is_wine() -> bool {
     static IS: OnceLock<bool> = OnceLock::new();
-    *IS.get_or_init(|| {
-        // SAFETY: both names end with a zero; the library is in every process.
-        unsafe { GetProcAddress(GetModuleHandleA(c"ntdll.dll".as_ptr().cast()), c"wine_get_version".as_ptr().cast()) }
-            .is_some()
-    })
+    *IS.get_or_init(|| exported(c"ntdll.dll", c"wine_get_version").is_some())
+}
+
+/// Where a library that is in every process has this function.
+fn exported(library: &CStr, function: &CStr) -> FARPROC {
+    // SAFETY: both names end with a zero.
+    unsafe { GetProcAddress(GetModuleHandleA(library.as_ptr().cast()), function.as_ptr().cast()) }
 }

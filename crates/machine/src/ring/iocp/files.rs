@@ -47,7 +47,7 @@ use crate::ring::{FileOp, FileTask};
 /// A file object of one ring.
 #[derive(Debug)]
 pub(in crate::ring) struct OwnFile {
-    handle: OwnedHandle,
+    pub(super) handle: OwnedHandle,
     /// What is done when a call returns makes no packet.
     skips: bool,
     /// What direct I/O asks for, of a file without the cache. It is looked at here, as Wine takes everything: what a
@@ -58,7 +58,7 @@ pub(in crate::ring) struct OwnFile {
 impl OwnFile {
     /// Opens this file once more, for this port.
     pub(super) fn open(file: &File, port: &Completions) -> io::Result<Self> {
-        let (granted, mode) = (query(file, FileAccessInformation)?, query(file, FileModeInformation)?);
+        let (granted, mode) = (query(file, FileAccessInformation)?, query_mode(file)?);
         let either = |asked: u32, known: u32, flag: u32| if asked & known != 0 { flag } else { 0 };
         let rights = either(granted, FILE_READ_DATA, GENERIC_READ) | either(granted, FILE_WRITE_DATA, GENERIC_WRITE);
         let flags = FILE_FLAG_OVERLAPPED
@@ -73,9 +73,7 @@ impl OwnFile {
         // SAFETY: the handle is new, and nobody else has it.
         let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
         port.associate(handle.as_handle(), Key::File)?;
-        let modes = (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE) as u8;
-        // SAFETY: the handle is open.
-        let skips = unsafe { SetFileCompletionNotificationModes(handle.as_raw_handle(), modes) } != 0;
+        let skips = skip_on_success(handle.as_raw_handle()).is_ok();
         let direct = (mode & FILE_NO_INTERMEDIATE_BUFFERING != 0).then(|| direct_alignment(file)).transpose()?;
         Ok(Self { handle, skips, direct })
     }
@@ -88,7 +86,7 @@ impl OwnFile {
     /// Those of `CreateFile` that it was opened with, of those that a file is opened again with.
     #[cfg(test)]
     pub(super) fn flags(&self) -> io::Result<u32> {
-        let mode = query(&self.handle, FileModeInformation)?;
+        let mode = query_mode(&self.handle)?;
         let either = |known: u32, flag: u32| if mode & known != 0 { flag } else { 0 };
         let cached = either(FILE_NO_INTERMEDIATE_BUFFERING, FILE_FLAG_NO_BUFFERING);
         Ok(cached | either(FILE_WRITE_THROUGH, FILE_FLAG_WRITE_THROUGH))
@@ -97,6 +95,19 @@ impl OwnFile {
     fn handle(&self) -> HANDLE {
         self.handle.as_raw_handle()
     }
+}
+
+/// What is done when a call returns is to make no packet, and no event.
+pub(super) fn skip_on_success(file: HANDLE) -> io::Result<()> {
+    let modes = (FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE) as u8;
+    // SAFETY: the callers' handle is open.
+    let set = unsafe { SetFileCompletionNotificationModes(file, modes) };
+    if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// How a file was opened (`FILE_MODE_INFORMATION`).
+pub(super) fn query_mode(file: &impl AsRawHandle) -> io::Result<u32> {
+    query(file, FileModeInformation)
 }
 
 /// What the system knows of an open file, in the classes that are one number.

@@ -25,6 +25,7 @@ mod files;
 mod port;
 mod slab;
 mod sockets;
+mod trials;
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -44,6 +45,7 @@ pub(super) use files::{End, OwnFile, Run, Step};
 use port::{Completions, Key};
 pub(super) use sockets::Watch;
 use sockets::{Polls, Wanted};
+pub(crate) use trials::TRIALS;
 
 /// A ring's completion port, and what is under way there. It stays on the thread of its ring.
 pub(super) struct Port {

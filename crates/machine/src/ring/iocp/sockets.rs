@@ -275,7 +275,7 @@ fn happened(conditions: u32) -> Happened {
 }
 
 /// The socket itself, where layered providers (of a virus scanner, for instance) put something before it.
-fn base(socket: SOCKET) -> io::Result<SOCKET> {
+pub(super) fn base(socket: SOCKET) -> io::Result<SOCKET> {
     let (mut base, mut bytes): (SOCKET, u32) = (0, 0);
     // SAFETY: the call fills in a socket, whose size it is told; it is not overlapped.
     let result = unsafe {

@@ -20,6 +20,7 @@
 
 mod probe;
 mod stage;
+mod trials;
 
 use std::fs::File;
 use std::io;
@@ -35,6 +36,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 pub(crate) use probe::explain_uring;
 pub(super) use stage::{Next, Stage};
+pub(crate) use trials::TRIALS;
 
 use super::events::Poll;
 use super::interest::SIGNAL_TOKEN;

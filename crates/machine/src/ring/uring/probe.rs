@@ -94,6 +94,12 @@ fn explain(error: &io::Error, disabled: Option<u32>, without: &str) -> NoUring {
 /// The kernel's own threads, for what would block: as many as the portable ring has, on all cores of the process,
 /// wherever this thread is pinned. It goes on without, if the kernel does not want to.
 pub(super) fn set_workers(ring: &IoUring) {
+    if let Err(error) = try_workers(ring) {
+        tracing::debug!(%error, "io_uring's threads stay as the kernel makes them");
+    }
+}
+
+pub(super) fn try_workers(ring: &IoUring) -> io::Result<()> {
     let submitter = ring.submitter();
     // SAFETY: a set of bits, of which none is set.
     let mut cpus: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -101,12 +107,8 @@ pub(super) fn set_workers(ring: &IoUring) {
         // SAFETY: the macro checks the bounds of the set.
         unsafe { libc::CPU_SET(cpu, &mut cpus) };
     }
-    let set = submitter
-        .register_iowq_aff(&cpus)
-        .and_then(|()| submitter.register_iowq_max_workers(&mut [FILE_WORKERS as u32, 0]));
-    if let Err(error) = set {
-        tracing::debug!(%error, "io_uring's threads stay as the kernel makes them");
-    }
+    submitter.register_iowq_aff(&cpus)?;
+    submitter.register_iowq_max_workers(&mut [FILE_WORKERS as u32, 0])
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const BINARY: &str = "AQIgeg==";
 const BOTH: &str = "Yg==";
 
 /// Appends the answer to a meta command without what each server chooses: a CAS is left out, and seconds to live are
-/// told to five hundred. What is behind the answer.
+/// told to five hundred, years of them not at all. What is behind the answer.
 pub(crate) fn compared<'a>(status: &[u8], flags: &[&[u8]], rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<i64>().ok();
     out.extend_from_slice(status);
@@ -26,6 +26,8 @@ pub(crate) fn compared<'a>(status: &[u8], flags: &[&[u8]], rest: &'a [u8], out: 
         out.push(b' ');
         match (flag.first(), flag.get(1..).and_then(number)) {
             (Some(b'c'), Some(1..)) => out.extend_from_slice(b"c"),
+            // To a date, of which nobody knows on which side of such a border it lies now.
+            (Some(b't'), Some(100_000_000..)) => out.extend_from_slice(b"t years"),
             (Some(b't'), Some(seconds @ 0..)) => {
                 out.extend_from_slice(format!("t{}", (seconds + 250) / 500 * 500).as_bytes());
             }

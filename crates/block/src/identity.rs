@@ -188,7 +188,8 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = File::create(&fresh)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&fresh, path)
+        drop(file);
+        os::replace(&fresh, path)
     })();
     if written.is_err() {
         // Left behind, it would do no harm: nobody reads it, and the next try replaces it.

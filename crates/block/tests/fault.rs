@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::sweep::{BLOCK, BLOCKS};
 use common::{Rig, Way, config, drains, histories, pattern, play, refuses_what_is_wrong, sweep};
+use machine::os::{IO_ERROR, disk_error_number};
 use machine::ring::Wait;
 use proptest::prelude::*;
 use qpair_block::layers::fault::{FaultDevice, Faults};
@@ -17,7 +18,11 @@ use qpair_block::spec::{Defaults, Spec};
 use qpair_block::{Data, Device, Failure, Op, Range, Refused, Request};
 use wire::nvme::Status;
 
-const EIO: Failure = Failure::Host(5);
+const EIO: Failure = Failure::Host(IO_ERROR);
+
+fn full() -> Failure {
+    Failure::Host(disk_error_number("ENOSPC").expect("it has a number"))
+}
 
 /// A small RAM disk, with rules.
 fn faulty(rules: &[&str]) -> FaultDevice {
@@ -61,7 +66,7 @@ fn errors_come_when_they_should_and_change_nothing() {
         faulty(&["write:nth=2:error=ENOSPC", "read:blocks=5-5:times=1:status=2/81", "flush:every=2:error=EIO"]);
     let mut rig = Rig::new(&device);
     rig.write(5, 1, &[1; BLOCK], false, Way::Carried).expect("the first write");
-    assert_eq!(rig.write(5, 1, &[2; BLOCK], false, Way::Carried), Err(Failure::Host(28)));
+    assert_eq!(rig.write(5, 1, &[2; BLOCK], false, Way::Carried), Err(full()));
     rig.write(6, 1, &[3; BLOCK], false, Way::Carried).expect("the third write");
     assert_eq!(rig.read(6, BLOCK, 1, Way::Carried), Ok(vec![3; BLOCK]));
     let status = Failure::Device(Status::UNRECOVERED_READ_ERROR);
@@ -76,7 +81,7 @@ fn errors_come_when_they_should_and_change_nothing() {
 fn a_short_write_writes_its_first_blocks() {
     let device = faulty(&["write:nth=1:short=2:error=ENOSPC", "write:nth=2:short=0", "write:nth=3:short=99"]);
     let mut rig = Rig::new(&device);
-    assert_eq!(rig.write(0, 4, &[7; 4 * BLOCK], true, Way::Carried), Err(Failure::Host(28)));
+    assert_eq!(rig.write(0, 4, &[7; 4 * BLOCK], true, Way::Carried), Err(full()));
     assert_eq!(rig.write(4, 4, &[7; 4 * BLOCK], true, Way::Carried), Err(EIO));
     assert_eq!(rig.write(8, 4, &[7; 4 * BLOCK], true, Way::Carried), Err(EIO));
     let found = rig.read(0, 12 * BLOCK, 12, Way::Carried).expect("a read");
@@ -193,7 +198,7 @@ fn every_request_of_a_workload_fails_in_every_way() {
     let ops = sweep::workload();
     let kinds = [
         ("error=EIO", Err(EIO)),
-        ("error=ENOSPC", Err(Failure::Host(28))),
+        ("error=ENOSPC", Err(full())),
         ("status=2/80", Err(Failure::Device(Status::WRITE_FAULT))),
         ("short=1", Err(EIO)),
         ("torn", Err(EIO)),

@@ -16,10 +16,8 @@ pub const MOST_USEFUL_REACTORS: usize = 8;
 pub const DEDICATED_SPIN: Duration = Duration::from_millis(20);
 /// Size of the file in which a server tells how its reloads went, in bytes.
 pub const STATUS_BYTES: u64 = 4 << 20;
-/// How often `qpair reload` looks whether the server is done; the wait before a file is replaced that somebody reads.
+/// How often `qpair reload` looks whether the server is done.
 pub const STATUS_INTERVAL: Duration = Duration::from_millis(10);
-/// How often a server tries to replace the file in which it tells that.
-pub const REPLACE_TRIES: u32 = 20;
 /// Scrapes at the same time.
 pub const HTTP_CONNECTIONS: usize = 8;
 /// Bytes of a request, without its body.

@@ -17,7 +17,6 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use machine::os::{self, Wish};
@@ -25,7 +24,7 @@ use nvmf::{Changed, Changes};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Mistake;
-use crate::limits::{REPLACE_TRIES, STATUS_BYTES, STATUS_INTERVAL};
+use crate::limits::{STATUS_BYTES, STATUS_INTERVAL};
 
 /// Version of the file. Fields may be added; one that changes or goes makes a new version.
 const SCHEMA: u32 = 2;
@@ -137,7 +136,7 @@ impl Beacon {
         serde_json::to_writer(&mut file, &self.status)?;
         file.write_all(b"\n")?;
         drop(file);
-        replace(&new, &path)
+        os::replace(&new, &path)
     }
 }
 
@@ -145,20 +144,6 @@ impl Drop for Beacon {
     fn drop(&mut self) {
         if self.status.failed.is_none() {
             remove(&self.dir, self.status.pid);
-        }
-    }
-}
-
-/// Puts a file in the place of another one. Where a file that somebody reads cannot be replaced (older Windows), they
-/// are done with it soon.
-fn replace(new: &Path, path: &Path) -> io::Result<()> {
-    let mut tries = 1..REPLACE_TRIES;
-    loop {
-        match fs::rename(new, path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && tries.next().is_some() => {
-                thread::sleep(STATUS_INTERVAL);
-            }
-            done => return done,
         }
     }
 }
@@ -171,7 +156,7 @@ fn lock(dir: &Path, pid: u32) -> io::Result<File> {
     if !os::lock_exclusive(&lock)? {
         return Err(io::Error::other(format!("{} is locked", new.display())));
     }
-    replace(&new, &path)?;
+    os::replace(&new, &path)?;
     Ok(lock)
 }
 

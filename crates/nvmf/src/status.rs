@@ -1,16 +1,8 @@
 //! From a device's failure to an NVMe status. The one place where the two meet.
 
 use block::Failure;
+use machine::os::{DiskError, disk_error};
 use wire::nvme::Status;
-
-/// Linux error numbers that have a status of their own. The rest is an internal error.
-mod errno {
-    pub(super) const EIO: i32 = 5;
-    pub(super) const ENOSPC: i32 = 28;
-    pub(super) const EROFS: i32 = 30;
-    pub(super) const EDQUOT: i32 = 122;
-    pub(super) const EFBIG: i32 = 27;
-}
 
 /// The status for a failed request; `write` tells the direction, where the media error depends on it.
 ///
@@ -26,25 +18,37 @@ pub(crate) fn of(failure: Failure, write: bool) -> Status {
         Failure::Overlap => Status::OVERLAPPING_IO_RANGE.with_dnr(),
         Failure::BadTransfer => Status::INVALID_FIELD.with_dnr(),
         Failure::Device(status) => status,
-        Failure::Host(errno::ENOSPC | errno::EDQUOT | errno::EFBIG) => Status::CAPACITY_EXCEEDED,
-        Failure::Host(errno::EROFS) => Status::NAMESPACE_IS_WRITE_PROTECTED.with_dnr(),
-        Failure::Host(errno::EIO) if write => Status::WRITE_FAULT,
-        Failure::Host(errno::EIO) => Status::UNRECOVERED_READ_ERROR,
-        Failure::Host(_) => Status::INTERNAL_ERROR,
+        Failure::Host(number) => match disk_error(number) {
+            DiskError::Full => Status::CAPACITY_EXCEEDED,
+            DiskError::WriteProtected => Status::NAMESPACE_IS_WRITE_PROTECTED.with_dnr(),
+            DiskError::Medium if write => Status::WRITE_FAULT,
+            DiskError::Medium => Status::UNRECOVERED_READ_ERROR,
+            DiskError::Other => Status::INTERNAL_ERROR,
+        },
         Failure::Disconnected | Failure::Unreachable => Status::NAMESPACE_NOT_READY,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use machine::os::disk_error_number;
+
     use super::*;
+
+    fn host(name: &str, write: bool) -> Status {
+        of(Failure::Host(disk_error_number(name).expect("it has a number")), write)
+    }
 
     #[test]
     fn full_disks_and_broken_disks_differ() {
-        assert!(of(Failure::Host(28), true).same_code(Status::CAPACITY_EXCEEDED));
-        assert!(!of(Failure::Host(28), true).dnr);
-        assert!(of(Failure::Host(5), true).same_code(Status::WRITE_FAULT));
-        assert!(of(Failure::Host(5), false).same_code(Status::UNRECOVERED_READ_ERROR));
+        for full in ["ENOSPC", "EDQUOT"] {
+            assert!(host(full, true).same_code(Status::CAPACITY_EXCEEDED));
+            assert!(!host(full, true).dnr);
+        }
+        assert!(host("EIO", true).same_code(Status::WRITE_FAULT));
+        assert!(host("EIO", false).same_code(Status::UNRECOVERED_READ_ERROR));
+        assert_eq!(host("EROFS", true), Status::NAMESPACE_IS_WRITE_PROTECTED.with_dnr());
+        assert!(host("ENODEV", false).same_code(Status::INTERNAL_ERROR));
         assert!(of(Failure::OutOfRange, false).dnr);
     }
 }

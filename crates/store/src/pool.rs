@@ -232,6 +232,11 @@ impl Pool {
     /// # Errors
     /// See [`PoolError`].
     pub fn open(path: &Path, wanted: Shape, seed: u64) -> Result<Self, PoolError> {
+        Self::open_with_file(path, wanted, seed).map(|(pool, _)| pool)
+    }
+
+    /// The same, with the opening of the file that has its lock.
+    pub(crate) fn open_with_file(path: &Path, wanted: Shape, seed: u64) -> Result<(Self, File), PoolError> {
         wanted.check()?;
         let system = |doing: &'static str| move |source| PoolError::System { path: path.to_owned(), doing, source };
         let (file, made) = match OpenOptions::new().read(true).write(true).open(path) {
@@ -254,7 +259,8 @@ impl Pool {
         // it is locked, nobody else writes to it.
         os::allocate(&file, wanted.bytes).map_err(system("its space cannot be allocated"))?;
         let boot = os::boot_id().map_err(system("the machine's boot ID cannot be read"))?;
-        Self::over(region, wanted, label.seed, made, boot).ok_or_else(|| PoolError::Damaged(path.to_owned()))
+        let pool = Self::over(region, wanted, label.seed, made, boot);
+        pool.map(|pool| (pool, file)).ok_or_else(|| PoolError::Damaged(path.to_owned()))
     }
 
     /// `None` if it says what no store can have written.
@@ -374,7 +380,7 @@ fn make(path: &Path, shape: Shape, seed: u64) -> io::Result<File> {
     if !os::lock_exclusive(&file)? {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another program makes it"));
     }
-    let made = fill(&file, shape, seed).and_then(|()| fs::rename(&new, path)).and_then(|()| sync_directory(path));
+    let made = fill(&file, shape, seed).and_then(|()| os::replace(&new, path)).and_then(|()| sync_directory(path));
     if let Err(error) = made {
         let _ = fs::remove_file(&new);
         return Err(error);

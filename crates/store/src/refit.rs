@@ -8,8 +8,11 @@
 //! changed but for what its recovery notes, and closed again, so that whatever goes wrong, it is still there. There has
 //! to be space for both.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::Path;
+
+use machine::os;
 
 use crate::chains;
 use crate::evict::Eviction;
@@ -42,27 +45,49 @@ pub fn refit(path: &Path, found: Shape, wanted: Shape, eviction: Eviction, now: 
     let system = |doing: &'static str| move |source| PoolError::System { path: path.to_owned(), doing, source };
     let new = beside(path, NEW);
     match fs::remove_file(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(system("what was left of a refit cannot be removed")(error));
         }
         _ => {}
     }
-    let old = Pool::open(path, found, 0)?;
+    let (old, file) = Pool::open_with_file(path, found, 0)?;
     let seed = old.parts.iter().map(Part::seed).next().unwrap_or_default();
     let now = old.parts.iter().map(Part::time).fold(now, Time::max);
     let options = StoreOptions { seed, eviction };
     let open = |part| Store::open(part, options).map_err(system("it cannot be used"));
     let mut from = old.parts.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let done = pour(&mut from, path, wanted, options, now).and_then(|refitted| {
-        fs::rename(&new, path).and_then(|()| sync_directory(path)).map_err(system("it cannot be replaced"))?;
+    let poured = pour(&mut from, path, wanted, options, now);
+    // Whatever comes of it, the old pool is whole. It is mapped no more then: Windows replaces no file that is.
+    let closed = from.iter_mut().try_for_each(|store| store.close(now)).map_err(system("it cannot be closed"));
+    drop(from);
+    let done = closed.and(poured).and_then(|refitted| {
+        replace(&new, path, file).map_err(system("it cannot be replaced"))?;
         Ok(refitted)
     });
     if done.is_err() {
-        // What is left of it would be removed the next time, and the old pool is to be as whole as it was.
+        // What is left of it would be removed the next time.
         let _ = fs::remove_file(&new);
-        from.iter_mut().try_for_each(|store| store.close(now)).map_err(system("it cannot be closed"))?;
     }
     done
+}
+
+/// Puts the new pool in the place of the old one, of which `old` is what is left: nobody else is to use it meanwhile.
+///
+/// Where an open file cannot be replaced (Windows before 10, Wine), it is closed first. Who opens it then, in that
+/// moment, keeps it from being replaced by that.
+fn replace(new: &Path, path: &Path, old: File) -> io::Result<()> {
+    // On some systems the lock went with the mapping.
+    if !os::lock_exclusive(&old)? {
+        return Err(io::Error::new(ErrorKind::ResourceBusy, "another program uses the file"));
+    }
+    match fs::rename(new, path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            drop(old);
+            os::replace(new, path)?;
+        }
+        done => done?,
+    }
+    sync_directory(path)
 }
 
 /// Makes a pool beside that of some stores, of their items.

@@ -105,8 +105,13 @@ fn check_way(path: &Path, options: &FileOptions) -> Result<(), OpenError> {
         return Err(way.refuse(&name, "an NVMe namespace as a character device (/dev/ngXnY)", hint));
     };
     engine.check().map_err(|none| {
-        let why = format!("the path {way} is not available: {}", none.why);
-        OpenError { device: name, why, hint: none.hint.clone(), source: Some(none.into()) }
+        let (why, hint) = if options.polling.any() {
+            let why = format!("{} needs the path {way}, which is not available: {}", options.polling, none.why);
+            (why, format!("Leave {} out. {}", options.polling, none.hint))
+        } else {
+            (format!("the path {way} is not available: {}", none.why), none.hint.clone())
+        };
+        OpenError { device: name, why, hint, source: Some(none.into()) }
     })
 }
 
@@ -114,6 +119,10 @@ fn check_way(path: &Path, options: &FileOptions) -> Result<(), OpenError> {
 fn look(path: &Path, options: &FileOptions) -> Result<bool, OpenError> {
     let found = match fs::metadata(path) {
         Ok(found) => found,
+        // Windows says of that, too, that it is not found.
+        Err(error) if error.kind() == ErrorKind::NotFound && path.ancestors().skip(1).any(Path::is_file) => {
+            return Err(cannot_open(path, options, ErrorKind::NotADirectory.into()));
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => return may_create(path, options, error),
         Err(error) => return Err(cannot_open(path, options, error)),
     };

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use machine::os::IO_ERROR;
 use machine::reactor::Arm;
 use machine::ring::{FileDone, FileOp, FileTask, Owner, Ring, RingFile};
 
@@ -12,9 +13,6 @@ use crate::admit::{admit, bytes_of};
 use crate::limits::FILE_QUEUE_DEPTH;
 use crate::live_size::LiveSize;
 use crate::{Completion, Completions, Data, Failure, Info, Op, Outcome, Queue, Refused, Request, Tag};
-
-/// What an error without a number of the operating system counts as: a read behind the end of the file.
-const EIO: i32 = 5;
 
 pub(super) struct FileQueue {
     info: Info,
@@ -147,7 +145,7 @@ pub(super) fn outcome_of(done: &FileDone) -> Outcome {
     match &done.result {
         Ok(()) => Ok(()),
         Err(_) if done.is_cancelled() => Err(Failure::Cancelled),
-        Err(error) => Err(Failure::Host(error.raw_os_error().unwrap_or(EIO))),
+        Err(error) => Err(Failure::Host(error.raw_os_error().unwrap_or(IO_ERROR))),
     }
 }
 
@@ -157,6 +155,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use machine::os::disk_error_number;
     use machine::region::Pool;
     use machine::ring::Wait;
     use uuid::Uuid;
@@ -166,7 +165,6 @@ mod tests {
 
     #[test]
     fn a_full_medium_is_an_error_with_its_number() {
-        const ENOSPC: i32 = 28;
         let Ok(full) = File::options().read(true).write(true).open("/dev/full") else {
             eprintln!("SKIPPED a full medium: there is no /dev/full");
             return;
@@ -205,7 +203,8 @@ mod tests {
             queue.poll(&mut ring, &mut out);
         }
         assert_eq!(out.list.len(), 3);
-        assert!(out.list.iter().all(|completion| completion.outcome == Err(Failure::Host(ENOSPC))));
+        let full = Err(Failure::Host(disk_error_number("ENOSPC").expect("it has one")));
+        assert!(out.list.iter().all(|completion| completion.outcome == full));
         drop(out);
         assert_eq!(pool.free(), 2);
     }

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MISTAKES, QUOTED_CHARS};
+
+/// What to do about a backslash that TOML takes for the beginning of something else.
+const BACKSLASH_HINT: &str = "In double quotes a backslash begins an escape. Write a path of Windows in single quotes, \
+    as 'D:\\data\\disk.img', or with / or \\\\ in the place of each one.";
 
 /// What is wrong with a field, wherever the field comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +120,34 @@ impl<'t> Log<'t> {
     /// A mistake at an offset.
     pub(super) fn add(&mut self, at: usize, field: &str, why: impl Into<String>, hint: impl Into<String>) {
         self.found.push(Found { at, problem: Problem::new(field, why, hint) });
+    }
+
+    /// The text is not TOML.
+    pub(super) fn not_toml(&mut self, errors: &[toml::de::Error]) {
+        // Each costs a look at its line, which may be the whole text.
+        errors.iter().take(MISTAKES).for_each(|error| self.not_toml_at(error));
+    }
+
+    fn not_toml_at(&mut self, error: &toml::de::Error) {
+        let at = error.span().map_or(self.text.len(), |span| span.start);
+        let line_start = self.text[..self.text.floor_char_boundary(at)].rfind('\n').map_or(0, |end| end + 1);
+        let line = self.text[line_start..].lines().next().unwrap_or_default();
+        let escapes = line.split_once('"').is_some_and(|(_, rest)| rest.contains('\\'));
+        let hint = if escapes { BACKSLASH_HINT } else { "The file has to be TOML: see https://toml.io." };
+        self.add(at, "", error.message(), hint);
+    }
+
+    /// A string that names a file: a backslash and a letter are not to be taken for a tab or the like without a word.
+    /// Whether they were, and the mistake is noted.
+    pub(super) fn is_cut_by_escapes(&mut self, value: Range<usize>, field: &str) -> bool {
+        let text = self.text.get(value.clone()).unwrap_or_default();
+        let mut letters = text.chars();
+        let mut next = || letters.find(|letter| *letter == '\\').and_then(|_| letters.next());
+        let cut = text.starts_with('"') && std::iter::from_fn(&mut next).any(|letter| "betnfr".contains(letter));
+        if cut {
+            self.add(value.start, field, "a backslash and a letter stand for a control character here", BACKSLASH_HINT);
+        }
+        cut
     }
 
     /// Notes where a field stands.

@@ -34,10 +34,7 @@ pub(super) fn parse(text: &str) -> Result<(Config, Places), Vec<Mistake>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         // What a broken text seems to say would only be more confusing.
-        for error in errors {
-            let hint = "The file has to be TOML: see https://toml.io.";
-            log.add(error.span().map_or(text.len(), |span| span.start), "", error.message(), hint);
-        }
+        log.not_toml(&errors);
         return Err(log.finish());
     }
     let top = Fields::new(&mut log, document.get_ref(), "", 0, &TOP);
@@ -164,7 +161,10 @@ fn namespaces(log: &mut Log<'_>, subsystem: &Fields<'_, '_>) -> Vec<Namespace> {
 
 fn namespace(log: &mut Log<'_>, table: &Fields<'_, '_>, nsid: u32) -> Option<Namespace> {
     let hint = "Write for example device = \"/data/disk.img\" or device = \"ram:1GiB\".";
-    let text = required(log, table, "device", |text| Ok::<_, String>(text.to_owned()), hint);
+    if !table.has("device") {
+        table.wrong(log, "device", "it is missing", hint);
+    }
+    let text = table.path(log, "device", |text| Ok::<_, String>(text.to_owned()), hint);
     let options = options(log, table);
     let mut namespace = match Namespace::new(nsid, text?) {
         Ok(namespace) => namespace,

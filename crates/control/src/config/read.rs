@@ -75,6 +75,21 @@ impl<'t, 'd> Fields<'t, 'd> {
         convert_text(log, value, &self.path_of(key), convert, hint)
     }
 
+    /// The same for a string that begins with the name of a file.
+    pub(super) fn path<T, E: Display>(
+        &self,
+        log: &mut Log<'_>,
+        key: &str,
+        convert: impl FnOnce(&str) -> Result<T, E>,
+        hint: &str,
+    ) -> Option<T> {
+        let value = self.get(log, key)?;
+        if log.is_cut_by_escapes(value.span(), &self.path_of(key)) {
+            return None;
+        }
+        convert_text(log, value, &self.path_of(key), convert, hint)
+    }
+
     /// `true` or `false`.
     pub(super) fn flag(&self, log: &mut Log<'_>, key: &str) -> Option<bool> {
         let value = self.get(log, key)?;

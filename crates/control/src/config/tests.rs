@@ -175,6 +175,26 @@ fn text_that_is_not_toml() {
 }
 
 #[test]
+fn paths_of_windows() {
+    let device = "\"/data/disk.img\"";
+    assert_eq!(GOOD.matches(device).count(), 1);
+    let with = |path: &str| Config::parse(&GOOD.replace(device, path));
+    for path in [r"'D:\data\disk.img'", r#""D:\\data\\disk.img""#, r#""D:\u005cdata\u005Cdisk.img""#] {
+        let config = with(path).unwrap_or_else(|mistakes| panic!("{path}: {mistakes:?}"));
+        assert!(config.subsystems[0].namespaces[0].text.starts_with(r"D:\data\disk.img,size="));
+    }
+    let hint = "in single quotes, as 'D:\\data\\disk.img', or with /";
+    // No escapes, the beginning of one, and one of the quote at the end.
+    for path in [r"D:\data\disk.img", r"C:\Users\me\disk.img", r"D:\x1\disk.img", r"D:\"] {
+        let mistakes = with(&format!("\"{path}\"")).expect_err(path);
+        assert!(mistakes.iter().any(|mistake| mistake.line == 15 && mistake.hint.contains(hint)), "{mistakes:?}");
+    }
+    // These would be a tab and a new line.
+    mistake(device, r#""C:\temp\new.img""#, 15, "subsystem[0].namespace[0].device", &["control character", hint]);
+    mistake("\"/data/cache.pool\"", r#""C:\new.pool""#, 31, "cache.pool", &["control character", hint]);
+}
+
+#[test]
 fn unknown_fields() {
     mistake("reactors = 2", "reactor = 2", 1, "reactor", &["no field called `reactor`", "Did you mean `reactors`?"]);
     mistake(

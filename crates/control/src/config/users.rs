@@ -84,10 +84,7 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
 fn parse(text: &str) -> Result<Users, Vec<Mistake>> {
     let mut log = Log::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let hint = "The file has to be TOML: see https://toml.io.";
-        log.add(error.span().map_or(text.len(), |span| span.start), "", error.message(), hint);
-    }
+    log.not_toml(&errors);
     if !errors.is_empty() {
         return Err(log.finish());
     }

@@ -24,11 +24,11 @@ pub(crate) use system::{
     zero, zone_action, zone_report, zoned_disk,
 };
 pub use system::{
-    Guard, Process, Ward, allocate, allocated_bytes, allowed_cpus, available_memory, block_device_bytes, boot_id,
-    connected_sockets, direct_alignment, end_with_guard, file_key, files, get_xattr, guard, huge_page_pool, io_poll,
-    is_block_device, is_read_only_disk, kind, mode, never_gives_huge_pages, on_signal, on_wish, open_data, pin_to,
-    process_cpu, punches_holes, raise_file_limit, rss_bytes, runtime_dir, set_xattr, started, sync_directory,
-    thread_usage, total_memory, usage, ward_ready, write_all_at,
+    DISK_ERRORS, Guard, IO_ERROR, Process, Ward, allocate, allocated_bytes, allowed_cpus, available_memory,
+    block_device_bytes, boot_id, connected_sockets, direct_alignment, disk_error, end_with_guard, file_key, files,
+    get_xattr, guard, huge_page_pool, io_poll, is_block_device, is_read_only_disk, kind, mode, never_gives_huge_pages,
+    on_signal, on_wish, open_data, pin_to, process_cpu, punches_holes, raise_file_limit, replace, rss_bytes,
+    runtime_dir, set_xattr, started, sync_directory, thread_usage, total_memory, usage, ward_ready, write_all_at,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use system::{RawCommand, nvme_entry, persistence_domain};
@@ -131,6 +131,25 @@ impl Alignment {
         bytes.as_ptr().addr().is_multiple_of(self.memory as usize)
             && (offset | bytes.len() as u64).is_multiple_of(self.offset.into())
     }
+}
+
+/// What an error of the system says of a disk, as far as somebody who serves it tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskError {
+    /// There is no space: on the file system, for this user, or in a file that cannot grow any more.
+    Full,
+    /// It must not be written to.
+    WriteProtected,
+    /// The medium cannot be read, or not be written to.
+    Medium,
+    /// Anything else, which says nothing of the blocks.
+    Other,
+}
+
+/// The number of an error that disks give, by its name in POSIX: one of [`DISK_ERRORS`].
+#[must_use]
+pub fn disk_error_number(name: &str) -> Option<i32> {
+    DISK_ERRORS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 
 /// How far a store has to get to survive a power cut.

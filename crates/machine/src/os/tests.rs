@@ -22,6 +22,31 @@ fn pinning_is_seen_by_the_thread_only() {
 }
 
 #[test]
+fn errors_of_disks_have_numbers_here_and_come_to_something() {
+    let comes_to = |name: &str| disk_error(disk_error_number(name).expect("it has a number"));
+    assert_eq!((comes_to("ENOSPC"), comes_to("EDQUOT")), (DiskError::Full, DiskError::Full));
+    assert_eq!((comes_to("EROFS"), comes_to("EIO")), (DiskError::WriteProtected, DiskError::Medium));
+    assert_eq!((comes_to("ENODEV"), disk_error(0)), (DiskError::Other, DiskError::Other));
+    assert_eq!((disk_error_number("EIO"), disk_error_number("EBADNAME")), (Some(IO_ERROR), None));
+    let full = io::Error::from_raw_os_error(disk_error_number("ENOSPC").expect("it has a number"));
+    assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn a_file_takes_the_place_of_another_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (new, path) = (dir.path().join("new"), dir.path().join("path"));
+    for text in ["one", "two"] {
+        std::fs::write(&new, text).expect("a file");
+        replace(&new, &path).expect("nobody uses it");
+        assert!(!new.exists());
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), text);
+    }
+    assert_eq!(replace(&new, &path).expect_err("there is none").kind(), io::ErrorKind::NotFound);
+    assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "two");
+}
+
+#[test]
 fn usage_says_something_plausible() {
     let (process, thread) = (usage(), thread_usage());
     assert!(process.user + process.system >= thread.user + thread.system);

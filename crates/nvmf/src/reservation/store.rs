@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use machine::os;
 use uuid::Uuid;
 
 use super::record::{self, FILE_BYTES};
@@ -128,7 +129,8 @@ fn make(path: &Path, disk: Uuid) -> io::Result<()> {
         file.write_all(&record::encode(&nobody, number, disk))?;
     }
     file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
+    drop(file);
+    os::replace(Path::new(&fresh), path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    os::sync_directory(parent.unwrap_or(Path::new(".")))
 }

@@ -17,7 +17,7 @@
 //! | `p=0.01` | with this probability |
 //! | `blocks=A-B` | only requests that touch a block from A to B |
 //! | `latency=10ms` | it begins so much later; `latency=1ms-20ms` chooses |
-//! | `error=EIO` | it fails with an error of the operating system: a name or a number of Linux |
+//! | `error=EIO` | it fails with an error of the operating system: a name of POSIX, or a number of this system |
 //! | `status=2/81` | it fails with an NVMe status: type and code in hexadecimal, and `/dnr` for "do not retry" |
 //! | `short=N` | a write writes its first N blocks, then fails; `short` alone chooses N |
 //! | `torn` | a write writes some of its sectors of 512 bytes, then fails |

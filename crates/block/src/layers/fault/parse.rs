@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use machine::os::{DISK_ERRORS, IO_ERROR, disk_error_number};
 use wire::nvme::Status;
 
 use super::rule::{Action, CERTAIN, Chance, Delay, KINDS, Rule, WRITE};
@@ -18,19 +19,9 @@ pub struct BadRule {
     pub hint: String,
 }
 
-/// Error numbers of Linux that media give.
-const ERRORS: [(&str, i32); 8] = [
-    ("EIO", 5),
-    ("ENOMEM", 12),
-    ("ENODEV", 19),
-    ("ENOSPC", 28),
-    ("EROFS", 30),
-    ("ETIMEDOUT", 110),
-    ("EDQUOT", 122),
-    ("EREMOTEIO", 121),
-];
-const EIO: Failure = Failure::Host(5);
-/// The largest error number of Linux.
+/// What a write that fails in a part of it fails with.
+const IO: Failure = Failure::Host(IO_ERROR);
+/// The largest error number of Linux. On Windows disks give no larger ones, either.
 const MAX_ERROR: i32 = 4095;
 
 const PARTS: [&str; 13] =
@@ -87,11 +78,11 @@ impl Rule {
             "latency" => self.delay = Some(delay(needed("10ms")?)?),
             "error" => self.fail(failure, error(needed("EIO")?)?)?,
             "status" => self.fail(failure, status(needed("2/81")?)?)?,
-            "short" => self.act(Action::Short(value.map(|value| size(key, value)).transpose()?, EIO))?,
+            "short" => self.act(Action::Short(value.map(|value| size(key, value)).transpose()?, IO))?,
             "torn" | "drop" | "panic" if value.is_some() => {
                 return Err(bad(format!("`{key}` of a rule takes no value"), &format!("Write {key} alone.")));
             }
-            "torn" => self.act(Action::Torn(EIO))?,
+            "torn" => self.act(Action::Torn(IO))?,
             "drop" => self.act(Action::Drop)?,
             "panic" => self.act(Action::Panic)?,
             _ => {
@@ -213,11 +204,10 @@ fn duration(text: &str) -> Result<Duration, BadRule> {
 }
 
 fn error(text: &str) -> Result<Failure, BadRule> {
-    let named = ERRORS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
-    match named.or_else(|| text.parse().ok()) {
+    match disk_error_number(text).or_else(|| text.parse().ok()) {
         Some(number) if (1..=MAX_ERROR).contains(&number) => Ok(Failure::Host(number)),
         _ => {
-            let names = ERRORS.map(|(name, _)| name).join(", ");
+            let names = DISK_ERRORS.map(|(name, _)| name).join(", ");
             Err(bad(format!("`{text}` is not an error number"), &format!("Write a number, or one of {names}.")))
         }
     }
@@ -247,6 +237,7 @@ mod tests {
 
     #[test]
     fn rules() {
+        let full = Failure::Host(disk_error_number("ENOSPC").expect("it is known"));
         let all = rule("read+write:nth=1:every=2:after=3:times=4:p=0.5:blocks=6-7:latency=8us-9s:error=ENOSPC");
         assert_eq!(
             all,
@@ -259,7 +250,7 @@ mod tests {
                 chance: Some(Chance(CERTAIN / 2)),
                 blocks: Some(Range { lba: 6, blocks: 2 }),
                 delay: Some(Delay { min: Duration::from_micros(8), max: Duration::from_secs(9) }),
-                action: Some(Action::Fail(Failure::Host(28))),
+                action: Some(Action::Fail(full)),
             }
         );
         let action = |text| rule(text).action.expect("an action");
@@ -267,7 +258,7 @@ mod tests {
         let media = Failure::Device(Status::UNRECOVERED_READ_ERROR);
         assert_eq!(action("read:status=2/81"), Action::Fail(media));
         assert_eq!(action("read:status=0/6/dnr"), Action::Fail(Failure::Device(Status::INTERNAL_ERROR.with_dnr())));
-        assert_eq!(action("write:short"), Action::Short(None, EIO));
+        assert_eq!(action("write:short"), Action::Short(None, Failure::Host(IO_ERROR)));
         assert_eq!(action("write:short=0:status=2/81"), Action::Short(Some(0), media));
         assert_eq!(action("write:error=28:torn"), Action::Torn(Failure::Host(28)));
         assert_eq!((action("any:drop"), action("flush:panic")), (Action::Drop, Action::Panic));

@@ -193,6 +193,6 @@ mod tests {
             },
         );
         assert!((Duration::from_millis(3)..=Duration::from_millis(4)).contains(&plan.delay), "{:?}", plan.delay);
-        assert_eq!(plan.action, Some(Action::Fail(Failure::Host(5))));
+        assert_eq!(plan.action, Some(Action::Fail(Failure::Host(machine::os::IO_ERROR))));
     }
 }

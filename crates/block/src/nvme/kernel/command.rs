@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use machine::os::IO_ERROR;
 use machine::passthru::{self, Fault};
 use wire::nvme::io;
 use wire::nvme::opcode::Transfer;
@@ -95,7 +96,7 @@ pub(super) fn status_of(status: u16) -> Status {
 pub(super) fn failure(fault: &Fault) -> Failure {
     match fault {
         Fault::Status { status, .. } => Failure::Device(status_of(*status)),
-        Fault::Host(error) => Failure::Host(error.raw_os_error().unwrap_or(0)),
+        Fault::Host(error) => Failure::Host(error.raw_os_error().unwrap_or(IO_ERROR)),
     }
 }
 

@@ -199,8 +199,9 @@ mod tests {
     #[test]
     fn errors_say_what_to_do() {
         let ask = |error| cannot_ask(Path::new("/dev/ng0n1"), &error).to_string();
-        assert!(ask(NvmeError::Host(io::Error::from_raw_os_error(13))).contains("CAP_SYS_ADMIN"));
-        assert!(ask(NvmeError::Host(io::Error::from_raw_os_error(19))).contains("system's log"));
+        assert!(ask(NvmeError::Host(ErrorKind::PermissionDenied.into())).contains("CAP_SYS_ADMIN"));
+        let gone = os::disk_error_number("ENODEV").expect("it has one");
+        assert!(ask(NvmeError::Host(io::Error::from_raw_os_error(gone))).contains("system's log"));
         let status = wire::nvme::Status::INVALID_FIELD;
         assert!(ask(NvmeError::Status { status, result: 0 }).contains("answered \"Invalid Field"));
     }

@@ -108,6 +108,15 @@ pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     Ok(retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, bytes))?)
 }
 
+/// Puts a file in the place of another one, or where none is: whoever looks finds either of them, also after a crash.
+/// Who has the old one open keeps it. What is durable of it is said by [`sync_directory`].
+///
+/// # Errors
+/// Those of the system; both files are as they were.
+pub fn replace(new: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(new, path)
+}
+
 /// Makes the names in a directory durable.
 ///
 /// # Errors

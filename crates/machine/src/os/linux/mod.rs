@@ -1,5 +1,6 @@
 //! Linux.
 
+mod error;
 mod file;
 mod memory;
 mod nvme;
@@ -14,9 +15,10 @@ mod thread;
 mod ward;
 mod zoned;
 
+pub use error::{DISK_ERRORS, IO_ERROR, disk_error};
 pub use file::{
     allocate, allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
-    is_read_only_disk, kind, mode, open_data, punches_holes, set_xattr, sync_directory,
+    is_read_only_disk, kind, mode, open_data, punches_holes, replace, set_xattr, sync_directory,
 };
 pub(super) use file::{try_lock, unlock};
 pub(crate) use memory::huge_bytes;

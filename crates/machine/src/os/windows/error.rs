@@ -7,13 +7,18 @@ use std::io::{self, ErrorKind};
 
 use windows_sys::Win32::Foundation::{
     ERROR_BAD_NET_NAME, ERROR_BAD_NETPATH, ERROR_BAD_UNIT, ERROR_COMMITMENT_LIMIT, ERROR_CONNECTION_ABORTED,
-    ERROR_CONNECTION_REFUSED, ERROR_CRC, ERROR_DEV_NOT_EXIST, ERROR_DEVICE_IN_USE, ERROR_DEVICE_NOT_CONNECTED,
-    ERROR_DEVICE_REMOVED, ERROR_DRIVE_LOCKED, ERROR_HANDLE_EOF, ERROR_INVALID_FUNCTION, ERROR_INVALID_NAME,
-    ERROR_LOCK_VIOLATION, ERROR_NETNAME_DELETED, ERROR_NO_SUCH_DEVICE, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_READY,
-    ERROR_NOT_SUPPORTED, ERROR_PRIVILEGE_NOT_HELD, ERROR_SHARING_BUFFER_EXCEEDED, ERROR_SHARING_VIOLATION,
-    ERROR_TOO_MANY_OPEN_FILES, ERROR_UNRECOGNIZED_VOLUME, ERROR_USER_MAPPED_FILE, ERROR_WORKING_SET_QUOTA, NTSTATUS,
-    RtlNtStatusToDosError,
+    ERROR_CONNECTION_REFUSED, ERROR_CRC, ERROR_DATA_CHECKSUM_ERROR, ERROR_DEV_NOT_EXIST, ERROR_DEVICE_IN_USE,
+    ERROR_DEVICE_NOT_CONNECTED, ERROR_DEVICE_REMOVED, ERROR_DISK_CORRUPT, ERROR_DISK_FULL, ERROR_DISK_QUOTA_EXCEEDED,
+    ERROR_DRIVE_LOCKED, ERROR_FILE_CORRUPT, ERROR_FILE_SYSTEM_LIMITATION, ERROR_FILE_TOO_LARGE, ERROR_GEN_FAILURE,
+    ERROR_HANDLE_DISK_FULL, ERROR_HANDLE_EOF, ERROR_INVALID_FUNCTION, ERROR_INVALID_NAME, ERROR_IO_DEVICE,
+    ERROR_LOCK_VIOLATION, ERROR_NETNAME_DELETED, ERROR_NO_SUCH_DEVICE, ERROR_NO_SYSTEM_RESOURCES,
+    ERROR_NOT_ENOUGH_MEMORY, ERROR_NOT_READY, ERROR_NOT_SUPPORTED, ERROR_PRIVILEGE_NOT_HELD, ERROR_READ_FAULT,
+    ERROR_SECTOR_NOT_FOUND, ERROR_SEEK, ERROR_SEM_TIMEOUT, ERROR_SHARING_BUFFER_EXCEEDED, ERROR_SHARING_VIOLATION,
+    ERROR_TOO_MANY_OPEN_FILES, ERROR_UNRECOGNIZED_VOLUME, ERROR_USER_MAPPED_FILE, ERROR_WORKING_SET_QUOTA,
+    ERROR_WRITE_FAULT, ERROR_WRITE_PROTECT, NTSTATUS, RtlNtStatusToDosError,
 };
+
+use crate::os::DiskError;
 
 /// Kinds that the standard library gives no name to.
 const KINDS: [(u32, ErrorKind); 28] = [
@@ -47,6 +52,49 @@ const KINDS: [(u32, ErrorKind); 28] = [
     (ERROR_CONNECTION_REFUSED, ErrorKind::ConnectionRefused),
     (ERROR_CONNECTION_ABORTED, ErrorKind::ConnectionAborted),
 ];
+
+/// The number of an error that a disk gives when no more is known of it; also of a read behind the end of a file.
+pub const IO_ERROR: i32 = ERROR_IO_DEVICE.cast_signed();
+
+/// Errors that disks give: what POSIX calls them, and their numbers here.
+pub const DISK_ERRORS: [(&str, i32); 8] = [
+    ("EIO", IO_ERROR),
+    ("ENOMEM", ERROR_NOT_ENOUGH_MEMORY.cast_signed()),
+    ("ENODEV", ERROR_DEV_NOT_EXIST.cast_signed()),
+    ("ENOSPC", ERROR_DISK_FULL.cast_signed()),
+    ("EROFS", ERROR_WRITE_PROTECT.cast_signed()),
+    // What a request to a drive gives that has not answered in time (`STATUS_IO_TIMEOUT`).
+    ("ETIMEDOUT", ERROR_SEM_TIMEOUT.cast_signed()),
+    ("EDQUOT", ERROR_DISK_QUOTA_EXCEEDED.cast_signed()),
+    ("EREMOTEIO", ERROR_GEN_FAILURE.cast_signed()),
+];
+
+/// What an error of a disk comes to.
+#[must_use]
+pub fn disk_error(number: i32) -> DiskError {
+    match number.cast_unsigned() {
+        // NTFS gives the last one for a file in too many fragments to be told of any more.
+        ERROR_DISK_FULL
+        | ERROR_HANDLE_DISK_FULL
+        | ERROR_DISK_QUOTA_EXCEEDED
+        | ERROR_FILE_TOO_LARGE
+        | ERROR_FILE_SYSTEM_LIMITATION => DiskError::Full,
+        ERROR_WRITE_PROTECT => DiskError::WriteProtected,
+        // Behind the end of a file there is nothing to read, as in a sector that is gone.
+        ERROR_IO_DEVICE
+        | ERROR_CRC
+        | ERROR_SEEK
+        | ERROR_SECTOR_NOT_FOUND
+        | ERROR_WRITE_FAULT
+        | ERROR_READ_FAULT
+        | ERROR_GEN_FAILURE
+        | ERROR_HANDLE_EOF
+        | ERROR_DATA_CHECKSUM_ERROR
+        | ERROR_FILE_CORRUPT
+        | ERROR_DISK_CORRUPT => DiskError::Medium,
+        _ => DiskError::Other,
+    }
+}
 
 /// What an error is, whoever has found its number.
 #[must_use]
@@ -101,6 +149,35 @@ mod tests {
             assert_eq!(kind_of(number), want, "{number}");
         }
         assert_eq!(kind(&ErrorKind::WriteZero.into()), ErrorKind::WriteZero, "no number");
+    }
+
+    #[test]
+    fn what_drives_and_file_systems_say_of_a_disk_is_told_apart() {
+        for (number, want) in [
+            (win32::ERROR_DISK_FULL, DiskError::Full),
+            (win32::ERROR_HANDLE_DISK_FULL, DiskError::Full),
+            (win32::ERROR_DISK_QUOTA_EXCEEDED, DiskError::Full),
+            (win32::ERROR_WRITE_PROTECT, DiskError::WriteProtected),
+            (win32::ERROR_CRC, DiskError::Medium),
+            (win32::ERROR_IO_DEVICE, DiskError::Medium),
+            (win32::ERROR_SECTOR_NOT_FOUND, DiskError::Medium),
+            (win32::ERROR_ACCESS_DENIED, DiskError::Other),
+            (win32::ERROR_OUT_OF_PAPER, DiskError::Other),
+            (win32::ERROR_NOT_READY, DiskError::Other),
+        ] {
+            assert_eq!(disk_error(number.cast_signed()), want, "{number}");
+        }
+        // Also where the kernel tells of them itself, as a completion port does.
+        for (status, want) in [
+            (win32::STATUS_DISK_FULL, DiskError::Full),
+            (win32::STATUS_MEDIA_WRITE_PROTECTED, DiskError::WriteProtected),
+            (win32::STATUS_IO_DEVICE_ERROR, DiskError::Medium),
+            (win32::STATUS_DEVICE_DATA_ERROR, DiskError::Medium),
+            (win32::STATUS_DATA_ERROR, DiskError::Medium),
+            (win32::STATUS_CRC_ERROR, DiskError::Medium),
+        ] {
+            assert_eq!(disk_error(of_status(status).raw_os_error().expect("a number")), want, "{status:#x}");
+        }
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //! Not yet run on a real Windows: direct I/O that is refused (Wine takes all), the answers of `FileStorageInfo`, and
 //! `FileAllocationInfo` (Wine has neither).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_ALIGNMENT_INFO, FILE_ALLOCATION_INFO, FILE_ATTRIBUTE_SPARSE_FILE,
@@ -20,12 +22,17 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::Ioctl::FSCTL_SET_SPARSE;
 
+use super::error::kind;
 use super::range::{cannot, fill_holes, fsctl, write_zeros, zero_data};
 use super::{done, is_wine, since_1970, unsupported};
 use crate::os::{Alignment, FileKey, OpenMode};
 
 /// Right for every disk whose sectors are at most a page: what direct I/O is given where the system does not say.
 const CAUTIOUS: u32 = 4096;
+
+/// How often a file is tried to be replaced, and how soon again: for a quarter of a second in all.
+const REPLACE_TRIES: u32 = 25;
+const REPLACE_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Opens a file for data. A new one is made sparse where the file system can do it: it takes space by use, and gives
 /// it back. What is there already stays as it is, as other programs may not take sparse files (virtual disks).
@@ -124,6 +131,30 @@ pub(super) fn take_space(file: &File, bytes: u64) -> io::Result<()> {
     })
 }
 
+/// Puts a file in the place of another one, or where none is: whoever looks finds either of them, also after a crash.
+/// Who has the old one open keeps it. What is durable of it is said by [`sync_directory`].
+///
+/// An open file cannot be replaced before Windows 10, and on file systems without POSIX semantics (FAT, some of
+/// networks); nor anywhere one that is mapped, or that is opened without sharing, as virus scanners may do with a file
+/// that is new. Those who only look are done with it soon, so this tries again for a while.
+///
+/// # Errors
+/// Those of the system; both files are as they were.
+pub fn replace(new: &Path, path: &Path) -> io::Result<()> {
+    let mut tries = 1..REPLACE_TRIES;
+    loop {
+        match fs::rename(new, path) {
+            Err(error) if is_in_use(&error) && tries.next().is_some() => thread::sleep(REPLACE_INTERVAL),
+            done => return done,
+        }
+    }
+}
+
+/// Whether somebody who has a file open may be the reason.
+fn is_in_use(error: &io::Error) -> bool {
+    matches!(kind(error), io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy)
+}
+
 /// Makes the names in a directory durable: what was made, renamed and removed in it before survives.
 ///
 /// NTFS and ReFS keep names in a journal, and flushing any file of theirs flushes the journal up to its last change;
@@ -196,7 +227,7 @@ pub fn file_key(file: &File) -> io::Result<FileKey> {
     };
     // Linux does not tell Wine when a file was made: it gives the time of the last write instead.
     let made = if is_wine() { 0 } else { file.metadata()?.creation_time() };
-    let born = (made != 0).then(|| since_1970(std::time::Duration::from_nanos_u128(100 * u128::from(made))));
+    let born = (made != 0).then(|| since_1970(Duration::from_nanos_u128(100 * u128::from(made))));
     Ok(FileKey { inode, born })
 }
 

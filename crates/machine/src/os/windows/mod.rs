@@ -27,11 +27,11 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::{FARPROC, HANDLE};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 
-pub use error::kind;
+pub use error::{DISK_ERRORS, IO_ERROR, disk_error, kind};
 pub(crate) use file::information;
 pub use file::{
     allocate, allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
-    is_read_only_disk, mode, open_data, punches_holes, set_xattr, sync_directory,
+    is_read_only_disk, mode, open_data, punches_holes, replace, set_xattr, sync_directory,
 };
 pub(super) use lock::{try_lock, unlock};
 pub(crate) use memory::{allow_large_pages, huge_bytes};

@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use common::{PATIENCE, Serve, free_port, get, output, qpair, signal};
+use common::{PATIENCE, Serve, as_user, free_port, get, output, qpair, signal, ward_of, with_dir};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -46,14 +46,11 @@ impl Rig {
     }
 
     fn write(&self, config: &str) {
-        let config = config.replace("DIR", &self.dir.path().display().to_string());
-        fs::write(self.path("qpair.toml"), config).expect("it is written");
+        fs::write(self.path("qpair.toml"), with_dir(config, self.dir.path())).expect("it is written");
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = qpair(arguments);
-        command.env("XDG_RUNTIME_DIR", self.dir.path());
-        command
+        as_user(qpair(arguments), self.dir.path())
     }
 
     /// Starts `qpair COMMAND --config`, which serves both.
@@ -325,6 +322,8 @@ fn what_cannot_start_takes_the_rest_with_it() {
     closed();
 }
 
+/// Nobody can cut off a file that is mapped on Windows.
+#[cfg(unix)]
 #[test]
 fn a_pool_that_fails_ends_both_with_the_reason() {
     let rig = Rig::new(&format!("{DISK}{CACHE}"));
@@ -361,8 +360,7 @@ fn a_supervised_process_serves_both_again_after_a_crash() {
     assert_eq!(both.ask("set k 0 0 1\r\nx\r\n"), "STORED\r\n");
     both.fill("0x11");
     let pid = both.serve.pid();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("the supervisor lives");
-    signal(children.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a child"), "KILL");
+    signal(ward_of(rig.dir.path(), pid).expect("it serves"), "KILL");
     let mut again = Both { serve: both.serve, cache: json!({ "memcache": [address] }) };
     let listening = again.serve.says();
     assert_eq!((&listening["event"], &listening["service"]), (&json!("listening"), &json!("nvme-tcp")));

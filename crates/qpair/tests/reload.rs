@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Serve, output, qpair};
+use common::{Serve, as_user, output, qpair, says_of_missing, with_dir};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,8 +24,8 @@ impl Rig {
     fn new(config: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         write(&dir, config);
-        let mut command = qpair(&["serve", "--json", "--config"]);
-        let serve = Serve::spawn(command.arg(dir.path().join("qpair.toml")).env("XDG_RUNTIME_DIR", dir.path()));
+        let mut command = as_user(qpair(&["serve", "--json", "--config"]), dir.path());
+        let serve = Serve::spawn(command.arg(dir.path().join("qpair.toml")));
         Self { dir, serve }
     }
 
@@ -34,9 +34,7 @@ impl Rig {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = qpair(arguments);
-        command.env("XDG_RUNTIME_DIR", self.dir.path());
-        command
+        as_user(qpair(arguments), self.dir.path())
     }
 
     /// Writes the file anew and has it reloaded; what `qpair reload --json` says.
@@ -74,8 +72,7 @@ impl Rig {
 }
 
 fn write(dir: &TempDir, config: &str) {
-    let config = config.replace("DIR", &dir.path().display().to_string());
-    fs::write(dir.path().join("qpair.toml"), config).expect("it is written");
+    fs::write(dir.path().join("qpair.toml"), with_dir(config, dir.path())).expect("it is written");
 }
 
 /// The head of every file here: any free port, and subsystem A with an image of this size.
@@ -150,10 +147,11 @@ fn a_mistake_changes_nothing() {
     let listener = format!("[[listener]]\naddress = \"{}\"\n", taken.local_addr().expect("an address"));
     rig.refuses(&format!("{more}{listener}"), 13, "listener[1].address", "cannot listen on");
     rig.refuses(&more.replace("disk.img\"", "disk.img,ro\""), 7, "subsystem[0].namespace[0].device", "other options");
-    fs::remove_file(rig.dir.path().join("qpair.toml")).expect("it was there");
+    let file = rig.dir.path().join("qpair.toml");
+    fs::remove_file(&file).expect("it was there");
     let gone = rig.command(&["reload", "--json", "--pid", &rig.serve.pid().to_string()]).output().expect("it runs");
     assert!(!gone.status.success());
-    assert!(String::from_utf8_lossy(&gone.stdout).contains("No such file"), "{gone:?}");
+    assert!(String::from_utf8_lossy(&gone.stdout).contains(&says_of_missing(&file)), "{gone:?}");
     assert_eq!((rig.size(A, 1), rig.size(A, 2)), (Some(8 << 20), None));
     // And then it goes on as if nothing had been.
     rig.changes(&more, &[format!("added namespace 2 of {A}: ram:8MiB")]);
@@ -184,7 +182,7 @@ fn the_signal_alone_does_it_and_metrics_come_and_go() {
     let other = rig.command(&["reload", "--config", "Cargo.toml"]).output().expect("it runs");
     assert!(String::from_utf8_lossy(&other.stderr).contains("there is no such server"), "{other:?}");
     rig.serve.stop();
-    let after = qpair(&["reload"]).env("XDG_RUNTIME_DIR", rig.dir.path()).output().expect("it runs");
+    let after = as_user(qpair(&["reload"]), rig.dir.path()).output().expect("it runs");
     assert!(!after.status.success());
 }
 

@@ -5,30 +5,40 @@
 
 mod common;
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Serve, eventually, free_port, qpair, signal};
+use common::{PATIENCE, Serve, as_user, eventually, free_port, qpair, signal, ward_of};
+use machine::os::Process;
+use tempfile::TempDir;
 
-/// Starts a supervised server on a port of its own; with more arguments.
-fn supervised(arguments: &[&str]) -> Serve {
-    let listen = format!("127.0.0.1:{}", free_port());
-    Serve::start(&[&["--supervise", "--listen", &listen], arguments].concat())
+/// How processes end that do not want to.
+const ENDS: [&str; 2] = if cfg!(unix) { ["KILL", "ABRT"] } else { ["KILL", "KILL"] };
+
+/// A supervised server of a user of its own, whom others do not see.
+struct Supervised {
+    user: TempDir,
+    serve: Serve,
 }
 
-/// The serving process, if there is one.
-fn ward(server: &Serve) -> Option<u32> {
-    let pid = server.pid();
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("the supervisor lives");
-    children.split_whitespace().next().map(|pid| pid.parse().expect("a number"))
+/// Starts one on a port of its own; with more arguments.
+fn supervised(arguments: &[&str]) -> Supervised {
+    let user = tempfile::tempdir().expect("a directory");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let mut command = as_user(qpair(&["serve", "--json", "--supervise", "--listen", &listen]), user.path());
+    Supervised { serve: Serve::spawn(command.args(arguments)), user }
+}
+
+/// The serving process: the last that has said so, which may have been killed since.
+fn ward(server: &Supervised) -> Option<u32> {
+    ward_of(server.user.path(), server.serve.pid())
 }
 
 /// Connects as an NVMe/TCP host and exchanges the first PDUs (ICReq, ICResp).
-fn greet(server: &Serve) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(server.address())?;
+fn greet(server: &Supervised) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(server.serve.address())?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut request = [0; 128];
     // Type 00h, header and PDU of 128 bytes; version 0, no digests.
@@ -41,7 +51,7 @@ fn greet(server: &Serve) -> io::Result<TcpStream> {
 }
 
 /// Kills the serving process under a connection and waits until another one answers hosts. How long that took.
-fn crash(server: &Serve, name: &str) -> Duration {
+fn crash(server: &Supervised, name: &str) -> Duration {
     let mut connection = greet(server).expect("it serves");
     let old = ward(server).expect("it serves");
     signal(old, name);
@@ -59,12 +69,12 @@ fn crash(server: &Serve, name: &str) -> Duration {
 fn a_crash_is_followed_by_another_start_again_and_again() {
     let server = supervised(&["ram:64MiB"]);
     // More than are followed by a start at once.
-    for name in ["KILL", "ABRT", "KILL", "ABRT"] {
+    for name in [ENDS, ENDS].concat() {
         println!("serving again {:.1?} after SIG{name}", crash(&server, name));
     }
     // The wish to stop is passed on, and the code is that of the serving process.
-    signal(server.pid(), "TERM");
-    server.ends_well();
+    server.serve.signal("TERM");
+    server.serve.ends_well();
 }
 
 #[test]
@@ -80,10 +90,10 @@ fn what_cannot_be_served_is_tried_once() {
 #[test]
 fn without_its_supervisor_the_serving_process_ends() {
     let server = supervised(&["ram:1MiB"]);
-    let (address, ward) = (server.address(), ward(&server).expect("it serves"));
-    signal(server.pid(), "KILL");
-    drop(server);
-    eventually("the end of the serving process", || {
-        !fs::exists(format!("/proc/{ward}")).expect("/proc is there") && TcpListener::bind(address).is_ok()
-    });
+    let address = server.serve.address();
+    let ward = Process::open(ward(&server).expect("it serves")).expect("it runs");
+    // Its supervisor is killed.
+    drop(server.serve);
+    assert!(ward.wait(PATIENCE).expect("it is asked"), "the serving process has ended");
+    eventually("its port", || TcpListener::bind(address).is_ok());
 }

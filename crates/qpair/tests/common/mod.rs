@@ -4,6 +4,7 @@
 
 pub mod page;
 
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -37,6 +38,23 @@ pub fn as_user(mut command: Command, dir: &Path) -> Command {
     command
 }
 
+/// What the system says of an error that disks give, by its name in POSIX.
+pub fn says_of(name: &str) -> String {
+    let number = machine::os::disk_error_number(name).expect("it has a number here");
+    std::io::Error::from_raw_os_error(number).to_string()
+}
+
+/// What the system says of a file that is not there.
+pub fn says_of_missing(path: impl AsRef<Path>) -> String {
+    std::fs::File::open(path).expect_err("it is not there").to_string()
+}
+
+/// A configuration file in which `DIR` is this directory, in strings of either kind: with a slash where TOML would take
+/// a backslash for the beginning of something else.
+pub fn with_dir(config: &str, dir: &Path) -> String {
+    config.replace("DIR", &dir.display().to_string().replace('\\', "/"))
+}
+
 /// The server that a supervisor has started, by what it tells in the runtime directory.
 pub fn ward_of(dir: &Path, guard: u32) -> Option<u32> {
     let files = std::fs::read_dir(dir.join("qpair")).ok()?.flatten().map(|entry| entry.path());
@@ -49,6 +67,8 @@ pub fn ward_of(dir: &Path, guard: u32) -> Option<u32> {
 /// A `qpair serve` that listens; killed when it is dropped.
 pub struct Serve {
     child: Child,
+    /// What was set for it, so that other commands find it.
+    variables: Vec<(OsString, OsString)>,
     stdout: BufReader<ChildStdout>,
     /// What it said when it listened.
     pub listening: Value,
@@ -64,9 +84,11 @@ impl Serve {
     pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("it was asked for"));
+        let set = |(name, value): (&OsStr, Option<&OsStr>)| Some((name.to_owned(), value?.to_owned()));
+        let variables = command.get_envs().filter_map(set).collect();
         let listening = line(&mut stdout);
         assert_eq!(listening["event"], "listening");
-        Self { child, stdout, listening }
+        Self { child, variables, stdout, listening }
     }
 
     pub fn pid(&self) -> u32 {
@@ -83,9 +105,15 @@ impl Serve {
         format!("nvme-tcp://{}/{nqn}?ns={nsid}", self.address())
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal by its name. Where there are none, it is asked in the way that its users have.
     pub fn signal(&self, name: &str) {
-        signal(self.pid(), name);
+        let pid = self.pid().to_string();
+        let mut asks = match name {
+            "TERM" if cfg!(windows) => qpair(&["stop", &pid]),
+            "HUP" if cfg!(windows) => qpair(&["reload", "--pid", &pid]),
+            _ => return signal(self.pid(), name),
+        };
+        output(asks.envs(self.variables.iter().cloned()));
     }
 
     /// Waits for the end of one that was asked to stop, and sees that it says so.
@@ -134,12 +162,13 @@ fn line(stdout: &mut impl BufRead) -> Value {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
-/// Sends a process a signal. The standard library knows none but SIGKILL. Where there are no signals, a process is
-/// asked to stop in the way that its users have.
+/// Sends a process a signal. The standard library knows none but SIGKILL, for children. Where there are no signals, a
+/// process can be killed and no more.
 pub fn signal(pid: u32, name: &str) {
-    if cfg!(not(unix)) {
-        assert_eq!(name, "TERM", "there are no signals here");
-        output(&mut qpair(&["stop", &pid.to_string()]));
+    let pid = pid.to_string();
+    if cfg!(windows) {
+        assert_eq!(name, "KILL", "there are no signals here");
+        output(Command::new("taskkill").args(["/F", "/PID", &pid]));
         return;
     }
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("there is a shell");

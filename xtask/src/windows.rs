@@ -38,9 +38,11 @@ const ORDINARY: [&str; 18] = [
     "tool",
     "yaml",
 ];
-/// Those of the devices and of the target, which take the kind of ring from `QPAIR_TEST_RING`.
-const OF_RINGS: [&str; 12] = [
+/// Those of the devices, of the target and of the cache, which take the kind of ring from `QPAIR_TEST_RING`.
+const OF_RINGS: [&str; 15] = [
+    "clients",
     "conformance",
+    "differential",
     "exclusive",
     "fault",
     "faults",
@@ -51,6 +53,7 @@ const OF_RINGS: [&str; 12] = [
     "life",
     "medium",
     "memory",
+    "pool",
     "reservation",
 ];
 

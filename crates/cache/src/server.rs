@@ -51,6 +51,8 @@ pub struct Options {
     pub log: Option<CommandLog>,
     /// What a reactor does when it finds no work.
     pub mode: Mode,
+    /// What kind of ring reactors have: what clients are waited for with.
+    pub ring: RingKind,
     /// The processors to pin the reactors to, one each, if there are enough of them.
     pub cpus: Vec<usize>,
 }
@@ -71,6 +73,7 @@ impl Default for Options {
             log: None,
             seed: 0,
             mode: Mode::Shared,
+            ring: RingKind::Auto,
             cpus: Vec::new(),
         }
     }
@@ -331,7 +334,7 @@ fn spawn(begin: Begin, options: &Options) -> Result<(Handle, Started), StartErro
         name: format!("cache-{number}"),
         cpu: options.cpus.get(number).copied(),
         mode: options.mode,
-        ring: RingKind::Portable,
+        ring: options.ring.of_sockets(),
     };
     let options = options.clone();
     let (report, told) = mpsc::channel();

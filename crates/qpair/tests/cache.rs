@@ -6,6 +6,7 @@ use std::net::TcpStream;
 mod common;
 
 use common::{PATIENCE, Serve, qpair};
+use machine::ring::RingKind;
 
 fn ask(serve: &Serve, protocol: &str, asked: &[u8], expected: &str) {
     let address = serve.listening[protocol][0].as_str().expect("an address");
@@ -26,6 +27,32 @@ fn it_caches_until_it_is_told_to_stop() {
     ask(&cache, "memcache", b"get k\r\nmg k v\r\nquit\r\n", "VALUE k 1 5\r\nhello\r\nEND\r\nVA 5\r\nhello\r\n");
     ask(&cache, "resp", b"GET k\r\nEXISTS k\r\nQUIT\r\n", "$5\r\nhello\r\n:1\r\n+OK\r\n");
     cache.stop();
+}
+
+/// Left to itself it takes a completion port where there is one.
+#[test]
+fn the_ring_is_the_one_that_is_named() {
+    let port = RingKind::Iocp.choose();
+    let best = if port.is_ok() { "iocp" } else { "portable" };
+    for (wish, ring) in [("auto", best), ("portable", "portable"), ("iocp", "iocp")] {
+        let asked = ["cache", "--json", "--listen", "memcache=127.0.0.1:0", "--reactors", "2", "--ring", wish];
+        if let (Err(none), "iocp") = (&port, wish) {
+            let ended = qpair(&asked).output().expect("it starts");
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(ended.status.code() == Some(1) && said.contains(&format!("--ring: {}", none.why)), "{said}");
+            continue;
+        }
+        let cache = Serve::spawn(&mut qpair(&asked));
+        assert_eq!(cache.listening["ring"], ring);
+        // Of each reactor some, by large values, which do not fit into what a socket holds.
+        let value = "x".repeat(512 << 10);
+        for key in 0..8 {
+            let set = format!("set {key} 0 0 {}\r\n{value}\r\nget {key}\r\nquit\r\n", value.len());
+            let expected = format!("STORED\r\nVALUE {key} 0 {}\r\n{value}\r\nEND\r\n", value.len());
+            ask(&cache, "memcache", set.as_bytes(), &expected);
+        }
+        cache.stop();
+    }
 }
 
 /// What the kernel says of itself; empty if it says nothing.
@@ -67,6 +94,7 @@ fn what_is_not_there_is_said() {
     for (arguments, why) in [
         (&["cache", "--listen", "127.0.0.1:11211"][..], "this is memcache=ADDR:PORT or resp=ADDR:PORT"),
         (&["cache", "--listen", "resp=6379"], "`6379` is no ADDR:PORT"),
+        (&["cache", "--ring", "uring"], "io_uring is for files, and a cache has sockets"),
         (&["cache", "--memory", "1k", "--listen", "memcache=127.0.0.1:0"], "there are those of 262144"),
     ] {
         let ended = qpair(arguments).output().expect("it starts");

@@ -15,9 +15,12 @@ use common::{PATIENCE, Serve, qpair};
 /// What a key may be after a kill: its value, or nothing; the last one was asked for last.
 type May = Vec<Option<Vec<u8>>>;
 
+/// On the kind of ring that `QPAIR_TEST_RING` names, or that users get.
 fn start(pool: &Path, more: &[&str]) -> Serve {
     let listen = ["--listen", "memcache=127.0.0.1:0", "--pool"];
-    Serve::spawn(qpair(&["cache", "--json"]).args(listen).arg(pool).args(more).stderr(Stdio::null()))
+    let ring = std::env::var("QPAIR_TEST_RING").unwrap_or_else(|_| "auto".to_owned());
+    let mut cache = qpair(&["cache", "--json", "--ring", &ring]);
+    Serve::spawn(cache.args(listen).arg(pool).args(more).stderr(Stdio::null()))
 }
 
 fn connect(cache: &Serve) -> TcpStream {

@@ -42,6 +42,7 @@ pub(crate) fn peers(report: &mut Report, linux: &Program, windows: &Program) {
         campaign(windows, linux, STRIKES, |target, number| strike(target, number, random(PAUSE)))
     });
     report.step("windows peers: a cache is stopped and killed under load, its pool stays", || pool(windows));
+    report.step("windows peers: verified clients of both protocols, a cache in Wine", || clients(windows, linux));
     let tool = "windows peers: redis-cli, a cache in Wine";
     if redis_cli(&["--version"], b"").is_err() {
         return report.skip(tool, "redis-cli is not installed");
@@ -84,6 +85,24 @@ fn pool(program: &Program) -> Result<(), String> {
         println!("after {changes} changes {there} of {of} keys are there, and all are as they should be");
     }
     cache.stop()
+}
+
+/// Clients on Linux by memcached's protocol and by Redis', many at once, who check every value.
+fn clients(cache: &Program, client: &Program) -> Result<(), String> {
+    let scratch = Scratch::new("windows-clients")?;
+    for ring in ["iocp", "portable"] {
+        let cache = Target::cache(cache, &["--memory", "64MiB", "--ring", ring], &scratch.file("cache.log"))?;
+        for (protocol, address) in ["memcache", "resp"].iter().zip(cache.addresses()) {
+            let target = format!("{protocol}://{address}");
+            let load = ["--prefill", "--keys", "20k", "--pipeline", "8", "--secs", "2", "--verify"];
+            let mut bench = client.command();
+            if !crate::succeeds(bench.arg("bench").arg(&target).args(load))? {
+                return Err(format!("bench {target} --verify on {ring}: see above"));
+            }
+        }
+        cache.stop()?;
+    }
+    Ok(())
 }
 
 /// A client that we did not write: one command at a time, a value that is no text, and many commands at once.

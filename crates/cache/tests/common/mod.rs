@@ -10,15 +10,21 @@ use std::ops::Deref;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use machine::ring::RingKind;
 use qpair_cache::{Options, Server};
 
 /// Longest wait for anything that should come at once.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What kind of ring caches have here: what `QPAIR_TEST_RING` says, or the kind that users get.
+fn ring() -> RingKind {
+    std::env::var("QPAIR_TEST_RING").map_or(RingKind::Auto, |kind| kind.parse().expect("QPAIR_TEST_RING"))
+}
+
 /// Listens for both kinds of clients; the rest as [`Options::default`] has it.
 pub fn options() -> Options {
     let any = || vec!["127.0.0.1:0".parse().expect("an address")];
-    Options { memcache: any(), resp: any(), ..Options::default() }
+    Options { memcache: any(), resp: any(), ring: ring(), ..Options::default() }
 }
 
 /// A cache of so many reactors.

@@ -7,6 +7,7 @@
 //! max-item = "1MiB"
 //! eviction = "s3fifo"                           # or merge, fifo, random, none
 //! reactors = 1                                  # threads; also cpus = [2, 3] and dedicated = true
+//! ring = "auto"                                 # or iocp, portable: what clients are waited for with
 //!
 //! pool = "/var/lib/cache.pool"                  # none: items end with the process
 //! durability = "warm"                           # or durable
@@ -26,6 +27,7 @@ use cache::limits::{DEFAULT_VALUE_BYTES, MAX_VALUE_BYTES};
 use cache::{CommandLog, Eviction, Keep};
 use machine::limits::MAX_REACTORS;
 use machine::region::Huge;
+use machine::ring::RingKind;
 
 use super::mistake::{Log, quoted};
 use super::read::Fields;
@@ -34,7 +36,7 @@ use super::write::{size, text};
 /// Bytes of a cache of which nobody says how large it is.
 const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
 
-pub(super) const CACHE: [&str; 13] = [
+pub(super) const CACHE: [&str; 14] = [
     "listen",
     "memory",
     "max-item",
@@ -48,6 +50,7 @@ pub(super) const CACHE: [&str; 13] = [
     "reactors",
     "cpus",
     "dedicated",
+    "ring",
 ];
 
 const LISTEN_HINT: &str = "Write for example listen = [\"memcache=127.0.0.1:11211\", \"resp=127.0.0.1:6379\"].";
@@ -85,6 +88,8 @@ pub struct Cache {
     pub cpus: Vec<usize>,
     /// Spin before sleeping.
     pub dedicated: bool,
+    /// What clients are waited for with: any but [`RingKind::Uring`].
+    pub ring: RingKind,
 }
 
 impl Default for Cache {
@@ -103,6 +108,7 @@ impl Default for Cache {
             reactors: 1,
             cpus: Vec::new(),
             dedicated: false,
+            ring: RingKind::Auto,
         }
     }
 }
@@ -228,6 +234,18 @@ pub fn max_item(bytes: u64) -> Result<usize, String> {
     }
 }
 
+/// Reads what kind of ring a cache has. It has no files, which are what `io_uring` does in a ring.
+///
+/// # Errors
+/// What is possible.
+pub fn ring(text: &str) -> Result<RingKind, String> {
+    match text.parse() {
+        Ok(RingKind::Uring) => Err("io_uring is for files, and a cache has sockets: auto, iocp or portable".to_owned()),
+        Ok(kind) => Ok(kind),
+        Err(_) => Err(format!("{} is none of auto, iocp, portable", quoted(text))),
+    }
+}
+
 /// Reads the table.
 pub(super) fn read(log: &mut Log<'_>, table: &Fields<'_, '_>) -> Cache {
     let default = Cache::default();
@@ -251,6 +269,7 @@ pub(super) fn read(log: &mut Log<'_>, table: &Fields<'_, '_>) -> Cache {
         reactors: table.number(log, "reactors", 1..=MAX_REACTORS as u64).map_or(default.reactors, |n| n as usize),
         cpus: table.cpus(log, "cpus"),
         dedicated: table.flag(log, "dedicated").unwrap_or(default.dedicated),
+        ring: table.text(log, "ring", ring, "Write for example ring = \"auto\".").unwrap_or(default.ring),
     }
 }
 
@@ -296,6 +315,9 @@ pub(super) fn write(out: &mut String, cache: &Cache) -> fmt::Result {
     }
     if let Some(huge) = &cache.huge_pages {
         writeln!(out, "huge-pages = \"{}\"", word_of(&HUGE_PAGES, huge))?;
+    }
+    if cache.ring != default.ring {
+        writeln!(out, "ring = \"{}\"", cache.ring)?;
     }
     for (key, is) in [("resize-pool", cache.resize_pool), ("dedicated", cache.dedicated)] {
         if is {

@@ -51,7 +51,7 @@ use machine::ring::RingKind;
 use nvmf::limits::{IN_CAPSULE_DEFAULT_BYTES, IN_CAPSULE_MAX_BYTES};
 use wire::nvme::Nqn;
 
-pub use self::cache::{Cache, Durability, Listen, Protocol, max_item};
+pub use self::cache::{Cache, Durability, Listen, Protocol, max_item, ring as cache_ring};
 pub use self::mistake::{Mistake, Places, Problem};
 pub use self::rules::{Broken, Rule, Source};
 pub use self::users::{UsersError, load_users};

@@ -112,6 +112,8 @@ fn mistakes_in_a_cache() {
     mistake(eviction, &instead("max-memory = 1"), 34, "cache.max-memory", &["no field called `max-memory`"]);
     mistake(eviction, &instead("maxitem = 1"), 34, "cache.maxitem", &["Did you mean `max-item`?"]);
     mistake(eviction, "eviction = \"lru\"", 33, "cache.eviction", &["`lru` is none of merge, s3fifo, fifo"]);
+    mistake(eviction, "ring = \"epoll\"", 33, "cache.ring", &["`epoll` is none of auto, iocp, portable"]);
+    mistake(eviction, "ring = \"uring\"", 33, "cache.ring", &["io_uring is for files", "ring = \"auto\""]);
     mistake("\"durable\"", "\"safe\"", 32, "cache.durability", &["`safe` is none of volatile, warm, durable"]);
     mistake("\"durable\"", "\"volatile\"", 32, "cache.durability", &["survive the process"]);
     mistake("pool = \"/data/cache.pool\"\n", "", 31, "cache.durability", &["there is no pool", "pool = \"FILE\""]);
@@ -448,6 +450,7 @@ prop_compose! {
         (memory, max_item) in (any::<u64>(), 1..=::cache::limits::MAX_VALUE_BYTES),
         pool in prop::option::of("/[ -~ä]{1,20}"),
         (durable, resize_pool, dedicated) in any::<(bool, bool, bool)>(),
+        ring in prop::sample::select(vec![RingKind::Auto, RingKind::Iocp, RingKind::Portable]),
         eviction in prop::sample::select(vec![
             ::cache::Eviction::Merge, ::cache::Eviction::S3Fifo, ::cache::Eviction::Fifo, ::cache::Eviction::Random,
             ::cache::Eviction::None,
@@ -473,7 +476,7 @@ prop_compose! {
             auth_file: auth_file.map(PathBuf::from),
             command_log: log.map(|(path, every, bytes, keep)| CommandLog { path: path.into(), every, bytes, keep }),
             cpus: if dedicated { (100..100 + reactors).collect() } else { vec![] },
-            memory, max_item, eviction, reactors, dedicated,
+            memory, max_item, eviction, reactors, dedicated, ring,
         }
     }
 }

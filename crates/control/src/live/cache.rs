@@ -20,6 +20,8 @@ impl Cache {
     pub(super) fn start(config: &Config, source: Source) -> Result<Self, Vec<Problem>> {
         let wanted = config.cache.as_ref().expect("a cache is wanted");
         let (mode, cpus) = options::cache(config, wanted)?;
+        // Known before anything is opened, and with its reason.
+        wanted.ring.of_sockets().choose().map_err(|none| vec![Problem::new("cache.ring", none.why, none.hint)])?;
         let memory = usize::try_from(wanted.memory)
             .map_err(|_| vec![Problem::new("cache.memory", "more than this machine can address", "Take less.")])?;
         let options = Options {
@@ -35,6 +37,7 @@ impl Cache {
             huge_pages: wanted.huge_pages,
             seed: Uuid::new_v4().as_u64_pair().0,
             mode,
+            ring: wanted.ring,
             cpus,
         };
         let server = Server::start(&options).map_err(|error| vec![refused(wanted, &error, source)])?;
@@ -102,6 +105,7 @@ pub(super) fn unchangeable(old: &config::Cache, new: &config::Cache) -> Vec<Prob
         both("cache.reactors", &|cache| cache.reactors.to_string()),
         both("cache.cpus", &|cache| format!("{:?}", cache.cpus)),
         both("cache.dedicated", &|cache| cache.dedicated.to_string()),
+        both("cache.ring", &|cache| cache.ring.to_string()),
     ])
 }
 

@@ -44,6 +44,17 @@ impl RingKind {
         Ok((RingChoice { kind, reason }, uring))
     }
 
+    /// The same wish of those who have sockets and no files, which is all that `io_uring` would do here: left to us,
+    /// it is a completion port or, on Linux, a ring without it.
+    #[must_use]
+    pub fn of_sockets(self) -> Self {
+        match self {
+            Self::Auto if cfg!(windows) => Self::Iocp,
+            Self::Auto => Self::Portable,
+            wish => wish,
+        }
+    }
+
     /// The word that a command line has for it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -25,6 +25,7 @@ struct Listening<'a> {
     resp: &'a [SocketAddr],
     memory: u64,
     max_value: usize,
+    ring: &'static str,
     /// Where metrics are served.
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<SocketAddr>,
@@ -73,6 +74,7 @@ pub(crate) fn listening(cache: &Cache, server: &Server, metrics: Option<SocketAd
             resp,
             memory,
             max_value,
+            ring: cache.ring.of_sockets().name(),
             metrics,
             huge_bytes,
             pool,

@@ -10,6 +10,7 @@ use cache::limits::DEFAULT_VALUE_BYTES;
 use control::config::{self, Cache, Config, Listen};
 
 use machine::region::Huge;
+use machine::ring::RingKind;
 
 use crate::serve::{Wanted, parse_reactors, sound};
 
@@ -102,7 +103,7 @@ pub(crate) struct Flags {
     /// Its cache, and its subsystems if it has some. `qpair reload` reads it again.
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "listen", "memory", "max_item", "pool", "resize_pool", "durability", "eviction", "huge_pages", "auth_file",
-        "reactors", "cpus", "dedicated", "metrics", "command_log",
+        "reactors", "cpus", "dedicated", "ring", "metrics", "command_log",
     ])]
     config: Option<PathBuf>,
 
@@ -179,6 +180,10 @@ pub(crate) struct Flags {
     /// Spin before sleeping: the shortest latencies, for cores that nothing else needs
     #[arg(long)]
     dedicated: bool,
+
+    /// What clients are waited for with: a completion port (iocp, of Windows), or what is everywhere (portable)
+    #[arg(long, value_name = "auto|iocp|portable", value_parser = config::cache_ring, default_value_t = RingKind::Auto)]
+    ring: RingKind,
 }
 
 impl Flags {
@@ -213,6 +218,7 @@ impl Flags {
             reactors: self.reactors,
             cpus: self.cpus.clone(),
             dedicated: self.dedicated,
+            ring: self.ring,
         };
         Config { cache: Some(cache), metrics: self.metrics, ..Config::default() }
     }
@@ -239,7 +245,7 @@ mod tests {
     fn flags_say_what_a_file_says() {
         let line = "--listen resp=10.0.0.1:6379 --memory 4GiB --max-item 2MiB --pool /a.pool --durability durable \
                     --resize-pool --metrics 9420 --eviction merge --auth-file /users.toml --reactors 2 --cpus 0,1 \
-                    --command-log /c.csv,keep=1 --dedicated";
+                    --command-log /c.csv,keep=1 --dedicated --ring portable";
         let file = r#"
             metrics = 9420
             [cache]
@@ -255,6 +261,7 @@ mod tests {
             reactors = 2
             cpus = [0, 1]
             dedicated = true
+            ring = "portable"
         "#;
         let flags = config(line).expect("it is fine");
         assert_eq!(Ok(&flags), Config::parse(file).as_ref());

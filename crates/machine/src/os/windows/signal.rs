@@ -98,3 +98,26 @@ fn is_service() -> bool {
     let known = unsafe { ProcessIdToSessionId(std::process::id(), &raw mut session) } != 0;
     known && session == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn what_the_console_says_is_a_wish() {
+        let (tell, told) = mpsc::channel();
+        let old = handler().replace(Box::new(move |wish| tell.send(wish).expect("the test listens")));
+        assert!(old.is_none(), "no other test has one");
+        for event in [CTRL_C_EVENT, CTRL_BREAK_EVENT] {
+            // SAFETY: the function does nothing but what is said of it.
+            assert_eq!(unsafe { console(event) }, 1, "else the system would end the process");
+            assert_eq!(told.try_recv(), Ok(Wish::Interrupt));
+        }
+        // The thread stays there, as the system's would, until the process ends.
+        // SAFETY: as above.
+        thread::spawn(|| unsafe { console(CTRL_CLOSE_EVENT) });
+        assert_eq!(told.recv(), Ok(Wish::Stop));
+    }
+}

@@ -21,7 +21,8 @@
 //! | ... and no place to store one | derived from the file | |
 //!
 //! "Derived" is a hash of inode number and time of birth as a UUID of version 8 (RFC 9562, 5.8): it lasts as long as
-//! the file does. Block devices cannot hold a record; theirs is derived from what the kernel knows of them (`/sys`).
+//! the file does. Block devices cannot hold a record; theirs is derived from what the kernel knows of them (`/sys`;
+//! on Windows maker, model and serial number).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -289,9 +290,8 @@ pub(crate) fn of_block_device(path: &Path, file: &File, given: Option<Uuid>) -> 
     if let Some(uuid) = given {
         return Ok((Identity::from_uuid(uuid), Origin::Given));
     }
-    let node = fs::canonicalize(path)?;
-    let sys = node.file_name().map(|name| Path::new("/sys/class/block").join(name));
-    if let Some(seed) = sys.and_then(|sys| kernel_name(&sys)) {
+    let sysfs = || kernel_name(&Path::new("/sys/class/block").join(fs::canonicalize(path).ok()?.file_name()?));
+    if let Some(seed) = os::drive_serial(file).or_else(sysfs) {
         return Ok((Identity::from_uuid(derive(b"block", seed.as_bytes())), Origin::Derived));
     }
     let uuid = derive(b"node", &file_seed(path, os::file_key(file)?));

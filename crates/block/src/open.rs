@@ -32,7 +32,8 @@ pub struct OpenOptions {
     /// The way to it. A device that this way does not lead to is an error.
     pub path: Option<Path>,
     /// Open a controller of the kernel's driver (`/dev/nvmeX`) as well: its queues take admin commands by
-    /// [`crate::Queue::command`], and it has no blocks. Without this, a controller is an error.
+    /// [`crate::Queue::command`], and it has no blocks. Without this, a controller is an error. A drive of Windows
+    /// (`\\.\PhysicalDriveN`) is opened so with it, and as a file without.
     pub controllers: bool,
 }
 

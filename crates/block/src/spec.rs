@@ -110,7 +110,7 @@ pub struct Defaults {
     pub in_use: bool,
     /// The way to it.
     pub path: Option<path::Path>,
-    /// Open controllers as well, for admin commands: devices without blocks.
+    /// Open controllers as well, for admin commands: devices without blocks. So are then drives of Windows.
     pub controllers: bool,
 }
 
@@ -175,6 +175,10 @@ impl Spec {
                     return Ok(Arc::new(AdminDevice::open(path, &options)?));
                 }
                 Arc::new(KernelDevice::open(path, &options)?)
+            }
+            Target::File { path } if defaults.controllers && kernel::is_drive(path) => {
+                let options = KernelOptions { read_only, uuid, path: way, polling };
+                Arc::new(AdminDevice::open(path, &options)?)
             }
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size.filter(|_| !has_size(path)));

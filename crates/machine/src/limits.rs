@@ -142,3 +142,15 @@ pub const PROBE_TIME: Duration = Duration::from_secs(10);
 /// Requests that a trial of a ring has under way at once.
 pub const PROBE_REQUESTS: usize = 16;
 const _: () = assert!(PROBE_REQUESTS <= MAX_FILE_TASKS);
+
+// ---- Drives of Windows. ----
+
+/// Numbers of drives that are tried.
+#[cfg(windows)]
+pub(crate) const MAX_DRIVES: u32 = 256;
+/// Longest answer of a drive or a volume about itself, in bytes: 100 partitions, or 600 parts of a volume.
+#[cfg(windows)]
+pub(crate) const DRIVE_ANSWER_BYTES: usize = 16 << 10;
+/// Units of UTF-16 of a volume's name, and at first of the places where it can be reached.
+#[cfg(windows)]
+pub(crate) const VOLUME_NAME_UNITS: usize = 1024;

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+use block::nvme::kernel::is_drive;
 use block::size::format_size;
 use block::spec::Spec;
 use block::{Device, OpenOptions};
@@ -70,6 +71,9 @@ fn page(name: &str, device: &dyn Device) -> Object {
     page.text("opened", "read-only: features are those of a reader");
     page.object("features", features(device));
     match device.nvme() {
+        None if is_drive(Path::new(name)) => {
+            page.flag("nvme", false).means("data goes by it as a file; `qpair id` and `qpair log` ask an NVMe drive")
+        }
         None => page.flag("nvme", false).means("it takes no native NVMe commands on this path"),
         Some(_) => page.flag("nvme", true).means("it takes native NVMe commands: `qpair id`, `qpair raw`"),
     };

@@ -42,7 +42,10 @@
 //! where the driver has queues for that, which is tried when the device is opened.
 //!
 //! A block device is claimed for writing as a mount claims it; one that is mounted is refused, and cannot be mounted
-//! while it is served.
+//! while it is served. A physical drive of Windows (`\\.\PhysicalDriveN`) is refused if a volume is on it; with
+//! [`FileOptions::in_use`] its volumes are locked and dismounted, for as long as the device is there. Its blocks are
+//! not freed (no TRIM) and zeros are written, as it takes no requests of file systems. Written from the documentation
+//! of Windows, and not yet run on a drive.
 
 mod grow;
 mod open;
@@ -75,7 +78,8 @@ pub struct FileOptions {
     pub block_bytes: Option<u32>,
     /// Open for reading only.
     pub read_only: bool,
-    /// Open a block device for writing also if it is mounted or claimed.
+    /// Open a block device for writing also if it is mounted or claimed. Of a drive of Windows, this takes its volumes
+    /// away from everybody else.
     pub in_use: bool,
     /// The identity, instead of the stored or a new one.
     pub uuid: Option<Uuid>,
@@ -89,10 +93,12 @@ pub struct FileOptions {
 pub struct FileDevice {
     info: Info,
     size: LiveSize,
-    /// What was opened first: it holds the lock, and is asked for sizes.
-    base: File,
     /// What requests go to: past the page cache if that is possible.
     io: Arc<File>,
+    /// What was opened first: it holds the lock, and is asked for sizes.
+    base: File,
+    /// What keeps others off a drive of Windows; the last to go.
+    _claim: os::Claim,
     /// What files beside it are named after: a regular file that may be written, made absolute.
     beside: Option<PathBuf>,
     /// Why requests go through the page cache, if they do: the end of a sentence.

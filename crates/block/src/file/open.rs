@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use machine::os::{self, OpenMode};
+use machine::os::{self, Claim, NoClaim, OpenMode};
 use machine::region::Pool;
 use machine::zoned;
 
@@ -24,10 +24,10 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
         OpenMode { read_only: options.read_only, direct: false, create, claim: !options.read_only && !options.in_use };
     let base = os::open_data(path, mode).map_err(|error| cannot_open(path, options, error))?;
     if !options.read_only && os::is_read_only_disk(&base) {
-        let hint = "Add ,ro to open it so, or allow it writes: blockdev --setrw.";
+        let hint = "Add ,ro to open it so, or allow it writes: blockdev --setrw; on Windows, Set-Disk -IsReadOnly 0.";
         return Err(fail(path, "the block device takes no writes".to_owned(), hint.to_owned(), None));
     }
-    lock(path, &base, options)?;
+    let claim = claim(path, &base, options)?;
     let is_block = os::is_block_device(&base).map_err(|error| cannot_ask(path, error))?;
     let zoned = zoned::disk(&base).map_err(|error| cannot_ask(path, error))?;
     let block_bytes = block_size(path, &base, options, is_block || zoned.is_some())?;
@@ -84,7 +84,8 @@ pub(super) fn open(path: &Path, options: &FileOptions) -> Result<FileDevice, Ope
     tracing::debug!("{}: {}, {identity:?} ({origin:?})", info.name, format_size(bytes));
     let (size, way, polling) = (LiveSize::new(blocks), polling::way(options), options.polling);
     let passing_identity = origin == Origin::Node;
-    Ok(FileDevice { info, size, base, io, beside, buffered, passing_identity, way, polling, zoned: zoned.is_some() })
+    let zoned = zoned.is_some();
+    Ok(FileDevice { info, size, io, base, _claim: claim, beside, buffered, passing_identity, way, polling, zoned })
 }
 
 /// Takes a file away that was made a moment ago, and is of no use. Should somebody else have been faster and put
@@ -117,6 +118,10 @@ fn check_way(path: &Path, options: &FileOptions) -> Result<(), OpenError> {
 
 /// Looks at what is there before anything is opened: opening a pipe would wait for its other end. Whether to create.
 fn look(path: &Path, options: &FileOptions) -> Result<bool, OpenError> {
+    if os::is_drive(path) {
+        // It has no place in a file system that could be asked.
+        return Ok(false);
+    }
     let found = match fs::metadata(path) {
         Ok(found) => found,
         // Windows says of that, too, that it is not found.
@@ -162,17 +167,40 @@ fn may_create(path: &Path, options: &FileOptions, error: io::Error) -> Result<bo
     }
 }
 
-/// Takes the lock that keeps a second server away. It lasts as long as `file` is open, and goes with the process.
+/// Keeps a second server away, and of a drive of Windows whatever is mounted on it. It lasts as long as `file` and the
+/// claim are there, and goes with the process.
+fn claim(path: &Path, file: &File, options: &FileOptions) -> Result<Claim, OpenError> {
+    if !os::is_drive(path) {
+        lock(path, file, options)?;
+    }
+    os::claim_drive(file, options.read_only, options.in_use).map_err(|why| match why {
+        NoClaim::Held => held(path),
+        NoClaim::Mounted(volumes) => {
+            let why = format!("volumes of Windows are on it: {}", volumes.join("; "));
+            let hint = "Name another drive, add ,ro, or take this one offline first (Set-Disk -IsOffline 1). Where a \
+                        verb has --force, that locks and dismounts them.";
+            fail(path, why, hint.to_owned(), None)
+        }
+        NoClaim::System { what, error } => {
+            let hint = "Close what has files open there, and start qpair as an administrator.".to_owned();
+            fail(path, format!("{what} cannot be had for qpair alone: {error}"), hint, Some(error))
+        }
+    })
+}
+
+fn held(path: &Path) -> OpenError {
+    let hint = "Stop the other one first; two servers on one file would destroy it. Several may read: add ,ro.";
+    let why = "another program, probably another qpair, has locked it".to_owned();
+    fail(path, why, hint.to_owned(), None)
+}
+
+/// Takes the lock of a file.
 fn lock(path: &Path, file: &File, options: &FileOptions) -> Result<(), OpenError> {
     // Any number of servers may read. Everything else needs the file for itself.
     let locked = if options.read_only { os::lock_shared(file) } else { os::lock_exclusive(file) };
     match locked {
         Ok(true) => Ok(()),
-        Ok(false) => {
-            let hint = "Stop the other one first; two servers on one file would destroy it. Several may read: add ,ro.";
-            let why = "another program, probably another qpair, has locked it".to_owned();
-            Err(fail(path, why, hint.to_owned(), None))
-        }
+        Ok(false) => Err(held(path)),
         Err(error) => {
             tracing::warn!(
                 "{}: it cannot be locked ({error}); make sure that no other server opens it",
@@ -296,6 +324,9 @@ fn open_again(path: &Path, base: &File, options: &FileOptions, direct: bool) -> 
 
 fn cannot_open(path: &Path, options: &FileOptions, error: io::Error) -> OpenError {
     let hint = match os::kind(&error) {
+        ErrorKind::PermissionDenied if os::is_drive(path) => {
+            "Drives are for administrators: start qpair from a console that was started as one.".to_owned()
+        }
         ErrorKind::PermissionDenied if !options.read_only && os::open_data(path, READ).is_ok() => {
             "It may be read but not written: add ,ro, or change its permissions.".to_owned()
         }

@@ -10,6 +10,13 @@ mod system;
 #[cfg(windows)]
 #[path = "windows/mod.rs"]
 mod system;
+// What is only bytes is tested on every system.
+#[cfg(all(test, not(windows)))]
+#[path = "windows/protocol.rs"]
+mod protocol;
+#[cfg(all(test, not(windows)))]
+#[path = "windows/storage.rs"]
+mod storage;
 
 pub(crate) mod probe;
 
@@ -20,20 +27,21 @@ use std::time::Duration;
 pub use probe::{Finding, Outcome, System, probe, this_system};
 pub(crate) use system::{
     CANCELLED, deallocate, huge_bytes, largest_socket_buffers, nvme_command, nvme_control, nvme_has_poll_queues,
-    nvme_node, nvme_nsid, nvme_transfer_limits, read_exact_at, read_exact_vectored_at, unpin, write_all_vectored_at,
-    zero, zone_action, zone_report, zoned_disk,
+    nvme_node, nvme_nsid, nvme_open, nvme_transfer_limits, read_exact_at, read_exact_vectored_at, unpin,
+    write_all_vectored_at, zero, zone_action, zone_report, zoned_disk,
 };
 pub use system::{
-    DISK_ERRORS, Guard, IO_ERROR, Process, Ward, allocate, allocated_bytes, allowed_cpus, available_memory,
-    block_device_bytes, boot_id, connected_sockets, direct_alignment, disk_error, end_with_guard, file_key, files,
-    get_xattr, guard, huge_page_pool, io_poll, is_block_device, is_read_only_disk, kind, mode, never_gives_huge_pages,
-    on_signal, on_wish, open_data, pin_to, process_cpu, punches_holes, raise_file_limit, replace, rss_bytes,
-    runtime_dir, set_xattr, started, sync_directory, thread_usage, total_memory, usage, ward_ready, write_all_at,
+    Claim, DISK_ERRORS, Guard, IO_ERROR, Process, Ward, allocate, allocated_bytes, allowed_cpus, available_memory,
+    block_device_bytes, boot_id, claim_drive, connected_sockets, direct_alignment, disk_error, drive_serial,
+    drive_volumes, drives, end_with_guard, file_key, files, get_xattr, guard, huge_page_pool, io_poll, is_block_device,
+    is_drive, is_read_only_disk, kind, mode, never_gives_huge_pages, on_signal, on_wish, open_data, pin_to,
+    process_cpu, punches_holes, raise_file_limit, replace, rss_bytes, runtime_dir, set_xattr, started, sync_directory,
+    thread_usage, total_memory, usage, ward_ready, write_all_at,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use system::{RawCommand, nvme_entry, persistence_domain};
 #[cfg(windows)]
-pub(crate) use system::{allow_large_pages, information};
+pub(crate) use system::{allow_large_pages, drive_path, information};
 
 /// What a process or a thread has used so far. All zero where the system does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +107,49 @@ pub enum End {
     Signal(i32),
     /// Of Windows: by an exception that nobody handled, or by an abort; its `NTSTATUS`.
     Exception(u32),
+}
+
+/// A drive as the system tells of it, without its data being read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drive {
+    /// The name of its device, without the folder of devices.
+    pub name: String,
+    /// What its maker calls it.
+    pub model: Option<String>,
+    /// Of its firmware.
+    pub revision: Option<String>,
+    /// As its driver has it.
+    pub serial: Option<String>,
+    /// What it is connected by: `nvme`, `sata`, `usb`.
+    pub bus: &'static str,
+    /// Whether it takes NVMe commands ([`crate::passthru`]).
+    pub nvme: bool,
+    /// Its size; 0 without a medium.
+    pub bytes: u64,
+    /// Bytes of the blocks that it is addressed by; 0 where the system does not say.
+    pub block_bytes: u32,
+    /// Bytes of the blocks of its medium: smaller writes are read, changed and written.
+    pub physical_bytes: u32,
+    /// It takes no writes.
+    pub read_only: bool,
+    /// How many there are on it.
+    pub partitions: usize,
+}
+
+/// Why a drive cannot be claimed ([`claim_drive`]).
+#[derive(Debug)]
+pub enum NoClaim {
+    /// Another process, which asks for claims as well, has it.
+    Held,
+    /// File systems of these names are on it.
+    Mounted(Vec<String>),
+    /// The system refuses something.
+    System {
+        /// What was asked for: a noun.
+        what: String,
+        /// Its reason.
+        error: io::Error,
+    },
 }
 
 /// How [`open_data`] opens a file or a block device.

@@ -4,6 +4,7 @@
 //! ```text
 //!   /dev/nvme0     a controller     admin commands                    Node::Controller
 //!   /dev/ng0n1     a namespace      its I/O commands, and admin       Node::Namespace
+//!   \\.\PhysicalDrive0              some admin commands (Windows)     Node::Drive
 //!
 //!   Channel::submit ──▶ table (keeps the buffers) ──▶ a ring of 128-byte entries, of its own    (uring-cmd)
 //!   admin, io       ──▶ ioctl: the calling thread waits                                         (ioctl)
@@ -40,6 +41,9 @@ pub enum Node {
     Controller,
     /// `/dev/ngXnY`.
     Namespace,
+    /// `\\.\PhysicalDriveN` of Windows: a namespace whose data goes by it as a file, and admin commands of those that
+    /// the system carries.
+    Drive,
 }
 
 /// Which queues of a controller commands go to.
@@ -176,13 +180,21 @@ pub fn admin(file: &File, command: &Command, data: Bytes<'_>) -> Result<u64, Fau
     os::nvme_command(file, NvmeQueue::Admin, command, data, Bytes::None)
 }
 
+/// Opens what [`node`] knows, for commands.
+///
+/// # Errors
+/// Those of opening. A drive of Windows is opened by anybody; what changes it then asks for the right to write.
+pub fn open(path: &Path, read_only: bool) -> io::Result<File> {
+    os::nvme_open(path, read_only)
+}
+
 /// What `path` is to the NVMe driver; `None` if it is something else, or nothing.
 #[must_use]
 pub fn node(path: &Path) -> Option<Node> {
     os::nvme_node(path)
 }
 
-/// The namespace that a device of [`Node::Namespace`] stands for: its NSID.
+/// The namespace that a device of [`Node::Namespace`] or [`Node::Drive`] stands for: its NSID.
 ///
 /// # Errors
 /// Those of `ioctl`; `Unsupported` on other systems.

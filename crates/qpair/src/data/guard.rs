@@ -7,13 +7,14 @@
 //! ```
 //!
 //! The kernel refuses to open what is mounted or held for writing, but knows nothing of partitions that nobody uses at
-//! the moment, and native commands go past it. What is read here is text of the kernel's; where there is none, as on
-//! other systems, nothing is in use.
+//! the moment, and native commands go past it. What is read here is text of the kernel's; where there is none, nothing
+//! is in use. On Windows the system tells which volumes have a part on a drive (`\\.\PhysicalDriveN`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use block::spec::Spec;
+use machine::os;
 
 use super::trouble::Trouble;
 
@@ -42,7 +43,10 @@ struct Roots {
 pub(crate) fn check(device: &str, force: &Force) -> Result<(), Trouble> {
     let roots = Roots { sys: PathBuf::from("/sys"), proc: PathBuf::from("/proc") };
     let path = device.parse::<Spec>().ok().and_then(|spec| spec.target.path().map(Path::to_owned));
-    let Some(uses) = path.and_then(|path| roots.uses(&path)) else { return Ok(()) };
+    let Some(path) = path else { return Ok(()) };
+    let volumes = os::drive_volumes(&path).map_err(|source| Trouble::host("ask which volumes are there", source))?;
+    let mut uses: Vec<_> = volumes.iter().map(|volume| format!("the volume {volume} is on it")).collect();
+    uses.extend(roots.uses(&path).unwrap_or_default());
     if uses.is_empty() {
         return Ok(());
     }

@@ -8,8 +8,11 @@
 //!
 //! Namespaces come from where the kernel keeps them, not from what their names look like: the namespace ID of
 //! `nvme0n2` need not be 2, and with multipath the `0` is the subsystem's number and no controller's.
+//!
+//! Where there is no sysfs, on Windows, the system's own list of drives takes its place (`drives.rs`).
 
 mod asked;
+mod drives;
 mod print;
 mod sysfs;
 #[cfg(test)]
@@ -59,17 +62,28 @@ struct Roots {
 /// # Errors
 /// Standard output that cannot be written.
 pub(crate) fn run(args: &Args, verbose: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let roots = Roots { sys: PathBuf::from("/sys"), dev: PathBuf::from("/dev"), etc: PathBuf::from("/etc") };
-    write(listed(&roots, args.output, verbose).as_bytes())?;
+    let mut roots = Roots { sys: PathBuf::from("/sys"), dev: PathBuf::from("/dev"), etc: PathBuf::from("/etc") };
+    let text = match machine::os::drives() {
+        None => listed(&roots, args.output, verbose),
+        Some(found) => {
+            roots.dev = PathBuf::from(drives::DEVICES);
+            shown(&drives::machine(&found, &drives::identify), &roots, args.output, verbose)
+        }
+    };
+    write(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn listed(roots: &Roots, format: Format, verbose: bool) -> String {
     let mut machine = sysfs::Machine::read(roots);
     asked::fill_in(&mut machine, &roots.dev);
+    shown(&machine, roots, format, verbose)
+}
+
+fn shown(machine: &sysfs::Machine, roots: &Roots, format: Format, verbose: bool) -> String {
     match (format, verbose) {
-        (Format::Text, false) => print::text_list(&machine, roots),
-        (_, false) => printed(format, &print::devices(&machine, roots)),
-        (_, true) => printed(format, &print::details(&machine, roots)),
+        (Format::Text, false) => print::text_list(machine, roots),
+        (_, false) => printed(format, &print::devices(machine, roots)),
+        (_, true) => printed(format, &print::details(machine, roots)),
     }
 }

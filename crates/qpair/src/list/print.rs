@@ -157,10 +157,10 @@ pub(super) fn text_list(machine: &Machine, roots: &Roots) -> String {
     let mut page = Object::new();
     let namespaces: Vec<_> = machine.namespaces().map(|(one, controller)| row(one, controller, roots)).collect();
     if namespaces.is_empty() {
-        let why = if machine.has_nvme {
-            "none, though the kernel's NVMe driver is loaded"
-        } else {
-            "none: the kernel's NVMe driver is not loaded, or there is no controller"
+        let why = match machine.has_nvme {
+            Some(true) => "none, though the kernel's NVMe driver is loaded",
+            Some(false) => "none: the kernel's NVMe driver is not loaded, or there is no controller",
+            None => "none",
         };
         page.text("NVMe namespaces", why);
     } else {

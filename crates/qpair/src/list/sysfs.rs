@@ -24,8 +24,8 @@ const SECTOR_BYTES: u64 = 512;
 
 /// All that was found.
 pub(super) struct Machine {
-    /// The kernel has an NVMe driver loaded.
-    pub(super) has_nvme: bool,
+    /// The kernel has an NVMe driver loaded, on systems where it may lack one.
+    pub(super) has_nvme: Option<bool>,
     pub(super) subsystems: Vec<Subsystem>,
     pub(super) disks: Vec<Disk>,
     /// This host, where no controller says otherwise.
@@ -44,6 +44,7 @@ pub(super) struct Subsystem {
     pub(super) namespaces: Vec<Namespace>,
 }
 
+#[derive(Default)]
 pub(super) struct Controller {
     pub(super) name: String,
     pub(super) cntlid: Option<u64>,
@@ -55,7 +56,7 @@ pub(super) struct Controller {
     pub(super) state: Option<String>,
     pub(super) hostnqn: Option<String>,
     pub(super) hostid: Option<String>,
-    subsysnqn: Option<String>,
+    pub(super) subsysnqn: Option<String>,
     /// Those that are reached through this controller alone.
     pub(super) namespaces: Vec<Namespace>,
     /// Its ways to namespaces of the subsystem, and their ANA states.
@@ -113,7 +114,7 @@ impl Machine {
         }
         let line = |name: &str| attribute(&roots.etc, &format!("nvme/{name}"));
         Self {
-            has_nvme: class.join("nvme").is_dir(),
+            has_nvme: Some(class.join("nvme").is_dir()),
             subsystems,
             disks: disks(&class.join("block")),
             hostnqn: line("hostnqn"),

@@ -12,10 +12,12 @@ mod print;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use block::channel::{ChannelOptions, Native};
+use block::nvme::kernel::is_drive;
 use block::size::parse_size;
 use block::{Channel, Device, Failure, NvmeError, OpenOptions, Transfer};
 use machine::region::Buf;
@@ -146,6 +148,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             }
             Ok(ExitCode::from(if answer.status.is_success() { 0 } else { 3 }))
         }
+        Err(Refusal::NotNative) if is_drive(Path::new(&args.device)) => {
+            eprintln!(
+                "qpair: {}: Windows passes no I/O commands to a drive\n  `qpair read` and `qpair write` reach its \
+                 blocks; --admin sends it what admin commands Windows passes.",
+                args.device
+            );
+            Ok(ExitCode::from(4))
+        }
         Err(Refusal::NotNative) => {
             eprintln!(
                 "qpair: {}: it takes no native NVMe commands on this path\n  Name a device that does: \
@@ -172,6 +182,9 @@ impl<T: Into<Trouble>> From<T> for Refusal {
 
 fn send(args: &Args) -> Result<Option<Answer>, Refusal> {
     let load = load(args)?;
+    if !args.admin && is_drive(Path::new(&args.device)) {
+        return Err(Refusal::NotNative);
+    }
     if args.words.may_destroy(args.admin) {
         guard::check(&args.device, &args.force)?;
     }

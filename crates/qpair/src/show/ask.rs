@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use block::nvme::kernel::{Controller, is_controller};
+use block::nvme::kernel::{Controller, is_controller, is_drive};
 use block::nvme::tcp::{DiscoveryController, UriError};
 use block::{Device, Nvme, NvmeError, OpenError, OpenOptions, Transfer, open};
 use wire::nvme::{IDENTIFY_BYTES, LogRequest, Sqe};
@@ -55,7 +55,7 @@ impl Part {
 enum What {
     /// A namespace.
     Device(Arc<dyn Device>),
-    /// A controller of the kernel's driver, `/dev/nvmeX`.
+    /// A controller of the kernel's driver, `/dev/nvmeX`, or a drive of Windows.
     Controller(Controller),
     /// A discovery controller, `nvme-tcp://HOST:PORT`.
     Discovery(Box<DiscoveryController>),
@@ -71,8 +71,11 @@ pub(super) struct Asked {
 impl Asked {
     /// Opens the device, for commands that change it if `changes`. `nsid` takes the place of the device's own.
     pub(super) fn open(name: &str, nsid: Option<u32>, changes: bool) -> Result<Self, Problem> {
-        if is_controller(Path::new(name)) {
-            return Ok(Self { what: What::Controller(Controller::open(Path::new(name))?), nsid });
+        let path = Path::new(name);
+        if is_controller(path) || is_drive(path) {
+            let controller = if changes { Controller::open_to_change(path) } else { Controller::open(path) }?;
+            let nsid = nsid.or(controller.nsid());
+            return Ok(Self { what: What::Controller(controller), nsid });
         }
         if let Some(address) = DiscoveryController::address(name) {
             let wrong = |UriError { why, hint }| OpenError { device: name.to_owned(), why, hint, source: None };

@@ -35,7 +35,7 @@ pub(super) enum Problem {
     NotNvme { device: String },
     #[error("{what}: {}", words(*.status))]
     Status { what: String, status: Status, result: u64 },
-    #[error("{what}: {source}\n  It is not known whether the device has seen the command.")]
+    #[error("{what}: {source}{}", doubt(.source))]
     Host { what: String, source: io::Error },
     #[error("{what}: {why}")]
     Answer { what: String, why: String },
@@ -98,6 +98,14 @@ impl Problem {
     }
 }
 
+/// What nobody knows after an error of this host, unless it was one of not even trying.
+fn doubt(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::Unsupported => "",
+        _ => "\n  It is not known whether the device has seen the command.",
+    }
+}
+
 /// A status with all its parts.
 fn words(status: Status) -> String {
     let name = status.name().unwrap_or("a status without a name here");
@@ -131,5 +139,8 @@ mod tests {
         let json = serde_json::to_string(&host.object()).expect("a tree");
         assert!(json.contains("\"type\":\"host\",\"errno\":5"), "{json}");
         assert!(device.exit_code() != host.exit_code());
+        assert!(host.to_string().contains("not known whether"), "{host}");
+        let never = Problem::of("Identify", NvmeError::Host(io::Error::new(io::ErrorKind::Unsupported, "not here")));
+        assert_eq!(never.to_string(), "Identify: not here");
     }
 }

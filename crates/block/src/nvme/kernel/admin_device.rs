@@ -24,7 +24,7 @@ use wire::nvme::{Sqe, identify};
 
 use super::command::{check_admin, failure, passed};
 use super::queue::{Asked, Way, report};
-use super::{KernelOptions, admin, open};
+use super::{KernelOptions, admin, is_drive, open};
 use crate::limits::{KERNEL_ADMIN_DEPTH, KERNEL_TRANSFER_LEAST, PREFERRED_BYTES};
 use crate::nvme::describe;
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
     Queue, Refused, Request, Transfer, Untaken, Why, path,
 };
 
-/// A controller of the kernel's driver (`/dev/nvmeX`), for admin commands.
+/// A controller of the kernel's driver (`/dev/nvmeX`), or that of a drive of Windows, for admin commands.
 pub struct AdminDevice {
     file: Arc<File>,
     info: Info,
@@ -47,7 +47,7 @@ impl AdminDevice {
     /// It is no such file, may not be opened, or the path does not lead there: what, why and what to do.
     pub fn open(path: &Path, options: &KernelOptions) -> Result<Self, OpenError> {
         let way = open::admin_way(path, options)?;
-        let file = open::open_file(path, true)?;
+        let file = open::open_file(path, options.read_only || !is_drive(path))?;
         let controller = admin::identify_controller(&file).map_err(|error| open::cannot_ask(path, &error))?;
         // As for a namespace: the smallest page is the safe one.
         let most = controller.max_transfer_bytes(0).unwrap_or(u64::MAX);

@@ -7,21 +7,37 @@ use std::path::Path;
 use machine::passthru::{self, Control};
 use wire::nvme::Sqe;
 
-use super::{admin, is_controller, is_namespace, open};
+use super::{admin, is_controller, is_drive, is_namespace, open};
 use crate::{Nvme, NvmeError, OpenError, Transfer};
 
-/// A controller of the kernel's driver, `/dev/nvmeX`, or the one behind a namespace.
+/// A controller of the kernel's driver, `/dev/nvmeX`, or the one behind a namespace or a drive.
 pub struct Controller {
     file: File,
+    /// Of a drive of Windows, which is one namespace.
+    nsid: Option<u32>,
 }
 
 impl Controller {
-    /// Opens a controller's device file. A namespace's (`/dev/ngXnY`) leads to its controller.
+    /// Opens a controller's device file. A namespace's (`/dev/ngXnY`) leads to its controller, and so does a drive of
+    /// Windows.
     ///
     /// # Errors
     /// It is no such file, or may not be opened: what, why and what to do.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        if !is_controller(path) && !is_namespace(path) {
+        Self::open_as(path, false)
+    }
+
+    /// The same, for commands that change something: of a drive of Windows they ask for the right to write to it.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_to_change(path: &Path) -> Result<Self, OpenError> {
+        Self::open_as(path, true)
+    }
+
+    fn open_as(path: &Path, changes: bool) -> Result<Self, OpenError> {
+        let drive = is_drive(path);
+        if !is_controller(path) && !is_namespace(path) && !drive {
             return Err(OpenError {
                 device: path.display().to_string(),
                 why: "this is no NVMe controller of the kernel's driver".to_owned(),
@@ -29,7 +45,9 @@ impl Controller {
                 source: None,
             });
         }
-        Ok(Self { file: open::open_file(path, true)? })
+        let file = open::open_file(path, !(drive && changes))?;
+        let nsid = if drive { passthru::nsid(&file).ok() } else { None };
+        Ok(Self { file, nsid })
     }
 
     /// Resets the controller and waits until it is ready again. What is in flight ends, or is sent again by the kernel.
@@ -59,7 +77,7 @@ impl Controller {
 
 impl Nvme for Controller {
     fn nsid(&self) -> Option<u32> {
-        None
+        self.nsid
     }
 
     fn admin(&self, sqe: Sqe, data: Transfer<'_>) -> Result<u64, NvmeError> {

@@ -6,7 +6,12 @@
 //!                     └── Nvme::admin ── ioctl ──▶ admin queue
 //!   /dev/nvme0   AdminDevice ── open_queue ──▶ admin commands, many at once, on either path
 //!                Controller ── Nvme::admin, reset, rescan
+//!
+//!   \\.\PhysicalDrive0   AdminDevice, Controller ── the requests of Windows that carry a command ──▶ driver
 //! ```
+//!
+//! Windows carries few commands, one at a time, and tells no status of most (`machine::os`, `windows/protocol.rs`).
+//! This was written from its documentation, and has not yet been run on a drive.
 //!
 //! Block requests and native commands go to the same queue, and become the same 64 bytes. The kernel adds nothing to
 //! them: no page cache, no splitting, no scheduler; and it holds nothing back: writes to a namespace that is mounted
@@ -77,6 +82,13 @@ pub fn is_namespace(path: &Path) -> bool {
 #[must_use]
 pub fn is_controller(path: &Path) -> bool {
     passthru::node(path) == Some(passthru::Node::Controller)
+}
+
+/// Whether `path` is a drive of Windows (`\\.\PhysicalDriveN`), which [`AdminDevice::open`] and [`Controller::open`]
+/// take for its admin commands. Its data goes by it as a file.
+#[must_use]
+pub fn is_drive(path: &Path) -> bool {
+    passthru::node(path) == Some(passthru::Node::Drive)
 }
 
 /// A namespace behind the kernel's driver.

@@ -5,11 +5,11 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use machine::os::{self, OpenMode};
+use machine::os;
 use machine::passthru::{self, TransferLimits};
 use wire::nvme::identify;
 
-use super::{KernelDevice, KernelOptions, admin, is_controller, is_namespace};
+use super::{KernelDevice, KernelOptions, admin, is_controller, is_drive, is_namespace};
 use crate::limits::{KERNEL_TRANSFER_BYTES, KERNEL_TRANSFER_LEAST, PREFERRED_BYTES};
 use crate::live_size::LiveSize;
 use crate::nvme::describe::{self, Pages};
@@ -67,6 +67,12 @@ fn way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
 
 /// The path to go to a controller's admin queue, if it leads there.
 pub(super) fn admin_way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
+    if is_drive(path) {
+        return match options.path {
+            None | Some(path::Path::Ioctl) => Ok(path::Path::Ioctl),
+            Some(way) => Err(way.refuse(&path.display().to_string(), "commands on Linux", "Leave path= out.")),
+        };
+    }
     if !is_controller(path) {
         let hint = "Name one, for example /dev/nvme0: without a namespace behind it.";
         return Err(fail(path, "this is no NVMe controller of the kernel's driver".to_owned(), hint, None));
@@ -130,9 +136,9 @@ fn largest_transfer(limits: Option<TransferLimits>) -> u64 {
 
 /// Opens a device file of the driver.
 pub(super) fn open_file(path: &Path, read_only: bool) -> Result<File, OpenError> {
-    let mode = OpenMode { read_only, ..OpenMode::default() };
-    os::open_data(path, mode).map_err(|error| {
+    passthru::open(path, read_only).map_err(|error| {
         let hint = match error.kind() {
+            _ if is_drive(path) => "Check the number: `qpair list` shows the drives of this machine.".to_owned(),
             ErrorKind::PermissionDenied => {
                 format!(
                     "It belongs to root alone unless somebody allows more: run qpair as root, or chmod 0660 and chgrp \
@@ -151,7 +157,10 @@ pub(super) fn open_file(path: &Path, read_only: bool) -> Result<File, OpenError>
 pub(super) fn cannot_ask(path: &Path, error: &NvmeError) -> OpenError {
     let (hint, source) = match error {
         NvmeError::Host(error) => {
-            let hint = match error.kind() {
+            let hint = match os::kind(error) {
+                _ if is_drive(path) => {
+                    "It may be no NVMe drive, or its driver not the one of Windows (StorNVMe): `qpair list` tells."
+                }
                 ErrorKind::PermissionDenied => {
                     "Before Linux 6.2 passing commands through needs CAP_SYS_ADMIN: run qpair as root."
                 }

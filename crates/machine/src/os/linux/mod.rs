@@ -1,5 +1,6 @@
 //! Linux.
 
+mod drive;
 mod error;
 mod file;
 mod memory;
@@ -15,6 +16,7 @@ mod thread;
 mod ward;
 mod zoned;
 
+pub use drive::{Claim, claim_drive, drive_serial, drive_volumes, drives, is_drive};
 pub use error::{DISK_ERRORS, IO_ERROR, disk_error};
 pub use file::{
     allocate, allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,
@@ -24,7 +26,7 @@ pub(super) use file::{try_lock, unlock};
 pub(crate) use memory::huge_bytes;
 pub use memory::{huge_page_pool, never_gives_huge_pages};
 pub(crate) use nvme::{
-    RawCommand, nvme_command, nvme_control, nvme_entry, nvme_has_poll_queues, nvme_node, nvme_nsid,
+    RawCommand, nvme_command, nvme_control, nvme_entry, nvme_has_poll_queues, nvme_node, nvme_nsid, nvme_open,
     nvme_transfer_limits,
 };
 pub(crate) use pmem::persistence_domain;

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{major, minor};
 
+use super::open_data;
+use crate::os::OpenMode;
 use crate::passthru::{Bytes, Command, Control, Fault, Node, NvmeQueue, TransferLimits};
 
 /// A command as both ways into the kernel take it: see the picture above.
@@ -138,6 +140,11 @@ fn address(bytes: &mut Bytes<'_>) -> Result<(u64, u32), io::Error> {
     };
     let len = u32::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     Ok((start.expose_provenance() as u64, len))
+}
+
+/// Opens a device of the driver.
+pub(crate) fn nvme_open(path: &Path, read_only: bool) -> io::Result<File> {
+    open_data(path, OpenMode { read_only, ..OpenMode::default() })
 }
 
 /// The namespace of a device.

@@ -24,7 +24,7 @@ use windows_sys::Win32::System::Ioctl::FSCTL_SET_SPARSE;
 
 use super::error::kind;
 use super::range::{cannot, fill_holes, fsctl, write_zeros, zero_data};
-use super::{done, is_wine, since_1970, unsupported};
+use super::{done, drive, is_wine, since_1970, unsupported};
 use crate::os::{Alignment, FileKey, OpenMode};
 
 /// Right for every disk whose sectors are at most a page: what direct I/O is given where the system does not say.
@@ -34,8 +34,9 @@ const CAUTIOUS: u32 = 4096;
 const REPLACE_TRIES: u32 = 25;
 const REPLACE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Opens a file for data. A new one is made sparse where the file system can do it: it takes space by use, and gives
-/// it back. What is there already stays as it is, as other programs may not take sparse files (virtual disks).
+/// Opens a file or a drive for data. A new file is made sparse where the file system can do it: it takes space by use,
+/// and gives it back. What is there already stays as it is, as other programs may not take sparse files (virtual
+/// disks).
 ///
 /// # Errors
 /// Those of opening. A file system that does not do direct I/O gives `InvalidInput`.
@@ -60,6 +61,7 @@ pub fn open_data(path: &Path, mode: OpenMode) -> io::Result<File> {
 /// None: what the system does not say is assumed cautiously.
 pub fn direct_alignment(file: &File) -> io::Result<Alignment> {
     let sector = match ask::<FILE_STORAGE_INFO>(file, FileStorageInfo) {
+        _ if drive::number(file).is_some() => drive::sectors(file).map_or(CAUTIOUS, |sectors| sectors.logical),
         Ok(storage) if storage.LogicalBytesPerSector.is_power_of_two() => storage.LogicalBytesPerSector,
         _ => CAUTIOUS,
     };
@@ -69,12 +71,12 @@ pub fn direct_alignment(file: &File) -> io::Result<Alignment> {
     Ok(Alignment { memory: driver.max(sector), offset: sector })
 }
 
-/// Block devices cannot be opened yet.
+/// Whether it is a physical drive rather than a file.
 ///
 /// # Errors
 /// None.
-pub fn is_block_device(_file: &File) -> io::Result<bool> {
-    Ok(false)
+pub fn is_block_device(file: &File) -> io::Result<bool> {
+    Ok(drive::number(file).is_some())
 }
 
 /// Who may do what with a file is not told by nine bits here.
@@ -85,12 +87,12 @@ pub fn mode(_file: &File) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
-/// The size of a block device, or of a file.
+/// The size of a drive, or of a file.
 ///
 /// # Errors
 /// Those of asking.
 pub fn block_device_bytes(file: &File) -> io::Result<u64> {
-    Ok(file.metadata()?.len())
+    if drive::number(file).is_some() { drive::bytes(file) } else { Ok(file.metadata()?.len()) }
 }
 
 /// Space that a file takes on its file system, in bytes.
@@ -171,10 +173,10 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// There are no block devices as files.
+/// Whether it is a drive that takes no writes. It can be opened for them all the same.
 #[must_use]
-pub fn is_read_only_disk(_file: &File) -> bool {
-    false
+pub fn is_read_only_disk(file: &File) -> bool {
+    drive::number(file).is_some() && drive::is_read_only(file)
 }
 
 /// Completions are not polled for.
@@ -212,11 +214,15 @@ pub fn set_xattr(_file: &File, _name: &str, _value: &[u8]) -> io::Result<()> {
     unsupported("an extended attribute")
 }
 
-/// What tells this file from a copy of it: its place in the table of files, and when it was made.
+/// What tells this file from a copy of it: its place in the table of files, and when it was made; of a drive, its
+/// number.
 ///
 /// # Errors
 /// Those of asking.
 pub fn file_key(file: &File) -> io::Result<FileKey> {
+    if let Some(number) = drive::number(file) {
+        return Ok(FileKey { inode: number.into(), born: None });
+    }
     let inode = match ask::<FILE_ID_INFO>(file, FileIdInfo) {
         // NTFS uses 64 bits of them, and gives the same number as below; ReFS uses all.
         Ok(known) => {

@@ -1,6 +1,7 @@
 //! Windows.
 
 mod door;
+mod drive;
 mod error;
 mod file;
 mod lock;
@@ -9,11 +10,13 @@ mod nvme;
 mod pipe;
 mod probe;
 mod process;
+mod protocol;
 mod range;
 mod runtime;
 mod security;
 mod signal;
 mod socket;
+mod storage;
 mod thread;
 mod ward;
 mod zoned;
@@ -27,6 +30,8 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::{FARPROC, HANDLE};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 
+pub(crate) use drive::drive_path;
+pub use drive::{Claim, claim_drive, drive_serial, drive_volumes, drives, is_drive};
 pub use error::{DISK_ERRORS, IO_ERROR, disk_error, kind};
 pub(crate) use file::information;
 pub use file::{
@@ -36,7 +41,9 @@ pub use file::{
 pub(super) use lock::{try_lock, unlock};
 pub(crate) use memory::{allow_large_pages, huge_bytes};
 pub use memory::{huge_page_pool, never_gives_huge_pages};
-pub(crate) use nvme::{nvme_command, nvme_control, nvme_has_poll_queues, nvme_node, nvme_nsid, nvme_transfer_limits};
+pub(crate) use nvme::{
+    nvme_command, nvme_control, nvme_has_poll_queues, nvme_node, nvme_nsid, nvme_open, nvme_transfer_limits,
+};
 pub(super) use probe::{AREAS, this_system};
 pub use process::Process;
 pub use range::write_all_at;

@@ -3,7 +3,8 @@
 //! A file object belongs to one port for life, and files are shared by the rings of all reactors. So each ring opens a
 //! file that it is given once more, by its handle (`ReOpenFile`): a file object of its own, for overlapped calls, with
 //! the same rights, and without the cache if the first one is. The handle that was given stays as it is for all that
-//! waits. A file that cannot be opened again (it is open for one user only) is left to the workers.
+//! waits. A file that cannot be opened again (it is open for one user only) is left to the workers. A physical drive is
+//! opened by its name: it has no file that a handle could lead to.
 //!
 //! ```text
 //!   read, write    Run 0 ──short, or the next piece──▶ Run n ... ──▶ done      one call at a time for a task
@@ -14,9 +15,10 @@
 //! done when a call returns, as it is with what it has in memory, makes no packet.
 
 use std::cell::{Cell, UnsafeCell};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::mem::size_of;
+use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 
@@ -40,7 +42,7 @@ use windows_sys::Win32::System::WindowsProgramming::{
 
 use super::port::{Completions, Key, Packet, error_of, is_error};
 use crate::limits::{MAX_FILE_TASKS, MAX_OVERLAPPED_BYTES};
-use crate::os::{Alignment, direct_alignment};
+use crate::os::{Alignment, direct_alignment, drive_path};
 use crate::region::RawBytes;
 use crate::ring::{FileOp, FileTask};
 
@@ -64,14 +66,10 @@ impl OwnFile {
         let flags = FILE_FLAG_OVERLAPPED
             | either(mode, FILE_NO_INTERMEDIATE_BUFFERING, FILE_FLAG_NO_BUFFERING)
             | either(mode, FILE_WRITE_THROUGH, FILE_FLAG_WRITE_THROUGH);
-        let shared = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
-        // SAFETY: the handle is open.
-        let handle = unsafe { ReOpenFile(file.as_raw_handle(), rights, shared, flags) };
-        if handle == INVALID_HANDLE_VALUE {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the handle is new, and nobody else has it.
-        let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
+        let handle = match drive_path(file) {
+            Some(path) => OpenOptions::new().access_mode(rights).custom_flags(flags).open(path)?.into(),
+            None => open_again(file, rights, flags)?,
+        };
         port.associate(handle.as_handle(), Key::File)?;
         let skips = skip_on_success(handle.as_raw_handle()).is_ok();
         let direct = (mode & FILE_NO_INTERMEDIATE_BUFFERING != 0).then(|| direct_alignment(file)).transpose()?;
@@ -108,6 +106,18 @@ pub(super) fn skip_on_success(file: HANDLE) -> io::Result<()> {
 /// How a file was opened (`FILE_MODE_INFORMATION`).
 pub(super) fn query_mode(file: &impl AsRawHandle) -> io::Result<u32> {
     query(file, FileModeInformation)
+}
+
+/// Opens a file once more by its handle.
+fn open_again(file: &File, rights: u32, flags: u32) -> io::Result<OwnedHandle> {
+    let shared = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+    // SAFETY: the handle is open.
+    let handle = unsafe { ReOpenFile(file.as_raw_handle(), rights, shared, flags) };
+    if handle == INVALID_HANDLE_VALUE {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the handle is new, and nobody else has it.
+    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 
 /// What the system knows of an open file, in the classes that are one number.

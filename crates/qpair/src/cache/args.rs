@@ -182,7 +182,10 @@ pub(crate) struct Flags {
     dedicated: bool,
 
     /// What clients are waited for with: a completion port (iocp, of Windows), or what is everywhere (portable)
-    #[arg(long, value_name = "auto|iocp|portable", value_parser = config::cache_ring, default_value_t = RingKind::Auto)]
+    #[arg(
+        long, value_name = "auto|iocp|portable", value_parser = config::cache_ring, default_value_t = RingKind::Auto,
+        hide_short_help = true
+    )]
     ring: RingKind,
 }
 

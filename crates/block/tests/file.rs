@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::{
     Model, Rig, Way, bounded, config, drains, histories, pattern, play, refuses_what_is_wrong, within_transfer,
 };
-use machine::os::IO_ERROR;
+use machine::os::{self, IO_ERROR};
 use proptest::prelude::*;
 use qpair_block::file::{FileDevice, FileOptions};
 use qpair_block::path;
@@ -183,18 +183,21 @@ fn images_that_cannot_be_served() {
     assert!(error(&missing, sized(1000)).contains("1000 bytes is not a whole number of 512-byte blocks"));
     assert!(error(&missing, sized(0)).contains("is empty"));
     assert!(!missing.exists(), "nothing is left behind");
-    assert!(error(&dir.path().join("no/where.img"), sized(4096)).contains("mkdir -p"));
+    assert!(error(&dir.path().join("no/where.img"), sized(4096)).contains("mkdir "));
 
     let short = image(&dir, "short.img", 4096);
     let text = error(&short, sized(1 << 20));
-    assert!(text.contains("4096 bytes (4 KiB), not 1048576 (1 MiB)") && text.contains("truncate -s 1048576"), "{text}");
+    assert!(
+        text.contains("4096 bytes (4 KiB), not 1048576 (1 MiB)") && text.contains("make it larger first: "),
+        "{text}"
+    );
     assert!(error(&short, sized(2048)).contains("not cut off"));
     assert_eq!(fs::metadata(&short).expect("it is there").len(), 4096);
 
     let odd = image(&dir, "odd.img", 4100);
-    assert!(error(&odd, FileOptions::default()).contains("truncate -s 4608"));
+    assert!(error(&odd, FileOptions::default()).contains(&os::length_command(&odd, 4608)));
     let large = FileOptions { block_bytes: Some(4096), ..FileOptions::default() };
-    assert!(error(&odd, large).contains("truncate -s 8192"));
+    assert!(error(&odd, large).contains(&os::length_command(&odd, 8192)));
 
     assert!(error(dir.path(), FileOptions::default()).contains("this is a directory"));
     assert!(
@@ -390,7 +393,7 @@ fn a_file_grows_while_it_is_served() {
     says(Some(1 << 20), "it has 3 MiB, not 1 MiB");
     says(Some((3 << 20) + 1), "not a whole number of 512-byte blocks");
     fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len((4 << 20) + 1)).expect("longer");
-    says(None, "truncate -s 4194816");
+    says(None, &os::length_command(&path, 4_194_816));
     fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(1 << 20)).expect("shorter");
     says(None, "it has 1 MiB now, and 3 MiB are served");
     drop((rig, device));

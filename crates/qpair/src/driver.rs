@@ -9,8 +9,8 @@ use block::OpenError;
 use block::nvme::kernel::{Controller, is_controller};
 
 const RESET_EXAMPLES: &str = "\
-Commands in flight there end with an error, or are sent again by the kernel; what is mounted waits and goes on. Needs
-root.
+On Linux only. Commands in flight there end with an error, or are sent again by the kernel; what is mounted waits and
+goes on. Needs root.
 
 Examples:
   qpair reset /dev/nvme0
@@ -30,7 +30,7 @@ pub(crate) struct Reset {
 }
 
 const RESCAN_EXAMPLES: &str = "\
-Needs root.
+On Linux only. Needs root.
 
 Examples:
   qpair rescan /dev/nvme0";
@@ -65,7 +65,9 @@ fn ask(path: &Path, act: fn(&Controller) -> io::Result<()>) -> Result<ExitCode, 
     let device = path.display().to_string();
     if !is_controller(path) {
         let why = "this is no NVMe controller of this machine".to_owned();
-        let hint = "Name one, for example /dev/nvme0: without the n1 of a namespace.".to_owned();
+        let hint =
+            "Name one, for example /dev/nvme0: without the n1 of a namespace. Only on Linux the driver does this."
+                .to_owned();
         return Err(OpenError { device, why, hint, source: None }.into());
     }
     act(&Controller::open(path)?).map_err(|error| {

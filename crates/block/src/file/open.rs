@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use machine::os::{self, Claim, NoClaim, OpenMode};
+use machine::os::{self, Claim, NoClaim, NoFile, OpenMode};
 use machine::region::Pool;
 use machine::zoned;
 
@@ -103,7 +103,7 @@ fn check_way(path: &Path, options: &FileOptions) -> Result<(), OpenError> {
     let name = path.display().to_string();
     let Some(engine) = way.engine() else {
         let hint = "Name the namespace's own device, for example /dev/ng0n1, or leave path= out.";
-        return Err(way.refuse(&name, "an NVMe namespace as a character device (/dev/ngXnY)", hint));
+        return Err(way.refuse(&name, "an NVMe namespace as a character device of Linux (/dev/ngXnY)", hint));
     };
     engine.check().map_err(|none| {
         let (why, hint) = if options.polling.any() {
@@ -121,6 +121,9 @@ fn look(path: &Path, options: &FileOptions) -> Result<bool, OpenError> {
     if os::is_drive(path) {
         // It has no place in a file system that could be asked.
         return Ok(false);
+    }
+    if let Some(NoFile { why, hint }) = os::no_file(path) {
+        return Err(fail(path, why, hint, None));
     }
     let found = match fs::metadata(path) {
         Ok(found) => found,
@@ -154,7 +157,7 @@ fn may_create(path: &Path, options: &FileOptions, error: io::Error) -> Result<bo
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
             let why = format!("the directory {} does not exist", parent.display());
-            Err(fail(path, why, format!("Create it first: mkdir -p {}", parent.display()), Some(error)))
+            Err(fail(path, why, format!("Create it first: {}", os::directory_command(parent)), Some(error)))
         }
         _ => {
             let block_bytes = options.block_bytes.unwrap_or(DEFAULT_BLOCK_BYTES);
@@ -269,8 +272,8 @@ fn file_bytes(path: &Path, file: &File, options: &FileOptions) -> Result<u64, Op
         }
         Some(size) if size > bytes => {
             let hint = format!(
-                "Leave the size out to serve it as it is, or make it larger first: truncate -s {size} {}",
-                path.display()
+                "Leave the size out to serve it as it is, or make it larger first: {}",
+                os::length_command(path, size)
             );
             Err(other_size(path, bytes, size, &hint))
         }
@@ -358,10 +361,11 @@ pub(super) fn bad_size(path: &Path, bytes: u64, block_bytes: u32, is_block: bool
     let hint = if is_block {
         "Leave bs= out; a drive that is empty may have no medium in it.".to_owned()
     } else if bytes == 0 {
-        format!("Give it a size: size=1GiB behind a comma, --size 1GiB, or truncate -s 1G {}", path.display())
+        let command = os::length_command(path, 1 << 30);
+        format!("Give it a size: size=1GiB behind a comma, --size 1GiB, or {command}")
     } else {
         let whole = bytes.next_multiple_of(u64::from(block_bytes));
-        format!("Round it up: truncate -s {whole} {}", path.display())
+        format!("Round it up: {}", os::length_command(path, whole))
     };
     fail(path, format!("its size of {bytes} bytes {why}"), hint, None)
 }

@@ -18,10 +18,12 @@ mod protocol;
 #[path = "windows/storage.rs"]
 mod storage;
 
+mod names;
 pub(crate) mod probe;
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 pub use probe::{Finding, Outcome, System, probe, this_system};
@@ -96,6 +98,35 @@ pub enum News {
     Ended(End),
     /// Somebody outside wants something.
     Wish(Wish),
+}
+
+/// Why a path does not lead to the file of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoFile {
+    /// What it is instead: a sentence without its end.
+    pub why: String,
+    /// What to do about it: sentences.
+    pub hint: String,
+}
+
+/// Whether the system takes this path for something else than the file of that name, as Windows does with `NUL`, or has
+/// nothing of its kind, as Windows has no `/dev`. Nothing is opened.
+#[must_use]
+pub fn no_file(path: &Path) -> Option<NoFile> {
+    if cfg!(windows) { names::of_windows(path.to_str()?) } else { None }
+}
+
+/// The command of this system with which a person gives a file this length.
+#[must_use]
+pub fn length_command(path: &Path, bytes: u64) -> String {
+    let path = path.display();
+    if cfg!(windows) { format!("fsutil file setEOF {path} {bytes}") } else { format!("truncate -s {bytes} {path}") }
+}
+
+/// The command of this system with which a person makes a directory, and those above it.
+#[must_use]
+pub fn directory_command(path: &Path) -> String {
+    format!("{} {}", if cfg!(windows) { "mkdir" } else { "mkdir -p" }, path.display())
 }
 
 /// How a process ended.

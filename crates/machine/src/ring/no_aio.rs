@@ -11,8 +11,8 @@ pub(super) enum Aio {}
 
 impl Aio {
     pub(super) fn new() -> Result<Self, NoEngine> {
-        let why = "this system is not Linux".to_owned();
-        Err(NoEngine { engine: FileEngine::Aio, why, hint: "Worker threads serve files here.".to_owned() })
+        let hint = "Without path= a device takes the best that there is: iocp on Windows.";
+        Err(NoEngine { engine: FileEngine::Aio, why: "this aio is Linux's".to_owned(), hint: hint.to_owned() })
     }
 
     pub(super) fn wake(&self, _registry: &Registry) -> io::Result<()> {

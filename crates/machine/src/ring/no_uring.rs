@@ -24,8 +24,8 @@ pub(super) enum Next {
 
 impl Uring {
     pub(super) fn new() -> Result<Self, NoUring> {
-        let why = "this system is not Linux".to_owned();
-        Err(NoUring { why, hint: "Worker threads serve files here: --ring portable.".to_owned() })
+        let hint = "Without --ring, or path= of a device, qpair takes the best that there is: iocp on Windows.";
+        Err(NoUring { why: "io_uring is Linux's".to_owned(), hint: hint.to_owned() })
     }
 
     pub(super) fn polled(_polling: Polling) -> Result<Self, NoUring> {

@@ -116,7 +116,7 @@ fn huge_pages(out: &mut impl Write, server: &Server) -> io::Result<()> {
         return writeln!(out, "how much of the memory lies on huge pages, the system does not say");
     };
     let never = if never_gives_huge_pages().unwrap_or(false) {
-        ": the kernel makes none (/sys/kernel/mm/transparent_hugepage/enabled says never)"
+        ": the system makes none by itself (on Linux: /sys/kernel/mm/transparent_hugepage/enabled says never)"
     } else {
         ""
     };

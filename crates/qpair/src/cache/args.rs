@@ -143,7 +143,8 @@ pub(crate) struct Flags {
 
     /// Take all of the memory at once, on huge pages
     ///
-    /// It is said how much of it got some. `--huge-pages` alone is transparent ones. Not with --pool.
+    /// It is said how much of it got some. `--huge-pages` alone is transparent ones, which Linux has;
+    /// Windows has those that are asked for (reserved). Not with --pool.
     #[arg(
         long, value_enum, value_name = "KIND", num_args = 0..=1, require_equals = true,
         default_missing_value = "transparent"

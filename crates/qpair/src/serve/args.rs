@@ -129,7 +129,7 @@ pub(crate) struct Flags {
     #[arg(long)]
     dedicated: bool,
 
-    /// What serves files: io_uring, worker threads (portable), or the better one that is available
+    /// What serves files: io_uring (Linux), iocp (Windows), worker threads (portable), or the best there is
     #[arg(long, value_name = "auto|uring|iocp|portable", default_value_t = RingKind::Auto)]
     ring: RingKind,
 

@@ -22,8 +22,8 @@ use crate::data::trouble::{Trouble, conclude, help};
 
 const EXAMPLES: &str = help!(
     "\
-A DEVICE is a zoned namespace that is reached by native commands (/dev/ng0n1), or a zoned block device. `append` and
-`offline` are native commands only.
+A DEVICE is a zoned namespace that is reached by native commands (/dev/ng0n1, nvme-tcp://), or a zoned block device;
+those of this machine on Linux only. `append` and `offline` are native commands only.
 
 Examples:
   qpair zones report /dev/ng0n1 --state open

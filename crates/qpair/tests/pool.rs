@@ -89,10 +89,12 @@ fn the_memory_of_a_full_cache_is_what_was_allowed() {
     let listen = ["--listen", "memcache=127.0.0.1:0", "--listen", "resp=127.0.0.1:0"];
     let mut plain = qpair(&["cache", "--json", "--memory", &memory]);
     let cache = Serve::spawn(plain.args(listen).stderr(Stdio::null()));
+    // Windows counts the program's file and the system's libraries, too.
+    let files = if cfg!(unix) { 0 } else { resident(&cache) };
     fill(&cache);
     let resident = resident(&cache);
     assert!(resident > MEMORY / 8 * 7, "{resident}: it is not full");
-    assert!(resident <= MEMORY + PROGRAM_BYTES, "{resident} bytes of {MEMORY} and {PROGRAM_BYTES}");
+    assert!(resident <= files + MEMORY + PROGRAM_BYTES, "{resident} bytes of {files}, {MEMORY} and {PROGRAM_BYTES}");
 }
 
 /// The latter two lie in memory, and what the file has for them is not used. Only Linux tells the pages of files from

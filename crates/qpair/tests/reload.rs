@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use common::{Serve, as_user, output, qpair, says_of_missing, with_dir};
@@ -29,8 +28,9 @@ impl Rig {
         Self { dir, serve }
     }
 
-    fn image(&self) -> PathBuf {
-        self.dir.path().join("disk.img")
+    /// The name of the image, as the file says it.
+    fn image(&self) -> String {
+        with_dir("DIR/disk.img", self.dir.path())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -118,7 +118,7 @@ fn changes_in_the_middle_of_verified_load() {
 #[test]
 fn images_grow_by_their_size_or_by_themselves() {
     let rig = Rig::new(&head("8MiB"));
-    let resized = [format!("resized namespace 1 of {A}: {}", rig.image().display())];
+    let resized = [format!("resized namespace 1 of {A}: {}", rig.image())];
     assert_eq!(rig.size(A, 1), Some(8 << 20));
     rig.changes(&head("16MiB"), &resized);
     assert_eq!(rig.size(A, 1), Some(16 << 20));

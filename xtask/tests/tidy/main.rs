@@ -93,6 +93,4 @@ fn reactors_share_no_writes_per_io() {
 fn exceptions_of_wine_are_tests() {
     let wine = include_str!("../../../windows/wine-cannot.txt");
     holds("wine-cannot.txt has tests that exist, with reasons", wine::exceptions(&Tree::read(), wine));
-    let later = include_str!("../../../windows/not-yet.txt");
-    holds("not-yet.txt has tests that exist, with reasons", wine::exceptions(&Tree::read(), later));
 }

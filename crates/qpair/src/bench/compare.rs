@@ -144,8 +144,10 @@ fn finish(paths: &[Path], mut found: Measured, first: Option<&Report>) -> Result
 fn row(depth: usize, step: usize, own: &[Vec<Figures>], base: &[Vec<Figures>]) -> Row {
     let by_round: Vec<Figures> = own.iter().map(|steps| steps[step]).collect();
     let of = |figure: fn(&Figures) -> f64| median(by_round.iter().map(figure));
+    // Also where neither took any time that the system's clock tells, as in a short run on Windows.
+    let of_base = |own: f64, base: f64| if own == base { 1.0 } else { own / base };
     let ratio = |figure: fn(&Figures) -> f64| {
-        median(by_round.iter().zip(base).map(|(own, base)| figure(own) / figure(&base[step])))
+        median(by_round.iter().zip(base).map(|(own, base)| of_base(figure(own), figure(&base[step]))))
     };
     let [iops, cpu]: [fn(&Figures) -> f64; 2] = [|it| it.iops, |it| it.cpu_us_per_io];
     let median =
@@ -218,6 +220,8 @@ mod tests {
         let row = row(32, 0, &own, &base);
         assert_eq!((row.depth, row.iops_ratio, row.cpu_ratio), (32, 0.5, 1.5));
         assert_eq!((row.median, row.by_round.len()), (figures(100.0, 6.0), 3));
+        let coarse = vec![vec![figures(100.0, 0.0)]];
+        assert_eq!(super::row(1, 0, &coarse, &coarse).cpu_ratio, 1.0);
     }
 
     #[test]

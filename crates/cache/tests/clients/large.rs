@@ -249,9 +249,9 @@ fn redis_clients_store_and_get_values_of_all_sizes_however_the_stream_is_cut() {
             says(&[b"GET", key], &bulk(&value));
             says(&[b"set", key, &value[1..], b"NX"], b"$-1\r\n");
             says(&[b"setnx", b"other", &value], if number == 0 { b":1\r\n" } else { b":0\r\n" });
-            says(&[b"SET", key, &value[..bytes / 2], b"EX", b"1000", b"GET"], &bulk(&value));
+            says(&[b"SET", key, &value[..bytes / 2], b"EXAT", b"4000000000", b"GET"], &bulk(&value));
             says(&[b"APPEND", key, &value[bytes / 2..]], format!(":{bytes}\r\n").as_bytes());
-            says(&[b"TTL", key], b":1000\r\n");
+            says(&[b"EXPIRETIME", key], b":4000000000\r\n");
             says(&[b"SETEX", key, b"500", &value], b"+OK\r\n");
             says(&[b"SET", key, &value, b"EX", b"soon"], b"-ERR value is not an integer or out of range\r\n");
             says(&[b"GETDEL", key], &bulk(&value));

@@ -17,8 +17,7 @@ pub(super) fn of_windows(path: &str) -> Option<NoFile> {
     if path.starts_with("/dev/") {
         return no(
             "devices below /dev are Linux's, and so are io_uring passthrough, zones and DAX",
-            r"Name a file, for example C:\disk.img, or a drive: \\.\PhysicalDrive1. `qpair list` shows those that are \
-              there.",
+            r"Name a file, for example C:\disk.img, or a drive: \\.\PhysicalDrive1. `qpair list` shows the drives.",
         );
     }
     if let [letter, b':'] = path.as_bytes() {
@@ -62,6 +61,7 @@ mod tests {
         ] {
             let found = of_windows(path).unwrap_or_else(|| panic!("{path} is taken for a file"));
             assert!(found.why.contains(why) && found.hint.ends_with('.'), "{path}: {found:?}");
+            assert!(!found.hint.contains('\n'), "one line: {found:?}");
         }
     }
 

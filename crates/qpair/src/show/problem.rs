@@ -100,7 +100,7 @@ impl Problem {
 
 /// What nobody knows after an error of this host, unless it was one of not even trying.
 fn doubt(source: &io::Error) -> &'static str {
-    match source.kind() {
+    match machine::os::kind(source) {
         io::ErrorKind::Unsupported => "",
         _ => "\n  It is not known whether the device has seen the command.",
     }

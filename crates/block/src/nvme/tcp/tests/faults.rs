@@ -95,7 +95,7 @@ fn garbage_ends_the_connection() {
 
 #[test]
 fn keep_alives_keep_the_association() {
-    let (target, mut rig) = rig(Fault::None, |uri| uri.kato = Duration::from_millis(40));
+    let (target, mut rig) = rig(Fault::None, |uri| uri.kato = Duration::from_millis(400));
     let deadline = Instant::now() + PATIENCE;
     while target.seen().keep_alives.load(SeqCst) < 3 {
         assert!(Instant::now() < deadline, "no keep-alives");

@@ -12,6 +12,10 @@
 
 HOSTNQN=nqn.2014-08.org.nvmexpress:uuid:6f1d2c3b-0000-4000-8000-00000000a11c
 HOSTID=6f1d2c3b-0000-4000-8000-00000000a11c
+# As an installed host has them. Who is not told else would take what the firmware says, if the kernel shows it.
+mkdir -p /etc/nvme
+echo "$HOSTNQN" >/etc/nvme/hostnqn
+echo "$HOSTID" >/etc/nvme/hostid
 TMP=$(mktemp -d)
 FAILED=0
 

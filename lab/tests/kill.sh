@@ -4,7 +4,8 @@
 # it is away for a second.
 . "$(dirname "$0")/lib.sh"
 
-BLOCKS="--bs=4k --size=32m --iodepth=16"
+# Four seconds of load at least, however fast the guest is: it has to last until the target is back.
+BLOCKS="--bs=4k --size=32m --iodepth=16 --rate_iops=2000"
 
 # The same addresses and contents from the same seed, so that a later run can check what an earlier one wrote.
 blocks() {

@@ -14,7 +14,7 @@
 //! | write with FUA | a write with `RWF_DSYNC` |
 //! | write zeroes | `fallocate` zero range, else a hole, else zeros are written |
 //! | ... that may deallocate | `fallocate` punch hole, else zero range, else zeros are written |
-//! | deallocate | `fallocate` punch hole; nothing where there are no holes |
+//! | deallocate | `fallocate` punch hole; TRIM of a drive of Windows; nothing where there is neither |
 //! | compare, verify | reads; through the page cache, they see what it has, not the medium |
 //! | copy | reads and writes through a buffer, range by range |
 //! | write uncorrectable | not supported: a file has no place where that would last |
@@ -43,9 +43,9 @@
 //!
 //! A block device is claimed for writing as a mount claims it; one that is mounted is refused, and cannot be mounted
 //! while it is served. A physical drive of Windows (`\\.\PhysicalDriveN`) is refused if a volume is on it; with
-//! [`FileOptions::in_use`] its volumes are locked and dismounted, for as long as the device is there. Its blocks are
-//! not freed (no TRIM) and zeros are written, as it takes no requests of file systems. Written from the documentation
-//! of Windows, and not yet run on a drive.
+//! [`FileOptions::in_use`] its volumes are locked and dismounted, for as long as the device is there. Deallocating its
+//! blocks is TRIM, if it has that: what is read there afterwards is not promised, so that zeros are written where zeros
+//! are asked for. Written from the documentation of Windows, and not yet run on a drive.
 
 mod grow;
 mod open;

@@ -34,11 +34,11 @@ pub(crate) use system::{
 };
 pub use system::{
     Claim, DISK_ERRORS, Guard, IO_ERROR, Process, Ward, allocate, allocated_bytes, allowed_cpus, available_memory,
-    block_device_bytes, boot_id, claim_drive, connected_sockets, direct_alignment, disk_error, drive_serial,
-    drive_volumes, drives, end_with_guard, file_key, files, get_xattr, guard, huge_page_pool, io_poll, is_block_device,
-    is_drive, is_read_only_disk, kind, mode, never_gives_huge_pages, on_signal, on_wish, open_data, pin_to,
-    process_cpu, punches_holes, raise_file_limit, replace, rss_bytes, runtime_dir, set_xattr, started, sync_directory,
-    thread_usage, total_memory, usage, ward_ready, write_all_at,
+    block_device_bytes, boot_id, claim_drive, connected_sockets, direct_alignment, disk_error, drive_name,
+    drive_serial, drive_volumes, drives, end_with_guard, file_key, files, get_xattr, guard, huge_page_pool, io_poll,
+    is_block_device, is_drive, is_read_only_disk, kind, mode, never_gives_huge_pages, on_signal, on_wish, open_data,
+    pin_to, process_cpu, punches_holes, raise_file_limit, replace, rss_bytes, runtime_dir, set_xattr, started,
+    sync_directory, thread_usage, total_memory, usage, ward_ready, write_all_at,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use system::{RawCommand, nvme_entry, persistence_domain};

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::os::{Drive, NoClaim};
 
@@ -14,6 +14,12 @@ pub struct Claim(());
 #[must_use]
 pub fn is_drive(_path: &Path) -> bool {
     false
+}
+
+/// Nothing has such a name here.
+#[must_use]
+pub fn drive_name(_path: &Path) -> Option<PathBuf> {
+    None
 }
 
 /// `None`: sysfs tells of them.

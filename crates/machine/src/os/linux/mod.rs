@@ -16,7 +16,7 @@ mod thread;
 mod ward;
 mod zoned;
 
-pub use drive::{Claim, claim_drive, drive_serial, drive_volumes, drives, is_drive};
+pub use drive::{Claim, claim_drive, drive_name, drive_serial, drive_volumes, drives, is_drive};
 pub use error::{DISK_ERRORS, IO_ERROR, disk_error};
 pub use file::{
     allocate, allocated_bytes, block_device_bytes, direct_alignment, file_key, get_xattr, io_poll, is_block_device,

@@ -35,9 +35,11 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::IO::DeviceIoControl;
 use windows_sys::Win32::System::Ioctl::{
-    FSCTL_DISMOUNT_VOLUME, FSCTL_LOCK_VOLUME, IOCTL_DISK_GET_DRIVE_GEOMETRY_EX, IOCTL_DISK_GET_DRIVE_LAYOUT_EX,
-    IOCTL_DISK_GET_LENGTH_INFO, IOCTL_DISK_IS_WRITABLE, IOCTL_STORAGE_GET_DEVICE_NUMBER, IOCTL_STORAGE_QUERY_PROPERTY,
-    PropertyStandardQuery, STORAGE_PROPERTY_ID, StorageAccessAlignmentProperty, StorageDeviceProperty,
+    DEVICE_DATA_SET_RANGE, DEVICE_MANAGE_DATA_SET_ATTRIBUTES, FSCTL_DISMOUNT_VOLUME, FSCTL_LOCK_VOLUME,
+    IOCTL_DISK_GET_DRIVE_GEOMETRY_EX, IOCTL_DISK_GET_DRIVE_LAYOUT_EX, IOCTL_DISK_GET_LENGTH_INFO,
+    IOCTL_DISK_IS_WRITABLE, IOCTL_STORAGE_GET_DEVICE_NUMBER, IOCTL_STORAGE_MANAGE_DATA_SET_ATTRIBUTES,
+    IOCTL_STORAGE_QUERY_PROPERTY, PropertyStandardQuery, STORAGE_PROPERTY_ID, StorageAccessAlignmentProperty,
+    StorageAdapterProperty, StorageDeviceProperty, StorageDeviceTrimProperty,
 };
 use windows_sys::Win32::System::Threading::{CreateMutexW, OpenMutexW};
 
@@ -48,6 +50,12 @@ use super::storage::{self, Descriptor, Sectors};
 use super::{done, is_wine, made};
 use crate::limits::{DRIVE_ANSWER_BYTES, MAX_DRIVES, VOLUME_NAME_UNITS};
 use crate::os::{Drive, NoClaim};
+use crate::passthru::TransferLimits;
+
+const _: () = assert!(
+    storage::TRIM_BYTES
+        == size_of::<DEVICE_MANAGE_DATA_SET_ATTRIBUTES>().next_multiple_of(8) + size_of::<DEVICE_DATA_SET_RANGE>()
+);
 
 /// `FILE_DEVICE_DISK`.
 const DISK: u32 = 7;
@@ -109,6 +117,12 @@ pub(crate) fn drive_path(file: &File) -> Option<PathBuf> {
     number(file).map(storage::drive_path)
 }
 
+/// The one spelling of a drive's name: `\\.\PhysicalDriveN`, however somebody wrote it. `None` of anything else.
+#[must_use]
+pub fn drive_name(path: &Path) -> Option<PathBuf> {
+    storage::drive_number(path).map(storage::drive_path)
+}
+
 /// What tells a drive from all others, for good: its maker, its model, its serial number. `None` without one.
 #[must_use]
 pub fn drive_serial(file: &File) -> Option<String> {
@@ -135,6 +149,26 @@ pub(super) fn bytes(file: &File) -> io::Result<u64> {
 pub(super) fn is_read_only(file: &File) -> bool {
     let asked = ask(file, IOCTL_DISK_IS_WRITABLE, &[]);
     asked.is_err_and(|error| error.raw_os_error() == Some(ERROR_WRITE_PROTECT.cast_signed()))
+}
+
+/// Frees a range of an open drive if the drive can: a hint, after which nobody knows what is read there.
+///
+/// The documentation of `DeviceDsmAction_Trim` has it as a request of drivers rather than of programs, and programs are
+/// known to send it all the same: a system that refuses it is taken as a drive that cannot.
+pub(super) fn trim(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    if !property(file, StorageDeviceTrimProperty).is_ok_and(|answer| storage::trims(&answer)) {
+        return Ok(());
+    }
+    let request = storage::trim(offset, len).ok_or(io::ErrorKind::InvalidInput)?;
+    match control(file, IOCTL_STORAGE_MANAGE_DATA_SET_ATTRIBUTES, &request, &mut []) {
+        Err(error) if !cannot(&error) && super::kind(&error) != io::ErrorKind::PermissionDenied => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// What one request may move to or from an open drive.
+pub(super) fn transfer_limits(file: &File) -> Option<TransferLimits> {
+    storage::transfer_limits(&property(file, StorageAdapterProperty).ok()?)
 }
 
 fn descriptor(file: &File) -> Option<Descriptor> {
@@ -355,6 +389,8 @@ mod tests {
     fn files_are_no_drives() {
         let file = tempfile::tempfile().expect("a file");
         assert_eq!((number(&file), drive_path(&file), drive_serial(&file)), (None, None, None));
+        assert_eq!(transfer_limits(&file), None);
+        trim(&file, 0, 4096).expect("what has no TRIM is left as it is");
         assert!(claim_drive(&file, false, false).is_ok());
     }
 

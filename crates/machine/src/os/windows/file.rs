@@ -186,7 +186,8 @@ pub fn io_poll(_file: &File) -> Option<(String, bool)> {
 }
 
 /// Whether holes can be punched: a range gives its space back and reads as zeros from then on. Only sparse files have
-/// holes. To be asked of what is open for writing; a file that is not gives false.
+/// holes; TRIM, which drives have instead, leaves open what is read afterwards. To be asked of what is open for
+/// writing; a file that is not gives false.
 #[must_use]
 pub fn punches_holes(file: &File) -> bool {
     // A hole behind the end is one already: this asks, and changes nothing.

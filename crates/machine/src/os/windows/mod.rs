@@ -31,7 +31,7 @@ use windows_sys::Win32::Foundation::{FARPROC, HANDLE};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 
 pub(crate) use drive::drive_path;
-pub use drive::{Claim, claim_drive, drive_serial, drive_volumes, drives, is_drive};
+pub use drive::{Claim, claim_drive, drive_name, drive_serial, drive_volumes, drives, is_drive};
 pub use error::{DISK_ERRORS, IO_ERROR, disk_error, kind};
 pub(crate) use file::information;
 pub use file::{

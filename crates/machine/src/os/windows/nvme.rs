@@ -13,7 +13,7 @@ use windows_sys::Win32::System::Ioctl::{
     STORAGE_PROTOCOL_SPECIFIC_DATA, STORAGE_PROTOCOL_SPECIFIC_DATA_EXT,
 };
 
-use super::drive::{control, is_drive};
+use super::drive::{control, is_drive, transfer_limits};
 use super::protocol::{self, Call};
 use super::storage::word;
 use super::unsupported;
@@ -99,9 +99,12 @@ pub(crate) fn nvme_has_poll_queues(_path: &Path) -> bool {
     false
 }
 
-/// Of the commands that are carried, none says how much data a transfer may have.
-pub(crate) fn nvme_transfer_limits(_path: &Path) -> Option<TransferLimits> {
-    None
+/// Those of the adapter. Anybody may ask for them.
+pub(crate) fn nvme_transfer_limits(path: &Path) -> Option<TransferLimits> {
+    if !is_drive(path) {
+        return None;
+    }
+    transfer_limits(&OpenOptions::new().access_mode(0).open(path).ok()?)
 }
 
 #[cfg(test)]
@@ -131,5 +134,7 @@ mod tests {
     fn drives_are_nodes_and_files_are_none() {
         assert_eq!(nvme_node(Path::new(r"\\.\PhysicalDrive3")), Some(Node::Drive));
         assert_eq!(nvme_node(Path::new(r"D:\disk.img")), None);
+        let exe = std::env::current_exe().expect("this one");
+        assert_eq!(nvme_transfer_limits(&exe), None);
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Reading and writing at a place moves the file's cursor here: who uses both sets it anew.
 //!
-//! Not yet run on a real Windows: `FSCTL_SET_ZERO_DATA`. Wine has none, and what is done instead is what is tested.
+//! Not yet run on a real Windows: TRIM of drives, and `FSCTL_SET_ZERO_DATA`. Wine has none, and what is done instead is
+//! what is tested.
 
 use std::ffi::c_void;
 use std::fs::File;
@@ -21,8 +22,8 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::System::IO::DeviceIoControl;
 use windows_sys::Win32::System::Ioctl::{FILE_ZERO_DATA_INFORMATION, FSCTL_SET_ZERO_DATA};
 
-use super::done;
 use super::file::is_sparse;
+use super::{done, drive};
 use crate::limits::ZERO_BLOCK_BYTES;
 
 /// Fills `bytes`, over as many short reads as it takes.
@@ -101,9 +102,16 @@ pub(crate) fn zero(file: &File, offset: u64, len: u64, dsync: bool, _deallocate:
     if dsync { file.sync_data() } else { Ok(()) }
 }
 
-/// Frees a range if the file is a sparse one. Another one would be filled with zeros, which nobody has asked for.
+/// Frees a range of a drive (TRIM), or of a sparse file. Another file would be filled with zeros, which nobody has
+/// asked for.
 pub(crate) fn deallocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    if len == 0 || !is_sparse(file) {
+    if len == 0 {
+        return Ok(());
+    }
+    if drive::number(file).is_some() {
+        return drive::trim(file, offset, len);
+    }
+    if !is_sparse(file) {
         return Ok(());
     }
     match zero_data(file, offset, len) {

@@ -1,5 +1,5 @@
-//! What drives and volumes of Windows tell of themselves, as the bytes that it comes in, and their names: no system
-//! calls. The structures are those of `winioctl.h`; all of it may be damaged, and is then none.
+//! What drives and volumes of Windows tell of themselves and are told, as the bytes that it comes in, and their names:
+//! no system calls. The structures are those of `winioctl.h`; all of it may be damaged, and is then none.
 //!
 //! ```text
 //!   STORAGE_DEVICE_DESCRIPTOR            ... | vendor at 12 | product at 16 | revision at 20 | serial at 24 | bus 28
@@ -8,9 +8,15 @@
 //!   DISK_GEOMETRY_EX                     ... | bytes of a sector 20 | bytes of the drive 24 |
 //!   DRIVE_LAYOUT_INFORMATION_EX          | style | count 4 | ... 48 | partitions of 144 bytes: ... | length 16 | ...
 //!   VOLUME_DISK_EXTENTS                  | count | ... 8 | parts of 24 bytes: drive | ... | start 8 | length 16 |
+//!   DEVICE_TRIM_DESCRIPTOR               version | size | enabled, a byte |
+//!   STORAGE_ADAPTER_DESCRIPTOR           ... | bytes of a transfer 8 | pages of one 12 | ...
+//!   DEVICE_MANAGE_DATA_SET_ATTRIBUTES    size | action | flags | parameters | 0 | ranges 20 | bytes of them 24 |
+//!                                        | 4 of padding | ranges of 16 bytes: start | length 8 |
 //! ```
 
 use std::path::{Path, PathBuf};
+
+use crate::passthru::TransferLimits;
 
 /// The number of a drive by the name that one gives it: `\\.\PhysicalDriveN`, in any case, with either slash.
 pub(super) fn drive_number(path: &Path) -> Option<u32> {
@@ -132,6 +138,37 @@ pub(super) fn is_on(bytes: &[u8], drive: u32) -> Option<bool> {
     Some(parts.any(|part| word(part, 0) == Some(drive)))
 }
 
+/// Whether a drive takes TRIM, by `DEVICE_TRIM_DESCRIPTOR`. One that does not say so does not.
+pub(super) fn trims(bytes: &[u8]) -> bool {
+    bytes.get(8).is_some_and(|enabled| *enabled != 0)
+}
+
+/// Bytes of a request that frees one range.
+pub(super) const TRIM_BYTES: usize = 48;
+
+/// `DEVICE_MANAGE_DATA_SET_ATTRIBUTES` that frees a range of a drive, in bytes: `DeviceDsmAction_Trim`, of what no file
+/// system has (`DEVICE_DSM_FLAG_TRIM_NOT_FS_ALLOCATED`), as whoever writes to a drive has its volumes dismounted.
+/// `None` if it ends behind what the request has numbers for.
+pub(super) fn trim(offset: u64, len: u64) -> Option<[u8; TRIM_BYTES]> {
+    const TRIM: u32 = 1;
+    const OF_NO_FILE_SYSTEM: u32 = 1 << 31;
+    const RANGES_AT: u32 = 32;
+    i64::try_from(offset.checked_add(len)?).ok()?;
+    let mut bytes = [0; TRIM_BYTES];
+    let words = [28, TRIM, OF_NO_FILE_SYSTEM, 0, 0, RANGES_AT, 16];
+    bytes.chunks_exact_mut(4).zip(words).for_each(|(place, word)| place.copy_from_slice(&word.to_le_bytes()));
+    bytes[RANGES_AT as usize..][..8].copy_from_slice(&offset.to_le_bytes());
+    bytes[RANGES_AT as usize + 8..].copy_from_slice(&len.to_le_bytes());
+    Some(bytes)
+}
+
+/// What the adapter of a drive moves at once, by `STORAGE_ADAPTER_DESCRIPTOR`. `None` from one that has no limit worth
+/// the name.
+pub(super) fn transfer_limits(bytes: &[u8]) -> Option<TransferLimits> {
+    let (bytes, pages) = (word(bytes, 8)?, word(bytes, 12)?);
+    (bytes > 0 && pages > 0).then_some(TransferLimits { bytes: bytes.into(), segments: pages.into() })
+}
+
 /// Strings in UTF-16 that end with a zero each, until an empty one.
 pub(super) fn strings(units: &[u16]) -> Vec<String> {
     let parts = units.split(|unit| *unit == 0).take_while(|part| !part.is_empty());
@@ -221,6 +258,37 @@ mod tests {
             (partitions(&layout), partitions(&layout[..100]), partitions(&layout[..7])),
             (Some(2), Some(0), None)
         );
+    }
+
+    #[test]
+    fn a_drive_says_whether_it_trims_and_how_much_it_moves() {
+        let mut told = [0; 12];
+        put(&mut told, 0, &12_u32.to_le_bytes());
+        put(&mut told, 4, &12_u32.to_le_bytes());
+        assert!(!trims(&told));
+        told[8] = 1;
+        assert!(trims(&told) && trims(&told[..9]));
+        assert!((0..9).all(|len| !trims(&told[..len])), "cut off");
+        let mut adapter = [0; 32];
+        assert_eq!(transfer_limits(&adapter), None);
+        put(&mut adapter, 8, &(128_u32 << 10).to_le_bytes());
+        assert_eq!(transfer_limits(&adapter), None, "of no pages");
+        put(&mut adapter, 12, &u32::MAX.to_le_bytes());
+        let limits = TransferLimits { bytes: 128 << 10, segments: u32::MAX.into() };
+        assert_eq!((transfer_limits(&adapter), transfer_limits(&adapter[..16])), (Some(limits), Some(limits)));
+        assert!((0..16).all(|len| transfer_limits(&adapter[..len]).is_none()), "cut off");
+    }
+
+    #[test]
+    fn a_range_is_freed_by_its_bytes() {
+        let bytes = trim(1 << 40, 3 << 20).expect("it has numbers for that");
+        let words: Vec<_> = (0..8).map(|at| word(&bytes, 4 * at).expect("there")).collect();
+        assert_eq!(words, [28, 1, 0x8000_0000, 0, 0, 32, 16, 0]);
+        assert_eq!((long(&bytes, 32), long(&bytes, 40), bytes.len()), (Some(1 << 40), Some(3 << 20), 48));
+        assert!(trim(i64::MAX as u64 - 512, 512).is_some());
+        for (offset, len) in [(i64::MAX as u64, 1), (u64::MAX, 0), (u64::MAX, u64::MAX), (0, 1 << 63)] {
+            assert_eq!(trim(offset, len), None, "{len} bytes from {offset}");
+        }
     }
 
     #[test]

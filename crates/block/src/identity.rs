@@ -259,13 +259,15 @@ impl FromStr for Record {
     }
 }
 
-/// What a file's derived identity is made of. Without a time of birth the inode number alone says too little.
+/// What a file's derived identity is made of. Without a time of birth the inode number alone says too little. A path
+/// goes in as the system spells it.
 fn file_seed(path: &Path, key: FileKey) -> Vec<u8> {
     let mut seed = key.inode.to_le_bytes().to_vec();
     match key.born {
         Some(born) => seed.extend(born.as_nanos().to_le_bytes()),
         None => {
-            let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            let spelled = os::drive_name(path).or_else(|| fs::canonicalize(path).ok());
+            let path = spelled.unwrap_or_else(|| path.to_owned());
             seed.extend(path.as_os_str().as_encoded_bytes());
         }
     }

@@ -141,6 +141,19 @@ fn a_derived_identity_never_changes() {
 }
 
 #[test]
+fn a_drive_of_windows_is_the_same_however_its_name_is_written() {
+    let key = FileKey { inode: 3, born: None };
+    let seed = |name| file_seed(Path::new(name), key);
+    let [name, others @ ..] = [r"\\.\PhysicalDrive3", "//./physicaldrive3", r"\\?\PHYSICALDRIVE3"];
+    for other in others {
+        // On other systems these are names of files, and of different ones.
+        assert_eq!(seed(name) == seed(other), os::is_drive(Path::new(other)), "{other}");
+    }
+    assert_ne!(seed(name), seed(r"\\.\PhysicalDrive30"));
+    assert!(seed(name).ends_with(name.as_bytes()), "as it was before other spellings became the same");
+}
+
+#[test]
 fn block_devices_by_what_the_kernel_knows() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let disk = dir.path().join("nvme0n1");

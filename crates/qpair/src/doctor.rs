@@ -13,6 +13,7 @@ use machine::os::{self, Finding, Outcome, System};
 use serde::Serialize;
 
 use crate::show::write;
+use crate::signals;
 
 /// Version of the JSON object. Fields may be added; one that changes or goes makes a new version.
 const SCHEMA: u32 = 1;
@@ -28,8 +29,9 @@ Examples:
   qpair doctor --json | jq '.calls[] | select(.works | not)'
 
 Exit codes:
-  0  qpair runs here, if perhaps not with everything
-  1  something is missing that it cannot do without, or nothing could be tried";
+  0    qpair runs here, if perhaps not with everything
+  1    something is missing that it cannot do without, or nothing could be tried
+  130  stopped by Ctrl-C";
 
 /// Try out what of this system works, for bug reports: what qpair uses, and what it does without
 #[derive(clap::Args, Clone, Debug)]
@@ -84,10 +86,13 @@ struct Call<'a> {
 /// Nothing can be tried in that folder; standard output that cannot be written.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let folder = args.dir.clone().unwrap_or_else(env::temp_dir);
-    let findings = os::probe(&folder).map_err(|error| {
+    // The folder is removed, whoever stops this.
+    signals::watch(|| ())?;
+    let findings = os::probe(&folder, signals::stop_flag()).map_err(|error| {
         let hint = "--dir names a folder that files can be made in.";
         format!("cannot try files in {}: {error}\n  {hint}", folder.display())
     })?;
+    let Some(findings) = findings else { return Ok(ExitCode::from(signals::EXIT_INTERRUPTED)) };
     let report = report(os::this_system(), &folder, &findings);
     let printed = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { text(&report) };
     write(printed.as_bytes())?;

@@ -12,7 +12,7 @@ use machine::os::{self, Wish};
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// What a shell reports for a process that SIGINT ended: 128 + 2.
-const EXIT_INTERRUPTED: i32 = 130;
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
 /// Set once somebody wants the program to stop.
 pub(crate) fn stop_flag() -> &'static AtomicBool {
@@ -47,7 +47,7 @@ fn stops(wish: Wish, reloads: bool) -> bool {
         return false;
     }
     if STOP.swap(true, Ordering::SeqCst) && wish == Wish::Interrupt {
-        process::exit(EXIT_INTERRUPTED);
+        process::exit(EXIT_INTERRUPTED.into());
     }
     true
 }

@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use common::{PATIENCE, Serve, as_user, free_port, get, output, qpair, signal, ward_of, with_dir};
+use common::{PATIENCE, Serve, as_user, crash_by, free_port, get, output, qpair, with_dir};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -355,12 +355,12 @@ fn a_pool_that_fails_ends_both_with_the_reason() {
 fn a_supervised_process_serves_both_again_after_a_crash() {
     let address = format!("127.0.0.1:{}", free_port());
     let fixed = CACHE.replace("memcache=127.0.0.1:0", &format!("memcache={address}"));
-    let rig = Rig::new(&format!("{DISK}{fixed}"));
+    let buggy = "[[subsystem.namespace]]\nnsid = 2\ndevice = \"fault:ram:1MiB,rule=write:panic\"\n";
+    let rig = Rig::new(&format!("{DISK}{buggy}{fixed}"));
     let both = rig.start(&["cache", "--supervise"]);
     assert_eq!(both.ask("set k 0 0 1\r\nx\r\n"), "STORED\r\n");
     both.fill("0x11");
-    let pid = both.serve.pid();
-    signal(ward_of(rig.dir.path(), pid).expect("it serves"), "KILL");
+    crash_by(&both.serve.uri(NQN, 2));
     let mut again = Both { serve: both.serve, cache: json!({ "memcache": [address] }) };
     let listening = again.serve.says();
     assert_eq!((&listening["event"], &listening["service"]), (&json!("listening"), &json!("nvme-tcp")));

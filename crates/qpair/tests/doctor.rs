@@ -27,6 +27,22 @@ fn a_system_that_runs_tests_runs_qpair() {
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing is left");
 }
 
+/// On Windows Ctrl-C comes from a console, which tests have none of; the rest is the same there.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let count = || fs::read_dir(folder.path()).expect("a folder").count();
+    let mut doctor = qpair(&["doctor", "--dir", folder.path().to_str().expect("a name")]);
+    let mut doctor = doctor.stdout(std::process::Stdio::null()).spawn().expect("it starts");
+    common::eventually("its folder", || count() > 0);
+    // Nobody has waited for it, so that its number is not somebody else's by now if it was quick.
+    common::signal(doctor.id(), "INT");
+    let status = doctor.wait().expect("it ends");
+    assert!(matches!(status.code(), Some(0 | 130)), "{status}");
+    assert_eq!(count(), 0, "nothing is left");
+}
+
 #[test]
 fn a_folder_that_is_none_is_told() {
     let folder = tempfile::tempdir().expect("a folder");

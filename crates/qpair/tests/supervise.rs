@@ -1,6 +1,7 @@
 //! `qpair serve --supervise`: whatever ends the serving process but a wish to stop, somebody serves again soon.
 //!
-//! How soon is printed (`cargo test -p qpair --test supervise -- --nocapture`) and not asserted.
+//! How soon is printed (`cargo test -p qpair --test supervise -- --nocapture`) and not asserted. What crashes is a
+//! device that panics, which is the same on every system.
 #![forbid(unsafe_code)]
 
 mod common;
@@ -10,12 +11,12 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Serve, as_user, eventually, free_port, qpair, signal, ward_of};
+use common::{PATIENCE, Serve, as_user, crash_by, eventually, free_port, qpair, signal, ward_of};
 use machine::os::Process;
 use tempfile::TempDir;
 
-/// How processes end that do not want to.
-const ENDS: [&str; 2] = if cfg!(unix) { ["KILL", "ABRT"] } else { ["KILL", "KILL"] };
+/// The subsystem here.
+const NQN: &str = "nqn.2026-01.org.example:a";
 
 /// A supervised server of a user of its own, whom others do not see.
 struct Supervised {
@@ -27,7 +28,8 @@ struct Supervised {
 fn supervised(arguments: &[&str]) -> Supervised {
     let user = tempfile::tempdir().expect("a directory");
     let listen = format!("127.0.0.1:{}", free_port());
-    let mut command = as_user(qpair(&["serve", "--json", "--supervise", "--listen", &listen]), user.path());
+    let mut command =
+        as_user(qpair(&["serve", "--json", "--supervise", "--nqn", NQN, "--listen", &listen]), user.path());
     Supervised { serve: Serve::spawn(command.args(arguments)), user }
 }
 
@@ -50,29 +52,36 @@ fn greet(server: &Supervised) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Kills the serving process under a connection and waits until another one answers hosts. How long that took.
-fn crash(server: &Supervised, name: &str) -> Duration {
+/// Ends the serving process under a connection by `end` and waits until another one answers hosts.
+fn crash(server: &Supervised, end: impl FnOnce(u32)) {
     let mut connection = greet(server).expect("it serves");
     let old = ward(server).expect("it serves");
-    signal(old, name);
-    let killed = Instant::now();
+    end(old);
+    let ended = Instant::now();
     while ward(server).is_none_or(|pid| pid == old) || greet(server).is_err() {
-        assert!(killed.elapsed() < PATIENCE, "nobody serves again after SIG{name}");
+        assert!(ended.elapsed() < PATIENCE, "nobody serves again");
         std::thread::sleep(Duration::from_micros(200));
     }
-    let took = killed.elapsed();
+    println!("serving again after {:.1?}", ended.elapsed());
     assert!(matches!(connection.read(&mut [0]), Ok(0) | Err(_)), "the old connection has ended");
-    took
 }
 
 #[test]
 fn a_crash_is_followed_by_another_start_again_and_again() {
-    let server = supervised(&["ram:64MiB"]);
+    let server = supervised(&["fault:ram:64MiB,rule=write:panic"]);
     // More than are followed by a start at once.
-    for name in [ENDS, ENDS].concat() {
-        println!("serving again {:.1?} after SIG{name}", crash(&server, name));
+    for _ in 0..4 {
+        crash(&server, |_| crash_by(&server.serve.uri(NQN, 1)));
     }
     // The wish to stop is passed on, and the code is that of the serving process.
+    server.serve.signal("TERM");
+    server.serve.ends_well();
+}
+
+#[test]
+fn one_that_somebody_killed_is_started_again() {
+    let server = supervised(&["ram:64MiB"]);
+    crash(&server, |pid| signal(pid, "KILL"));
     server.serve.signal("TERM");
     server.serve.ends_well();
 }

@@ -46,6 +46,65 @@ fn a_file_takes_the_place_of_another_one() {
     assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "two");
 }
 
+/// As a pool or a configuration is replaced that somebody has open, and a program's file by its new version.
+#[test]
+fn a_file_takes_the_place_of_one_that_is_open() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (new, path) = (dir.path().join("new"), dir.path().join("path"));
+    let text = |text: &str| text.repeat(2048);
+    let readers: [Box<dyn Fn() -> File>; 3] = [
+        Box::new(|| File::open(&path).expect("it is there")),
+        Box::new(|| open_data(&path, OpenMode { read_only: true, ..OpenMode::default() }).expect("it is there")),
+        Box::new(|| {
+            let file = open_data(&path, OpenMode::default()).expect("it is there");
+            assert!(lock_shared(&file).expect("locks work"));
+            file
+        }),
+    ];
+    for open in readers {
+        std::fs::write(&path, text("old")).expect("nobody has it open");
+        let old = open();
+        std::fs::write(&new, text("new")).expect("a file");
+        replace(&new, &path).expect("who has it open keeps it");
+        assert!(!new.exists());
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), text("new"));
+        let mut kept = vec![0; text("old").len()];
+        read_exact_at(&old, &mut kept, 0).expect("it is there for who has it open");
+        assert_eq!(kept, text("old").as_bytes());
+    }
+}
+
+#[test]
+fn what_cannot_be_replaced_is_left_as_it_was() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (new, path) = (dir.path().join("new"), dir.path().join("path"));
+    std::fs::create_dir(&path).expect("a directory");
+    std::fs::write(path.join("inside"), "old").expect("a file");
+    std::fs::write(&new, "new").expect("a file");
+    replace(&new, &path).expect_err("it is a directory");
+    let text = |path: &Path| std::fs::read_to_string(path).expect("it is there");
+    assert_eq!((text(&new), text(&path.join("inside"))), ("new".to_owned(), "old".to_owned()));
+}
+
+/// As virus scanners do with a file that is new.
+#[cfg(windows)]
+#[test]
+fn a_file_that_somebody_has_alone_is_replaced_when_it_is_closed() {
+    use std::os::windows::fs::OpenOptionsExt;
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let (new, path) = (dir.path().join("new"), dir.path().join("path"));
+    std::fs::write(&path, "old").expect("a file");
+    std::fs::write(&new, "new").expect("a file");
+    let alone = std::fs::OpenOptions::new().read(true).share_mode(0).open(&path).expect("nobody else has it");
+    replace(&new, &path).expect_err("somebody has it alone");
+    assert_eq!(std::fs::read_to_string(&new).expect("it is there"), "new");
+    assert_eq!(std::io::read_to_string(&alone).expect("it is there"), "old");
+    drop(alone);
+    replace(&new, &path).expect("nobody has it");
+    assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "new");
+}
+
 #[test]
 fn usage_says_something_plausible() {
     let (process, thread) = (usage(), thread_usage());

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use block::{Failure, OpenError};
 
+use crate::signals::EXIT_INTERRUPTED;
+
 /// Examples of a verb, for its help, and the exit codes behind them.
 macro_rules! help {
     ($examples:literal) => {
@@ -73,7 +75,7 @@ impl Trouble {
                 _ => 1,
             },
             Self::Differs(_) | Self::Unable { .. } => 4,
-            Self::Stopped => 130,
+            Self::Stopped => EXIT_INTERRUPTED,
             Self::After { trouble, .. } => trouble.code(),
         }
     }

@@ -175,6 +175,15 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.success(), "kill -{name} {pid}");
 }
 
+/// Crashes the server of a namespace whose device panics at a write (`fault:...,rule=write:panic`).
+pub fn crash_by(uri: &str) {
+    // It is not to come back for another write.
+    let uri = format!("{uri}&ctrl-loss-timeout=0");
+    let done = qpair(&["write", &uri, "--lba", "0", "--count", "1", "--fill", "1"]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.code() == Some(1) && said.contains("the connection broke"), "{done:?}");
+}
+
 /// Runs a command to its end; its standard output, if it succeeded.
 pub fn output(command: &mut Command) -> String {
     let done = command.stderr(Stdio::inherit()).output().expect("it starts");

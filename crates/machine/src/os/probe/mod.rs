@@ -17,6 +17,7 @@ mod shared;
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -123,19 +124,24 @@ pub(crate) fn wrong(what: impl Into<String>) -> io::Error {
 /// The parts of a system's table.
 pub(crate) type Areas = &'static [(&'static str, &'static [Trial])];
 
-/// Tries all that qpair uses of this system, in a folder of its own below `dir`, which is removed again.
+/// Tries all that qpair uses of this system, in a folder of its own below `dir`, which is removed again. Once `stop` is
+/// set nothing more is tried, and there are no findings: `None`.
 ///
 /// # Errors
 /// There can be no folder, or it cannot be removed: where it is then.
-pub fn probe(dir: &Path) -> io::Result<Vec<Finding>> {
+pub fn probe(dir: &Path, stop: &AtomicBool) -> io::Result<Option<Vec<Finding>>> {
+    try_all(system::AREAS, dir, stop)
+}
+
+fn try_all(areas: Areas, dir: &Path, stop: &AtomicBool) -> io::Result<Option<Vec<Finding>>> {
     let place = Arc::new(Place::new(dir)?);
-    let each = system::AREAS.iter().flat_map(|&(area, trials)| trials.iter().map(move |trial| (area, trial)));
-    let findings = each
-        .map(|(area, trial)| {
-            let &Trial { name, used_for, instead, run } = trial;
-            Finding { area, name, used_for, instead, outcome: outcome(carry_out(run, &place)) }
-        })
-        .collect();
+    let each = areas.iter().flat_map(|&(area, trials)| trials.iter().map(move |trial| (area, trial)));
+    let try_one = |(area, trial): (&'static str, &'static Trial)| {
+        let &Trial { name, used_for, instead, run } = trial;
+        Finding { area, name, used_for, instead, outcome: outcome(carry_out(run, &place)) }
+    };
+    let is_to_stop = || stop.load(Ordering::Relaxed);
+    let findings = each.map(|one| (!is_to_stop()).then(|| try_one(one))).collect();
     place.remove()?;
     Ok(findings)
 }

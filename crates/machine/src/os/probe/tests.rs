@@ -24,7 +24,7 @@ fn the_table_is_well_formed() {
 fn all_is_tried_and_nothing_is_left_behind() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("mine"), b"1").expect("a file");
-    let findings = probe(folder.path()).expect("it can be written to");
+    let findings = probe(folder.path(), &AtomicBool::new(false)).expect("it can be written to").expect("all of it");
     let all: usize = system::AREAS.iter().map(|(_, trials)| trials.len()).sum();
     assert_eq!(findings.len(), all);
     for finding in &findings {
@@ -43,7 +43,27 @@ fn all_is_tried_and_nothing_is_left_behind() {
 #[test]
 fn where_nothing_can_be_written_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
-    assert_eq!(probe(&folder.path().join("none")).expect_err("it is not there").kind(), io::ErrorKind::NotFound);
+    let found = probe(&folder.path().join("none"), &AtomicBool::new(false));
+    assert_eq!(found.expect_err("it is not there").kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn who_stops_it_finds_nothing_left_behind() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    const STOPPED: Areas = &[(
+        "a",
+        &[
+            needed("first", "", |place| {
+                place.file("left", 1)?;
+                STOP.store(true, Ordering::Relaxed);
+                Ok(String::new())
+            }),
+            needed("second", "", |_| panic!("it was to stop")),
+        ],
+    )];
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(try_all(STOPPED, folder.path(), &STOP).expect("it can be written to"), None);
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
 
 #[test]

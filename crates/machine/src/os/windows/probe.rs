@@ -148,6 +148,15 @@ const FILES: &[Trial] = &[
             _ => Err(wrong("the old one is there")),
         }
     }),
+    wanted("the same over one that is open", "records that somebody reads", "it is tried again for a while", |place| {
+        place.file("newer", 2)?;
+        let read = place.file("read", 1)?;
+        fs::rename(place.path("newer"), place.path("read"))?;
+        match read.metadata()?.len() {
+            1 => Ok(String::new()),
+            _ => Err(wrong("who has the old one open has lost it")),
+        }
+    }),
 ];
 
 /// Direct I/O on a part of a sector has to be an error.

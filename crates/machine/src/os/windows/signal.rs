@@ -115,9 +115,17 @@ mod tests {
             assert_eq!(unsafe { console(event) }, 1, "else the system would end the process");
             assert_eq!(told.try_recv(), Ok(Wish::Interrupt));
         }
-        // The thread stays there, as the system's would, until the process ends.
+        // A user logs off: that is nothing to a service, whose session stays.
+        let stops = [Some(CTRL_CLOSE_EVENT), (!is_service()).then_some(CTRL_LOGOFF_EVENT), Some(CTRL_SHUTDOWN_EVENT)];
+        for event in stops.into_iter().flatten() {
+            // The thread stays there, as the system's would, until the process ends: it would end at once otherwise.
+            // SAFETY: as above.
+            let stays = thread::spawn(move || unsafe { console(event) });
+            assert_eq!(told.recv(), Ok(Wish::Stop), "event {event}");
+            assert!(!stays.is_finished(), "event {event}");
+        }
         // SAFETY: as above.
-        thread::spawn(|| unsafe { console(CTRL_CLOSE_EVENT) });
-        assert_eq!(told.recv(), Ok(Wish::Stop));
+        assert_eq!(unsafe { console(CTRL_SHUTDOWN_EVENT + 1) }, 0, "an event that nobody knows is not dealt with");
+        assert!(told.try_recv().is_err());
     }
 }

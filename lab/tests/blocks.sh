@@ -152,6 +152,18 @@ files() {
         "$QPAIR" serve "$TMP/mnt/other.img,size=1MiB,bs=512,path=aio" --listen 127.0.0.1:0
     refused "polling through the page cache" "iopoll needs direct I/O" \
         "$QPAIR" bench --quiet "$TMP/mnt/other.img,bs=512,iopoll" --count 1
+    # What is mounted is for nobody else, but with force.
+    for way in path=uring path=sync; do
+        refused "$way: a disk that is mounted" "It is in use: mounted" \
+            "$QPAIR" bench --quiet "$(large),$way" --rw write --count 1
+        bench "$(large),force,$way" --rw randwrite --bs 4k --offset 48MiB --size 4MiB --count 100
+    done
+    refused "to serve it" "with ,force it is opened" "$QPAIR" serve "$(large)" --listen 127.0.0.1:0
+    "$QPAIR" serve "$(large)" --force --listen 127.0.0.1:4420 >"$TMP/serve" 2>&1 &
+    serving=$!
+    eventually "a target" grep -q '^on 127' "$TMP/serve"
+    kill $serving
+    wait $serving || { cat "$TMP/serve"; die "the target did not end well"; }
     umount "$TMP/mnt"
 }
 

@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | `bs=N` | `block-size=N` | bytes of a logical block, 512 or 4096 |
 //! | `ro` | `read-only` | refuse everything that changes the device |
+//! | `force` | | open a block device for writing also if it is in use: see [`crate::file::FileOptions::in_use`] |
 //! | `uuid=U` | | the identity, instead of the stored or a new one |
 //! | `size=N` | | size of a file that is to be created |
 //! | `path=P` | | the way to it, instead of the device's own choice: see [`crate::path`] |
@@ -87,6 +88,8 @@ pub struct Options {
     pub block_bytes: Option<u32>,
     /// Refuse everything that changes the device.
     pub read_only: bool,
+    /// Open a block device for writing also if it is mounted or claimed.
+    pub in_use: bool,
     /// The identity.
     pub uuid: Option<Uuid>,
     /// Size in bytes of a file that is to be created.
@@ -138,6 +141,10 @@ impl FromStr for Spec {
             let hint = "Memory and null devices have their size behind the colon, for example ram:1GiB.";
             return Err(wrong(text, "`size=` is an option for files".to_owned(), hint.to_owned()));
         }
+        if options.in_use && target.path().is_none() {
+            let hint = "Leave it out: nobody else has the memory of the program.".to_owned();
+            return Err(wrong(text, "`force` is an option for drives".to_owned(), hint));
+        }
         Ok(Self { name, target, options })
     }
 }
@@ -182,7 +189,7 @@ impl Spec {
             }
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size.filter(|_| !has_size(path)));
-                let in_use = defaults.in_use;
+                let in_use = self.options.in_use || defaults.in_use;
                 let options = FileOptions { size, block_bytes, read_only, in_use, uuid, path: way, polling };
                 Arc::new(FileDevice::open(path, &options)?)
             }
@@ -322,13 +329,17 @@ impl Options {
                 self.block_bytes = Some(block_size(needed("4096")?)?);
                 Ok("bs")
             }
-            "ro" | "read-only" => match value {
-                None => {
-                    self.read_only = true;
-                    Ok("ro")
-                }
-                Some(_) => Err(BadOption(format!("`{key}` takes no value"), format!("Write {key} alone, or nothing."))),
-            },
+            "ro" | "read-only" | "force" | "iopoll" | "sqpoll" if value.is_some() => {
+                Err(BadOption(format!("`{key}` takes no value"), format!("Write {key} alone, or nothing.")))
+            }
+            "ro" | "read-only" => {
+                self.read_only = true;
+                Ok("ro")
+            }
+            "force" => {
+                self.in_use = true;
+                Ok("force")
+            }
             "uuid" => {
                 let text = needed("6ba7b810-9dad-41d1-80b4-00c04fd430c8")?;
                 self.uuid = Some(uuid_value(text)?);
@@ -338,9 +349,6 @@ impl Options {
                 let hint = "Write for example size=1GiB.".to_owned();
                 self.size = Some(parse_size(needed("1GiB")?).map_err(|why| BadOption(why, hint))?);
                 Ok("size")
-            }
-            "iopoll" | "sqpoll" if value.is_some() => {
-                Err(BadOption(format!("`{key}` takes no value"), format!("Write {key} alone, or nothing.")))
             }
             "iopoll" => {
                 self.polling.iopoll = true;
@@ -391,11 +399,12 @@ fn uuid_value(text: &str) -> Result<Uuid, BadOption> {
 }
 
 fn unknown(key: &str) -> BadOption {
-    let known = ["bs", "block-size", "ro", "read-only", "uuid", "size", "path", "iopoll", "sqpoll", "rule", "seed"];
+    let known =
+        ["bs", "block-size", "ro", "read-only", "force", "uuid", "size", "path", "iopoll", "sqpoll", "rule", "seed"];
     let like = nearest(key, &known).map(|name| format!("Did you mean `{name}`? ")).unwrap_or_default();
     let hint = format!(
-        "{like}The options are bs=512|4096, ro, uuid=UUID, size=SIZE, path=PATH, iopoll and sqpoll; a comma of the \
-         path itself is written twice."
+        "{like}The options are bs=512|4096, ro, force, uuid=UUID, size=SIZE, path=PATH, iopoll and sqpoll; a comma of \
+         the path itself is written twice."
     );
     BadOption(format!("there is no option called `{key}`"), hint)
 }
@@ -498,13 +507,14 @@ mod tests {
     #[test]
     fn options() {
         let uuid = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
-        let all = spec(&format!("a,,b,bs=4k,ro,uuid={uuid},size=1G,path=sync,iopoll,sqpoll"));
+        let all = spec(&format!("a,,b,bs=4k,ro,force,uuid={uuid},size=1G,path=sync,iopoll,sqpoll"));
         assert_eq!(all.name, "a,b");
         assert_eq!(
             all.options,
             Options {
                 block_bytes: Some(4096),
                 read_only: true,
+                in_use: true,
                 uuid: Some(Uuid::parse_str(uuid).expect("a UUID")),
                 size: Some(1 << 30),
                 path: Some(path::Path::Sync),
@@ -544,6 +554,8 @@ mod tests {
             ("a,iopoll=1", "takes no value"),
             ("ram:1GiB,size=1GiB", "option for files"),
             ("fault:ram:1GiB,size=1GiB", "option for files"),
+            ("a,force=yes", "takes no value"),
+            ("fault:null:1GiB,force", "option for drives"),
             ("fault:", "no name"),
             ("fault:fault:ram:1GiB", "faults lie over faults"),
             ("ram:1GiB,rule=read:drop", "Write fault: before the device"),

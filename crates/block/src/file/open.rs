@@ -180,8 +180,8 @@ fn claim(path: &Path, file: &File, options: &FileOptions) -> Result<Claim, OpenE
         NoClaim::Held => held(path),
         NoClaim::Mounted(volumes) => {
             let why = format!("volumes of Windows are on it: {}", volumes.join("; "));
-            let hint = "Name another drive, add ,ro, or take this one offline first (Set-Disk -IsOffline 1). Where a \
-                        verb has --force, that locks and dismounts them.";
+            let hint = "Name another drive, add ,ro, take this one offline first (Set-Disk -IsOffline 1), or add \
+                        ,force: that locks and dismounts them.";
             fail(path, why, hint.to_owned(), None)
         }
         NoClaim::System { what, error } => {
@@ -336,7 +336,8 @@ fn cannot_open(path: &Path, options: &FileOptions, error: io::Error) -> OpenErro
         ErrorKind::PermissionDenied => "Change its permissions, or start qpair as a user who may open it.".to_owned(),
         ErrorKind::ReadOnlyFilesystem => "The file system is read-only: add ,ro to serve it so.".to_owned(),
         ErrorKind::ResourceBusy => {
-            "It is in use: mounted, a part of a RAID or a volume, or served by another qpair. Stop that first."
+            "It is in use: mounted, a part of a RAID or a volume, or served by another qpair. Stop that first; with \
+             ,force it is opened all the same."
                 .to_owned()
         }
         ErrorKind::NotADirectory => "A part of the path is a file, not a directory: check it.".to_owned(),

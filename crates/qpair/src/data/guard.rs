@@ -42,15 +42,15 @@ struct Roots {
 /// It is in use, and that is not forced.
 pub(crate) fn check(device: &str, force: &Force) -> Result<(), Trouble> {
     let roots = Roots { sys: PathBuf::from("/sys"), proc: PathBuf::from("/proc") };
-    let path = device.parse::<Spec>().ok().and_then(|spec| spec.target.path().map(Path::to_owned));
-    let Some(path) = path else { return Ok(()) };
-    let volumes = os::drive_volumes(&path).map_err(|source| Trouble::host("ask which volumes are there", source))?;
+    let Ok(spec) = device.parse::<Spec>() else { return Ok(()) };
+    let Some(path) = spec.target.path() else { return Ok(()) };
+    let volumes = os::drive_volumes(path).map_err(|source| Trouble::host("ask which volumes are there", source))?;
     let mut uses: Vec<_> = volumes.iter().map(|volume| format!("the volume {volume} is on it")).collect();
-    uses.extend(roots.uses(&path).unwrap_or_default());
+    uses.extend(roots.uses(path).unwrap_or_default());
     if uses.is_empty() {
         return Ok(());
     }
-    if force.force {
+    if force.force || spec.options.in_use {
         eprintln!("qpair: {device} is in use ({}), and is overwritten all the same", uses.join("; "));
         return Ok(());
     }

@@ -20,7 +20,8 @@ Devices:
   ram:SIZE      memory; what is written is gone when qpair ends
   null:SIZE     reads give zeros, writes vanish: for measuring the way to the disk
   fault:DEVICE  any of these, with faults on purpose, to rehearse failure (see Faults)
-  Options follow a comma: ro (read-only), bs=512|4096 (block size), uuid=UUID, size=SIZE. `file:NAME` takes any name.
+  Options follow a comma: ro (read-only), force (see --force), bs=512|4096 (block size), uuid=UUID, size=SIZE.
+  `file:NAME` takes any name.
   The first device is namespace 1, the second namespace 2, and so on.
 
 Faults:
@@ -83,8 +84,8 @@ pub(crate) struct Flags {
 
     /// Serve what this file says, instead of flags; `qpair reload` reads it again
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "devices", "size", "block_size", "read_only", "listen", "nqn", "allow_host", "allow_any_host", "reactors",
-        "cpus", "dedicated", "ring", "in_capsule", "metrics",
+        "devices", "size", "block_size", "read_only", "force", "listen", "nqn", "allow_host", "allow_any_host",
+        "reactors", "cpus", "dedicated", "ring", "in_capsule", "metrics",
     ])]
     config: Option<PathBuf>,
 
@@ -99,6 +100,10 @@ pub(crate) struct Flags {
     /// Refuse writes to all devices
     #[arg(long)]
     read_only: bool,
+
+    /// Also block devices that are mounted or in use; on Windows, their volumes are locked and dismounted
+    #[arg(long, conflicts_with = "read_only")]
+    force: bool,
 
     /// Listen here; may be repeated. Port 0 is any free port
     #[arg(long, value_name = "ADDR:PORT", default_values_t = [DEFAULT_LISTENER])]
@@ -215,6 +220,9 @@ impl Flags {
         if self.read_only && !given.read_only {
             namespace = namespace.with("ro")?;
         }
+        if self.force && is_file && !given.in_use {
+            namespace = namespace.with("force")?;
+        }
         Ok(namespace)
     }
 }
@@ -308,6 +316,9 @@ mod tests {
             device = "ram:1GiB,bs=512,ro"
         "#;
         assert_eq!(config(line), Ok(Config::parse(file).expect("it is fine")));
+        let forced = config("/dev/sda ram:1MiB /dev/sdb,force --force").expect("it is fine");
+        let forced = forced.subsystems[0].namespaces.iter().map(|namespace| namespace.spec.options.in_use);
+        assert_eq!(forced.collect::<Vec<_>>(), [true, false, true]);
         let default = config("ram:1MiB").expect("it is fine");
         assert_eq!((default.machine, default.listeners), (Machine::default(), vec![DEFAULT_LISTENER]));
     }

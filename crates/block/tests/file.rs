@@ -2,11 +2,12 @@
 
 mod common;
 
+use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use common::{
-    Model, Rig, Way, bounded, config, drains, histories, pattern, play, refuses_what_is_wrong, within_transfer,
+    Model, Rig, Way, bounded, config, drains, histories, pattern, play, refuses_what_is_wrong, ring, within_transfer,
 };
 use machine::os::{self, IO_ERROR};
 use proptest::prelude::*;
@@ -40,17 +41,12 @@ fn sized(size: u64) -> FileOptions {
     FileOptions { size: Some(size), ..FileOptions::default() }
 }
 
-/// The ways to a file that there are here, polled ones among them.
+/// The ways to a file that there are here and on this kind of ring, polled ones among them.
 fn ways() -> Vec<FileOptions> {
     let dir = dir();
     let image = image(&dir, "any.img", 4096);
-    let there = |way: &FileOptions| match open(&image, *way) {
-        Ok(_) => true,
-        Err(error) => {
-            eprintln!("SKIPPED: {error}");
-            false
-        }
-    };
+    let queue = |way| Ok::<_, Box<dyn Error>>(open(&image, way)?.open_queue(&mut ring())?);
+    let there = |way: &FileOptions| queue(*way).inspect_err(|error| eprintln!("SKIPPED: {error}")).is_ok();
     let plain = path::Path::ALL.into_iter().filter(|way| !way.is_native()).map(by);
     plain.chain([SQPOLL, IOPOLL, BOTH].map(polled)).filter(there).collect()
 }

@@ -38,14 +38,15 @@ pub struct Rig {
     piece_bytes: usize,
 }
 
-/// The kind of ring that this run of the tests asks for: see CONTRIBUTING.md.
-fn ring_kind() -> RingKind {
-    std::env::var("QPAIR_TEST_RING").map_or(RingKind::Auto, |kind| kind.parse().expect("QPAIR_TEST_RING"))
+/// A ring of the kind that this run of the tests asks for: see CONTRIBUTING.md.
+pub fn ring() -> Ring {
+    let kind = std::env::var("QPAIR_TEST_RING");
+    Ring::of(kind.map_or(RingKind::Auto, |kind| kind.parse().expect("QPAIR_TEST_RING"))).expect("a ring")
 }
 
 impl Rig {
     pub fn new(device: &dyn Device) -> Self {
-        let mut ring = Ring::of(ring_kind()).expect("a ring");
+        let mut ring = ring();
         let queue = device.open_queue(&mut ring).expect("a queue");
         let pool = Pool::anonymous(device.info().max_transfer_bytes as usize, 300).expect("memory");
         let piece_bytes = device.info().piece_bytes as usize;

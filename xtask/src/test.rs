@@ -85,7 +85,7 @@ pub(crate) fn run(selection: &Selection) -> bool {
             if selection.wants("host-kill") {
                 lab::host_kill(&mut report, &program, selection.full);
             }
-            if selection.full && selection.wants("windows peers") {
+            if selection.wants("windows peers") {
                 windows::peers(&mut report, &program);
             }
             lab::run(&mut report, labs, &program, selection.full);

@@ -17,29 +17,8 @@ use crate::{lab, root, succeeds, target_dir};
 const ALL: [&str; 5] = ["test", "--workspace", "--exclude", "xtask", "--no-fail-fast"];
 /// Every program with tests in it. Examples are built for Linux, and documentation has the same examples everywhere.
 const TESTS: [&str; 3] = ["--lib", "--bins", "--tests"];
-/// Those of them that the ordinary command takes, beside libraries and programs; `--full` takes all.
-const ORDINARY: [&str; 18] = [
-    "bitflips",
-    "clients",
-    "conformance",
-    "corpus",
-    "cuts",
-    "damage",
-    "differential",
-    "fault",
-    "hostile",
-    "joined",
-    "malformed",
-    "medium",
-    "memory",
-    "nvme_cli",
-    "show",
-    "stop",
-    "tool",
-    "yaml",
-];
 /// Those of the devices, of the target and of the cache, which take the kind of ring from `QPAIR_TEST_RING`.
-const OF_RINGS: [&str; 15] = [
+const OF_RINGS: [&str; 13] = [
     "clients",
     "conformance",
     "differential",
@@ -49,13 +28,13 @@ const OF_RINGS: [&str; 15] = [
     "file",
     "greedy",
     "host",
-    "hostile",
     "life",
     "medium",
     "memory",
-    "pool",
     "reservation",
 ];
+/// More of these, which take minutes and meet rings no more often than the others: with `--full`.
+const LONG_OF_RINGS: [&str; 2] = ["hostile", "pool"];
 
 const BUILD: &str = "windows build";
 const TEST: &str = "windows test";
@@ -72,21 +51,15 @@ pub(crate) fn run(report: &mut Report, selection: &Selection) {
     let tests = [&ALL[..], &TESTS[..]].concat();
     if report.step(BUILD, || without_warnings(windows_cargo(&tests).arg("--no-run"))) {
         if selection.wants(TEST) {
-            let ordinary = [&["--lib", "--bins"][..], &named(&ORDINARY)].concat();
-            let wanted = if selection.full { &TESTS[..] } else { &ordinary };
-            report.counted(TEST, || counted(windows_cargo(&ALL).args(wanted)));
+            report.counted(TEST, || counted(windows_cargo(&ALL).args(TESTS)));
         }
-        if selection.full && selection.wants(ON_PORTABLE) {
-            let tests = named(&OF_RINGS);
+        if selection.wants(ON_PORTABLE) {
+            let long = if selection.full { &LONG_OF_RINGS[..] } else { &[] };
+            let tests = OF_RINGS.iter().chain(long).flat_map(|name| ["--test", name]);
             report.counted(ON_PORTABLE, || counted(windows_cargo(&ALL).args(tests).env("QPAIR_TEST_RING", "portable")));
         }
     }
     end();
-}
-
-/// Tells cargo to take test programs by their names.
-fn named<'a>(names: &[&'a str]) -> Vec<&'a str> {
-    names.iter().flat_map(|name| ["--test", name]).collect()
 }
 
 /// The program for Windows, as the tests have it; builds it if that has not been done. `None`: there is no Windows

@@ -71,12 +71,7 @@ pub(crate) struct Wanted {
 /// The scenarios that are wanted: the ordinary command has each on one kind of ring, the full one on all of its kinds.
 pub(crate) fn wanted(selection: &Selection) -> Vec<Wanted> {
     let all = SCENARIOS.iter().flat_map(|scenario| {
-        let rings = match selection.full {
-            true => scenario.rings,
-            // Only with those of programs in Wine as peers.
-            false if scenario.script == "windows" => &[],
-            false => &scenario.rings[..1],
-        };
+        let rings = if selection.full { scenario.rings } else { &scenario.rings[..1] };
         rings.iter().map(move |ring| (scenario, *ring))
     });
     all.map(|(scenario, ring)| Wanted { name: name(scenario, ring), scenario, ring })
@@ -181,8 +176,7 @@ mod tests {
     fn every_scenario_runs_each_time_and_on_all_its_rings_with_full() {
         for scenario in &SCENARIOS {
             let part = format!("lab {}", scenario.script);
-            let ordinary = usize::from(scenario.script != "windows");
-            assert_eq!(names(&["--only", &part]).len(), ordinary, "{part}");
+            assert_eq!(names(&["--only", &part]).len(), 1, "{part}");
             assert_eq!(names(&["--full", "--only", &part]).len(), scenario.rings.len(), "{part}");
         }
         assert_eq!(names(&["--full", "--only", "lab kill on uring"]), ["lab kill on uring"]);

@@ -15,6 +15,9 @@ mod system;
 #[path = "windows/protocol.rs"]
 mod protocol;
 #[cfg(all(test, not(windows)))]
+#[path = "windows/scsi.rs"]
+mod scsi;
+#[cfg(all(test, not(windows)))]
 #[path = "windows/storage.rs"]
 mod storage;
 

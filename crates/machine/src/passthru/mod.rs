@@ -4,11 +4,13 @@
 //! ```text
 //!   /dev/nvme0     a controller     admin commands                    Node::Controller
 //!   /dev/ng0n1     a namespace      its I/O commands, and admin       Node::Namespace
-//!   \\.\PhysicalDrive0              some admin commands (Windows)     Node::Drive
+//!   \\.\PhysicalDrive0              some of both (Windows)            Node::Drive
 //!
 //!   Channel::submit ──▶ table (keeps the buffers) ──▶ a ring of 128-byte entries, of its own    (uring-cmd)
 //!   admin, io       ──▶ ioctl: the calling thread waits                                         (ioctl)
 //! ```
+//!
+//! Linux carries any command, Windows those that it has a request for: of the others it says why not.
 //!
 //! The kernel fills in what belongs to it: identifier, pointers, PSDT. It refuses fused commands, and what the user
 //! may not do; it never splits a command. A [`Fault`] tells a device's answer from an error of this host: the kernel
@@ -41,7 +43,7 @@ pub enum Node {
     Controller,
     /// `/dev/ngXnY`.
     Namespace,
-    /// `\\.\PhysicalDriveN` of Windows: a namespace whose data goes by it as a file, and admin commands of those that
+    /// `\\.\PhysicalDriveN` of Windows: a namespace whose data goes by it as a file, too, and commands of those that
     /// the system carries.
     Drive,
 }

@@ -17,7 +17,7 @@ impl<T> Channel<T> {
     /// None.
     pub fn new(_: Arc<File>, _: ChannelOptions, _: &mut Ring, _: Owner) -> Result<Self, NoChannel> {
         let why = "this system is not Linux".to_owned();
-        let hint = "NVMe commands pass through the kernel of Linux only.".to_owned();
+        let hint = "On Windows, path=ioctl takes commands to a drive, one at a time.".to_owned();
         Err(NoChannel::Ring(NoUring { why, hint }))
     }
 

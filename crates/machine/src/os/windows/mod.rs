@@ -13,6 +13,7 @@ mod process;
 mod protocol;
 mod range;
 mod runtime;
+mod scsi;
 mod security;
 mod signal;
 mod socket;

@@ -1,7 +1,8 @@
 //! NVMe commands as the storage stack of Windows takes them: bytes, and no system calls.
 //!
-//! It takes no command of 64 bytes but vendor specific ones. The others are questions about properties, whose answers
-//! lie where the questions did; numbers are little-endian, of 4 bytes if nothing else is said:
+//! It takes no command of 64 bytes but vendor specific ones. Other admin commands are questions about properties, whose
+//! answers lie where the questions did, and other I/O commands are SCSI (`scsi.rs`). Numbers are little-endian, of 4
+//! bytes if nothing else is said:
 //!
 //! ```text
 //!   Query   | property | 0 | protocol, type, value, sub, offset, length, result, sub 2, 3, 4       40 | data |
@@ -34,6 +35,9 @@ const ERROR_INFO_BYTES: usize = 64;
 const LEAST_LOG_BYTES: usize = 512;
 /// Seconds that a passed command may take if its asker does not say.
 const PASS_SECONDS: u32 = 10;
+
+/// The first vendor specific opcode of I/O commands: those below are not passed.
+pub(super) const VENDOR_IO: u8 = 0x80;
 
 /// `StorageAdapterProtocolSpecificProperty`: what is asked of the controller.
 const OF_CONTROLLER: u32 = 49;
@@ -68,12 +72,14 @@ pub(super) struct Packed {
 ///
 /// # Errors
 /// Windows does not carry it: why, and what to do instead.
+///
+/// # Panics
+/// If it is an I/O command below [`VENDOR_IO`].
 pub(super) fn pack(queue: NvmeQueue, command: &Command, len: usize, given: &[u8]) -> Result<Packed, &'static str> {
     let [cdw10, cdw11, cdw12, cdw13, cdw14, cdw15] = command.cdw10;
     if queue == NvmeQueue::Io {
-        return Err(
-            "Windows passes no I/O commands to a drive: read and write the drive as a file (\\\\.\\PhysicalDriveN)",
-        );
+        assert!(command.opcode >= VENDOR_IO, "{:02x}h is SCSI", command.opcode);
+        return Ok(pass(queue, command, len, given));
     }
     let property = if matches!(command.nsid, 0 | u32::MAX) { OF_CONTROLLER } else { OF_NAMESPACE };
     match command.opcode {
@@ -91,7 +97,7 @@ pub(super) fn pack(queue: NvmeQueue, command: &Command, len: usize, given: &[u8]
         },
         0x0a => Ok(query(property, [FEATURE, cdw10, cdw11, cdw12, cdw13, cdw14], len, len)),
         0x09 => Ok(set(property, [cdw10, cdw11, cdw12, cdw13, cdw14, cdw15], given)),
-        0x14 | 0xc0.. => Ok(pass(command, len, given)),
+        0x14 | 0xc0.. => Ok(pass(queue, command, len, given)),
         0x10 | 0x11 => Err("Windows updates firmware by itself: Update-StorageFirmware in PowerShell"),
         _ => Err("of admin commands, Windows passes Identify, Get Log Page, Get Features, Set Features, Device \
                   Self-test and vendor specific ones (C0h and above), and no others"),
@@ -118,11 +124,14 @@ fn set(property: u32, [cdw10, cdw11, cdw12, cdw13, cdw14, cdw15]: [u32; 6], give
 }
 
 /// A command with all of its dwords.
-fn pass(command: &Command, len: usize, given: &[u8]) -> Packed {
-    // STORAGE_PROTOCOL_STRUCTURE_VERSION; STORAGE_PROTOCOL_COMMAND_FLAG_ADAPTER_REQUEST; ..._NVME_ADMIN_COMMAND.
+fn pass(queue: NvmeQueue, command: &Command, len: usize, given: &[u8]) -> Packed {
+    // STORAGE_PROTOCOL_STRUCTURE_VERSION.
     const VERSION: u32 = 1;
-    const FOR_CONTROLLER: u32 = 1 << 31;
-    const ADMIN: u32 = 1;
+    // STORAGE_PROTOCOL_COMMAND_FLAG_ADAPTER_REQUEST; STORAGE_PROTOCOL_SPECIFIC_NVME_ADMIN_COMMAND, ..._NVM_COMMAND.
+    let (flags, kind) = match queue {
+        NvmeQueue::Admin => (1 << 31, 1),
+        NvmeQueue::Io => (0, 2),
+    };
     let error_at = PASS_BYTES + COMMAND_BYTES;
     let data_at = error_at + ERROR_INFO_BYTES;
     let mut bytes = vec![0; data_at + len];
@@ -134,9 +143,9 @@ fn pass(command: &Command, len: usize, given: &[u8]) -> Packed {
     // `Length` is the size of the structure with the first byte of the command, and what C aligns it to.
     let length = PASS_BYTES as u32 + 4;
     let lengths = [command_len, error_len, to, from];
-    put(&mut bytes, &[VERSION, length, NVME, FOR_CONTROLLER, 0, 0]);
+    put(&mut bytes, &[VERSION, length, NVME, flags, 0, 0]);
     put(&mut bytes[24..], &lengths);
-    put(&mut bytes[40..], &[seconds, error_at as u32, to_at, from_at, ADMIN]);
+    put(&mut bytes[40..], &[seconds, error_at as u32, to_at, from_at, kind]);
     put(&mut bytes[PASS_BYTES..], &[command.opcode.into(), command.nsid, command.cdw2, command.cdw3]);
     put(&mut bytes[PASS_BYTES + 40..], &command.cdw10);
     bytes[data_at..][..given.len()].copy_from_slice(given);
@@ -271,18 +280,25 @@ mod tests {
         let packed = pack(NvmeQueue::Admin, &out, 4, b"data").expect("it is carried");
         assert_eq!(words(&packed.bytes[32..56]), [4, 0, 2, 144, 208, 0]);
         assert_eq!(&packed.bytes[208..], b"data");
+        // The same for the namespace: nothing of it is a matter of the controller.
+        for opcode in [0x80, 0xc2, 0xfe] {
+            let packed = pack(NvmeQueue::Io, &Command { opcode, ..command }, 512, &[]).expect("it is carried");
+            let told = words(&packed.bytes[..80]);
+            assert_eq!((packed.call, &told[..10]), (Call::Pass, &[1, 84, 3, 0, 0, 0, 64, 64, 0, 512][..]));
+            assert_eq!(told[10..], [2, 144, 0, 208, 2, 0, 0, 0, 0, 0]);
+            assert_eq!(words(&packed.bytes[80..144])[..4], [opcode.into(), 3, 4, 5]);
+        }
     }
 
     #[test]
     fn what_windows_does_not_carry_is_refused_with_what_to_do() {
-        let why = |queue, opcode, cdw10| {
+        let why = |opcode, cdw10| {
             let command = Command { opcode, cdw10: [cdw10, 0, 0, 0, 0, 0], ..Command::default() };
-            pack(queue, &command, 0, &[]).expect_err("it is not carried")
+            pack(NvmeQueue::Admin, &command, 0, &[]).expect_err("it is not carried")
         };
-        assert!(why(NvmeQueue::Io, 2, 0).contains("as a file"));
-        assert!(why(NvmeQueue::Admin, 0x11, 0).contains("Update-StorageFirmware"));
-        assert!(why(NvmeQueue::Admin, 0x80, 0).contains("no others"));
-        assert!(why(NvmeQueue::Admin, 6, 3).contains("CNS 1"));
+        assert!(why(0x11, 0).contains("Update-StorageFirmware"));
+        assert!(why(0x80, 0).contains("no others"));
+        assert!(why(6, 3).contains("CNS 1"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!   NVMe namespace   /dev/ng0n1     uring-cmd  ioctl
 //!   block device     /dev/nvme0n1   uring  iocp  threads  aio  sync
 //!   regular file     disk.img       uring  iocp  threads  aio  sync
+//!   Windows drive    \\.\Physic...  iocp  threads  sync  ioctl
 //! ```
 //!
 //! A device picks one by what it is; `path=NAME` behind its name picks another. What is asked for is what is used: a

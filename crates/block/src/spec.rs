@@ -5,6 +5,7 @@
 //! /dev/ng0n1                        the same namespace by NVMe commands: see [`crate::nvme::kernel`]
 //! disk.img,ro,bs=4096               ... with options
 //! D:\disk.img                       the same on Windows; also D:/disk.img and \\?\D:\disk.img
+//! \\.\PhysicalDrive1                a drive of Windows; with path=ioctl by the commands that Windows carries
 //! file:ram:odd,,name.img,size=1GiB  ... with an odd name: `file:` takes the rest as a path, `,,` is a comma in it
 //! ram:1GiB,bs=4096                  memory; gone when the program ends
 //! null:1TiB                         reads give zeros, writes vanish
@@ -162,6 +163,7 @@ impl Spec {
         let name = &self.name;
         let block_bytes = self.options.block_bytes.or(defaults.block_bytes);
         let read_only = self.options.read_only || defaults.read_only;
+        let in_use = self.options.in_use || defaults.in_use;
         let uuid = self.options.uuid;
         let (way, polling) = (self.options.path.or(defaults.path), self.options.polling);
         if let (Some(way), Target::Ram { .. } | Target::Null { .. }) = (way, target) {
@@ -175,21 +177,20 @@ impl Spec {
         Ok(match target {
             Target::Ram { bytes } => Arc::new(RamDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
             Target::Null { bytes } => Arc::new(NullDevice::new(name, *bytes, block_bytes, read_only, uuid)?),
-            Target::File { path } if is_native(target) => {
+            Target::File { path } if is_native(target, way) => {
                 self.check_namespace()?;
-                let options = KernelOptions { read_only, uuid, path: way, polling };
-                if defaults.controllers && kernel::is_controller(path) {
+                let options = KernelOptions { read_only, uuid, path: way, polling, in_use };
+                if defaults.controllers && !kernel::is_namespace(path) {
                     return Ok(Arc::new(AdminDevice::open(path, &options)?));
                 }
                 Arc::new(KernelDevice::open(path, &options)?)
             }
             Target::File { path } if defaults.controllers && kernel::is_drive(path) => {
-                let options = KernelOptions { read_only, uuid, path: way, polling };
+                let options = KernelOptions { read_only, uuid, path: way, polling, in_use };
                 Arc::new(AdminDevice::open(path, &options)?)
             }
             Target::File { path } => {
                 let size = self.options.size.or(defaults.size.filter(|_| !has_size(path)));
-                let in_use = self.options.in_use || defaults.in_use;
                 let options = FileOptions { size, block_bytes, read_only, in_use, uuid, path: way, polling };
                 Arc::new(FileDevice::open(path, &options)?)
             }
@@ -304,9 +305,12 @@ fn begins_with_drive(name: &str) -> bool {
     matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
 }
 
-/// Whether the kernel's NVMe driver has it as a device of its own kind, rather than as a block device.
-fn is_native(target: &Target) -> bool {
-    matches!(target, Target::File { path } if kernel::is_namespace(path) || kernel::is_controller(path))
+/// Whether the kernel's NVMe driver has it as a device of its own kind, rather than as a block device. A drive of
+/// Windows is both, and is the latter unless somebody asks for the way of commands.
+fn is_native(target: &Target, way: Option<path::Path>) -> bool {
+    let Target::File { path } = target else { return false };
+    let by_commands = kernel::is_drive(path) && way == Some(path::Path::Ioctl);
+    by_commands || kernel::is_namespace(path) || kernel::is_controller(path)
 }
 
 /// Why an option cannot be used, and what to do.

@@ -63,6 +63,7 @@ use machine::os;
 use machine::ring::Ring;
 use uuid::Uuid;
 
+pub(crate) use self::open::unclaimed;
 use crate::identity::{self, SIDECAR_SUFFIX};
 use crate::live_size::LiveSize;
 use crate::path::{Path as Way, Polling};

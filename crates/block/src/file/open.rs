@@ -176,7 +176,12 @@ fn claim(path: &Path, file: &File, options: &FileOptions) -> Result<Claim, OpenE
     if !os::is_drive(path) {
         lock(path, file, options)?;
     }
-    os::claim_drive(file, options.read_only, options.in_use).map_err(|why| match why {
+    os::claim_drive(file, options.read_only, options.in_use).map_err(|why| unclaimed(path, why))
+}
+
+/// Why a drive of Windows cannot be had, and what to do.
+pub(crate) fn unclaimed(path: &Path, why: NoClaim) -> OpenError {
+    match why {
         NoClaim::Held => held(path),
         NoClaim::Mounted(volumes) => {
             let why = format!("volumes of Windows are on it: {}", volumes.join("; "));
@@ -188,7 +193,7 @@ fn claim(path: &Path, file: &File, options: &FileOptions) -> Result<Claim, OpenE
             let hint = "Close what has files open there, and start qpair as an administrator.".to_owned();
             fail(path, format!("{what} cannot be had for qpair alone: {error}"), hint, Some(error))
         }
-    })
+    }
 }
 
 fn held(path: &Path) -> OpenError {

@@ -101,6 +101,11 @@ pub(super) enum Plan {
 }
 
 impl Namespace {
+    /// What of it Windows carries commands for: Read, Write, Flush and Dataset Management.
+    pub(super) fn of_windows(self) -> Self {
+        Self { compare: false, write_zeroes: 0, verify: 0, write_uncorrectable: 0, copy: None, ..self }
+    }
+
     /// The command for a request whose buffer has `carried` bytes (0 without a buffer), with `blocks` blocks there now.
     /// The buffer of a copy has its [`CopySource`]s.
     pub(super) fn plan(&self, op: Op, carried: usize, blocks: u64) -> Plan {
@@ -381,6 +386,12 @@ pub(super) mod tests {
         assert_eq!(fails(&NAMESPACE, copy(7), 64), Failure::BadTransfer);
         assert_eq!(fails(&NAMESPACE, copy(3), 96), Failure::BadTransfer);
         assert_eq!(old.plan(Op::Deallocate(range(0, 1)), 0, 1000), Plan::Over(Ok(())));
+        let carried = NAMESPACE.of_windows();
+        assert_eq!(fails(&carried, Op::Compare(range(0, 1)), 512), Failure::NotSupported);
+        assert_eq!(fails(&carried, copy(1), 32), Failure::NotSupported);
+        for op in [Op::Flush, Op::Deallocate(range(0, 1))] {
+            assert_eq!(carried.plan(op, 0, 1000), NAMESPACE.plan(op, 0, 1000));
+        }
         let huge = Namespace { blocks: 1 << 40, ..NAMESPACE };
         let zeroes = Op::WriteZeroes { range: range(0, MAX_COMMAND_BLOCKS + 1), fua: false, deallocate: false };
         assert_eq!(fails(&huge, zeroes, 0), Failure::BadTransfer);

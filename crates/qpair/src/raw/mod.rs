@@ -5,6 +5,8 @@
 //!   --in FILE ──▶ data, metadata ──────────────┴───────────▶ Channel::call_native ──▶ I/O queue
 //!                                     status, two dwords, data and metadata ◀──┘
 //! ```
+//!
+//! A drive of Windows is opened by the path `ioctl`; what Windows does not carry of either kind is refused with why.
 
 mod command;
 mod print;
@@ -12,13 +14,14 @@ mod print;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use block::channel::{ChannelOptions, Native};
 use block::nvme::kernel::is_drive;
+use block::path::Path;
 use block::size::parse_size;
+use block::spec::Spec;
 use block::{Channel, Device, Failure, NvmeError, OpenOptions, Transfer};
 use machine::region::Buf;
 use wire::nvme::opcode::Transfer as Direction;
@@ -35,7 +38,8 @@ const MAX_BYTES: u64 = 16 << 20;
 const EXAMPLES: &str = "\
 The direction of the data is that of the opcode's lowest two bits, as the specification has it: 01b to the device, 10b
 from it. Identifier, flags and pointers are set on the way. An opcode that may destroy something is refused on a block
-device that is mounted, in use or partitioned, without --force.
+device that is mounted, in use or partitioned, without --force. Windows carries a few admin commands, Read, Write,
+Flush, Dataset Management and vendor specific commands to a drive (\\\\.\\PhysicalDrive1), and refuses others.
 
 Examples:
   qpair raw DEVICE --admin --opcode 0x06 --cdw10 1 --data-len 4k              Identify Controller
@@ -148,18 +152,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             }
             Ok(ExitCode::from(if answer.status.is_success() { 0 } else { 3 }))
         }
-        Err(Refusal::NotNative) if is_drive(Path::new(&args.device)) => {
-            eprintln!(
-                "qpair: {}: Windows passes no I/O commands to a drive\n  `qpair read` and `qpair write` reach its \
-                 blocks; --admin sends it what admin commands Windows passes.",
-                args.device
-            );
-            Ok(ExitCode::from(4))
-        }
         Err(Refusal::NotNative) => {
             eprintln!(
                 "qpair: {}: it takes no native NVMe commands on this path\n  Name a device that does: \
-                 nvme-tcp://HOST:PORT/NQN?ns=N, or the character device of a drive, /dev/ng0n1.",
+                 nvme-tcp://HOST:PORT/NQN?ns=N, the character device of a drive, /dev/ng0n1, or a drive of Windows, \
+                 \\\\.\\PhysicalDrive1.",
                 args.device
             );
             Ok(ExitCode::from(4))
@@ -182,14 +179,10 @@ impl<T: Into<Trouble>> From<T> for Refusal {
 
 fn send(args: &Args) -> Result<Option<Answer>, Refusal> {
     let load = load(args)?;
-    if !args.admin && is_drive(Path::new(&args.device)) {
-        return Err(Refusal::NotNative);
-    }
     if args.words.may_destroy(args.admin) {
         guard::check(&args.device, &args.force)?;
     }
-    let options = OpenOptions { in_use: args.force.force, controllers: args.admin, ..OpenOptions::default() };
-    let device = block::open(&args.device, &options)?;
+    let device = block::open(&args.device, &way(args))?;
     let Some(nvme) = device.nvme() else { return Err(Refusal::NotNative) };
     // An admin command is about no namespace unless somebody says so; an I/O command about the device's.
     let sqe = args.words.sqe(if args.admin { None } else { nvme.nsid() });
@@ -201,6 +194,19 @@ fn send(args: &Args) -> Result<Option<Answer>, Refusal> {
     let answer = if args.admin { admin(nvme, sqe, load)? } else { io_command(args, &*device, sqe, &load)? };
     device.close().map_err(|source| Trouble::host("close the device", source))?;
     Ok(Some(answer))
+}
+
+/// How the device is opened. A drive of Windows, which is a file as well, by its commands; what only reads does not
+/// need it alone, so that volumes may be on it.
+fn way(args: &Args) -> OpenOptions {
+    let words = &args.words;
+    let reads = Direction::of(words.opcode) == Direction::ControllerToHost && !words.may_destroy(args.admin);
+    let options = OpenOptions { in_use: args.force.force, controllers: args.admin, ..OpenOptions::default() };
+    let drive = args.device.parse::<Spec>().is_ok_and(|spec| spec.target.path().is_some_and(is_drive));
+    if !drive || args.admin {
+        return options;
+    }
+    OpenOptions { path: Some(Path::Ioctl), read_only: reads || args.force.dry_run, ..options }
 }
 
 /// The bytes for the device, or room for those of the device.
@@ -301,4 +307,41 @@ fn keep(args: &Args, answer: &Answer) -> Result<(), Trouble> {
         written.map_err(|source| Trouble::host(&format!("write to {file}"), source))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn opened(words: &str) -> OpenOptions {
+        way(&Line::parse_from(std::iter::once("raw").chain(words.split(' '))).args)
+    }
+
+    #[test]
+    fn a_drive_of_windows_is_opened_for_commands_and_alone_only_for_changes() {
+        for device in [r"\\.\PhysicalDrive1", r"\\.\PhysicalDrive1,ro", "//./physicaldrive1"] {
+            // On other systems these are names of files.
+            let drive = is_drive(std::path::Path::new("//./physicaldrive1"));
+            let by = |words: &str| {
+                let OpenOptions { path, read_only, in_use, .. } = opened(&format!("{device} {words}"));
+                (path == Some(Path::Ioctl), read_only, in_use)
+            };
+            assert_eq!(by("--opcode 2"), (drive, drive, false), "a read");
+            assert_eq!(by("--opcode 1 --force"), (drive, false, true), "a write");
+            assert_eq!(by("--opcode 0"), (drive, false, false), "a flush is nothing for readers");
+            assert_eq!(by("--opcode 0x82"), (drive, false, false), "whoever knows what that is");
+            assert_eq!(by("--opcode 1 --dry-run"), (drive, drive, false));
+            assert_eq!(by("--admin --opcode 2"), (false, false, false));
+            assert!(opened(&format!("{device} --admin --opcode 2")).controllers);
+        }
+        assert_eq!(opened("disk.img --opcode 2").path, None);
+    }
 }

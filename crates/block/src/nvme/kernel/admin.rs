@@ -50,18 +50,24 @@ pub(super) fn identify_namespace(file: &File, nsid: u32) -> Result<Box<IdentifyN
     identify(file, Sqe::identify(cns::NAMESPACE, nsid, 0, 0))
 }
 
-/// What the controller says of its limits for the NVM command set; all zeros from one that says nothing (before 2.0).
+/// What the controller says of its limits for the NVM command set; all zeros from one that says nothing (before 2.0),
+/// or that cannot be asked, as on Windows.
 pub(super) fn nvm_limits(file: &File) -> Result<Box<NvmIdentifyController>, NvmeError> {
     match identify(file, Sqe::identify(cns::COMMAND_SET_CONTROLLER, 0, csi::NVM, 0)) {
-        Err(NvmeError::Status { .. }) => {
+        Err(error) if matches!(error, NvmeError::Status { .. }) || is_unsupported(&error) => {
             NvmIdentifyController::new_box_zeroed().map_err(|_| NvmeError::Host(io::ErrorKind::OutOfMemory.into()))
         }
         answer => answer,
     }
 }
 
+/// Whether the system has no way for a command.
+fn is_unsupported(error: &NvmeError) -> bool {
+    matches!(error, NvmeError::Host(error) if error.kind() == io::ErrorKind::Unsupported)
+}
+
 /// The namespace's identification descriptors. `None`: the controller has none (before 1.3, or it refuses), or the
-/// kernel does not let this user ask for them.
+/// system has no way to ask for them, or does not let this user.
 ///
 /// # Errors
 /// The list is not one, or the way to the controller is broken.
@@ -76,6 +82,7 @@ pub(super) fn identifiers(file: &File, ver: u32, nsid: u32) -> Result<Option<Ide
         }
         Err(NvmeError::Status { .. }) => Ok(None),
         Err(NvmeError::Host(error)) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        Err(error) if is_unsupported(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,5 +1,6 @@
 //! Commands as the kernel takes them, and its answers as ours.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use machine::os::IO_ERROR;
@@ -92,10 +93,17 @@ pub(super) fn status_of(status: u16) -> Status {
     Status::from_field(status << 1)
 }
 
-/// Why a native command failed. A command that the kernel gave up after its time, or for a reset, is `EINTR`.
+/// Why a native command failed. A command that the kernel gave up after its time, or for a reset, is `EINTR`. What this
+/// system has no way for has no number, nor has a buffer that is too small.
 pub(super) fn failure(fault: &Fault) -> Failure {
     match fault {
         Fault::Status { status, .. } => Failure::Device(status_of(*status)),
+        Fault::Host(error) if error.raw_os_error().is_none() && error.kind() == ErrorKind::Unsupported => {
+            Failure::NotSupported
+        }
+        Fault::Host(error) if error.raw_os_error().is_none() && error.kind() == ErrorKind::InvalidInput => {
+            Failure::BadTransfer
+        }
         Fault::Host(error) => Failure::Host(error.raw_os_error().unwrap_or(IO_ERROR)),
     }
 }
@@ -193,5 +201,9 @@ mod tests {
         let answered = failure(&Fault::Status { status: 0x4000 | 0x0281, result: 0 });
         assert_eq!(answered, Failure::Device(Status::new(2, 0x81).with_dnr()));
         assert_eq!(failure(&Fault::Host(std::io::Error::from_raw_os_error(13))), Failure::Host(13));
+        let unnumbered = |kind: ErrorKind| failure(&Fault::Host(std::io::Error::new(kind, "why")));
+        assert_eq!(unnumbered(ErrorKind::Unsupported), Failure::NotSupported);
+        assert_eq!(unnumbered(ErrorKind::InvalidInput), Failure::BadTransfer);
+        assert_eq!(unnumbered(ErrorKind::Other), Failure::Host(IO_ERROR));
     }
 }

@@ -8,10 +8,12 @@
 //!                Controller ── Nvme::admin, reset, rescan
 //!
 //!   \\.\PhysicalDrive0   AdminDevice, Controller ── the requests of Windows that carry a command ──▶ driver
+//!                        KernelDevice ── SCSI commands, which the driver translates; vendor specific ones ──▶ driver
 //! ```
 //!
-//! Windows carries few commands, one at a time, and tells no status of most (`machine::os`, `windows/protocol.rs`).
-//! This was written from its documentation, and has not yet been run on a drive.
+//! Windows carries few commands, one at a time (`ioctl`), and tells no status of most (`machine::os`,
+//! `windows/protocol.rs`, `windows/scsi.rs`). A drive is opened so when somebody asks for that path; as a file it takes
+//! many requests at once. This was written from its documentation, and has not yet been run on a drive.
 //!
 //! Block requests and native commands go to the same queue, and become the same 64 bytes. The kernel adds nothing to
 //! them: no page cache, no splitting, no scheduler; and it holds nothing back: writes to a namespace that is mounted
@@ -20,7 +22,7 @@
 //! | path | a queue of it |
 //! |---|---|
 //! | `uring-cmd` | up to 1,024 commands at once; sleeping reactors are woken; the usual one |
-//! | `ioctl` | one command after the other, in `kick`, which *waits for each*: any kernel, and to compare |
+//! | `ioctl` | one command after the other, in `kick`, which *waits for each*: any kernel, Windows, and to compare |
 //!
 //! A namespace with metadata takes block requests if its metadata is protection information of 8 bytes, which the
 //! controller then makes and checks by itself. With other metadata it takes native commands only.
@@ -43,6 +45,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use machine::os::Claim;
 use machine::passthru::{self, ChannelOptions, NvmeQueue};
 use machine::region::Pool;
 use machine::ring::Ring;
@@ -69,6 +72,8 @@ pub struct KernelOptions {
     pub path: Option<path::Path>,
     /// What of [`path::Path::UringCmd`] polls.
     pub polling: path::Polling,
+    /// Open a drive of Windows for writing also if volumes are on it: they are locked and dismounted.
+    pub in_use: bool,
 }
 
 /// Whether `path` is a namespace's own device file (`/dev/ngXnY`), which [`KernelDevice::open`] takes.
@@ -85,7 +90,7 @@ pub fn is_controller(path: &Path) -> bool {
 }
 
 /// Whether `path` is a drive of Windows (`\\.\PhysicalDriveN`), which [`AdminDevice::open`] and [`Controller::open`]
-/// take for its admin commands. Its data goes by it as a file.
+/// take for its admin commands, and [`KernelDevice::open`] for its I/O commands. Its data goes by it as a file, too.
 #[must_use]
 pub fn is_drive(path: &Path) -> bool {
     passthru::node(path) == Some(passthru::Node::Drive)
@@ -99,6 +104,8 @@ pub struct KernelDevice {
     size: LiveSize,
     path: path::Path,
     polling: path::Polling,
+    /// Of a drive of Windows that is open for writing: keeps others off it.
+    _claim: Option<Claim>,
 }
 
 impl KernelDevice {

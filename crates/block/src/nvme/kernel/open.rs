@@ -5,11 +5,12 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use machine::os;
+use machine::os::{self, Claim, OpenMode};
 use machine::passthru::{self, TransferLimits};
 use wire::nvme::identify;
 
 use super::{KernelDevice, KernelOptions, admin, is_controller, is_drive, is_namespace};
+use crate::file::unclaimed;
 use crate::limits::{KERNEL_TRANSFER_BYTES, KERNEL_TRANSFER_LEAST, PREFERRED_BYTES};
 use crate::live_size::LiveSize;
 use crate::nvme::describe::{self, Pages};
@@ -19,7 +20,8 @@ use crate::{Identity, NvmeError, OpenError, path};
 pub(super) fn open(path: &Path, options: &KernelOptions) -> Result<KernelDevice, OpenError> {
     let way = way(path, options)?;
     check_polling(path, way, options.polling)?;
-    let file = open_file(path, options.read_only)?;
+    let file = if is_drive(path) { open_drive(path)? } else { open_file(path, options.read_only)? };
+    let claim = claim(path, &file, options)?;
     let nsid = passthru::nsid(&file).map_err(|error| cannot_ask(path, &NvmeError::Host(error)))?;
     let found = look(path, &file, nsid).map_err(|error| cannot_ask(path, &error))?;
     let Found { controller, limits, namespace, mut identity } = found;
@@ -29,6 +31,9 @@ pub(super) fn open(path: &Path, options: &KernelOptions) -> Result<KernelDevice,
     let described = pages.namespace(nsid, most);
     let mut namespace = described.map_err(|why| fail(path, why, "Choose another namespace, or format it.", None))?;
     namespace.read_only |= options.read_only;
+    if is_drive(path) {
+        namespace = namespace.of_windows();
+    }
     if let Some(uuid) = options.uuid {
         identity = Identity::from_uuid(uuid);
     }
@@ -40,7 +45,16 @@ pub(super) fn open(path: &Path, options: &KernelOptions) -> Result<KernelDevice,
         tracing::warn!("{}: its blocks have {bytes} bytes of metadata: it takes native commands only", info.name);
     }
     let size = LiveSize::new(info.blocks);
-    Ok(KernelDevice { file: Arc::new(file), info, namespace, size, path: way, polling: options.polling })
+    let (file, polling) = (Arc::new(file), options.polling);
+    Ok(KernelDevice { file, info, namespace, size, path: way, polling, _claim: claim })
+}
+
+/// Keeps others off a drive of Windows that is opened for writing. Elsewhere whoever sends commands answers for them.
+fn claim(path: &Path, file: &File, options: &KernelOptions) -> Result<Option<Claim>, OpenError> {
+    if options.read_only || !is_drive(path) {
+        return Ok(None);
+    }
+    os::claim_drive(file, false, options.in_use).map(Some).map_err(|why| unclaimed(path, why))
 }
 
 /// The path to go, if it leads there.
@@ -49,6 +63,9 @@ fn way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
     if is_controller(path) {
         let hint = "Name one of its namespaces, for example /dev/ng0n1.";
         return Err(fail(path, "this is an NVMe controller, which has no blocks".to_owned(), hint, None));
+    }
+    if is_drive(path) {
+        return drive_way(path, options);
     }
     if !is_namespace(path) {
         let hint = "Name one, for example /dev/ng0n1: the block device /dev/nvme0n1 has it beside itself (Linux 5.13).";
@@ -68,10 +85,7 @@ fn way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
 /// The path to go to a controller's admin queue, if it leads there.
 pub(super) fn admin_way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
     if is_drive(path) {
-        return match options.path {
-            None | Some(path::Path::Ioctl) => Ok(path::Path::Ioctl),
-            Some(way) => Err(way.refuse(&path.display().to_string(), "commands on Linux", "Leave path= out.")),
-        };
+        return drive_way(path, options);
     }
     if !is_controller(path) {
         let hint = "Name one, for example /dev/nvme0: without a namespace behind it.";
@@ -88,6 +102,14 @@ pub(super) fn admin_way(path: &Path, options: &KernelOptions) -> Result<path::Pa
     }
     check_polling(path, way, options.polling)?;
     Ok(way)
+}
+
+/// The one path by which commands get to a drive of Windows.
+fn drive_way(path: &Path, options: &KernelOptions) -> Result<path::Path, OpenError> {
+    match options.path {
+        None | Some(path::Path::Ioctl) => Ok(path::Path::Ioctl),
+        Some(way) => Err(way.refuse(&path.display().to_string(), "commands on Linux", "Leave path= out.")),
+    }
 }
 
 /// Whether that way can poll.
@@ -154,6 +176,17 @@ pub(super) fn open_file(path: &Path, read_only: bool) -> Result<File, OpenError>
     })
 }
 
+/// Opens a drive of Windows for I/O commands, which ask for the right to write even where they read.
+fn open_drive(path: &Path) -> Result<File, OpenError> {
+    os::open_data(path, OpenMode::default()).map_err(|error| {
+        let hint = match error.kind() {
+            ErrorKind::PermissionDenied => "Commands to a drive are for administrators: start qpair as one.",
+            _ => "Check the number: `qpair list` shows the drives of this machine.",
+        };
+        fail(path, format!("it cannot be opened: {error}"), hint, Some(error))
+    })
+}
+
 pub(super) fn cannot_ask(path: &Path, error: &NvmeError) -> OpenError {
     let (hint, source) = match error {
         NvmeError::Host(error) => {
@@ -203,6 +236,23 @@ mod tests {
             let error = super::super::Controller::open(Path::new(path)).err().expect(path).to_string();
             assert!(error.contains("no NVMe controller") && error.contains("/dev/nvme0"), "{error}");
         }
+    }
+
+    #[test]
+    fn commands_to_a_drive_of_windows_have_one_way() {
+        let drive = Path::new(r"\\.\PhysicalDrive4000000000");
+        let by = |path| KernelOptions { path, ..KernelOptions::default() };
+        for path in [None, Some(path::Path::Ioctl)] {
+            assert_eq!(drive_way(drive, &by(path)).ok(), Some(path::Path::Ioctl));
+            // On other systems this is the name of a file.
+            assert_eq!(way(drive, &by(path)).is_ok() && admin_way(drive, &by(path)).is_ok(), is_drive(drive));
+        }
+        for path in path::Path::ALL.into_iter().filter(|path| *path != path::Path::Ioctl) {
+            let error = drive_way(drive, &by(Some(path))).expect_err("it leads elsewhere").to_string();
+            assert!(error.contains(path.name()), "{error}");
+        }
+        let error = KernelDevice::open(drive, &by(None)).err().expect("no machine has so many").to_string();
+        assert_eq!(error.contains("`qpair list`"), is_drive(drive), "{error}");
     }
 
     #[test]

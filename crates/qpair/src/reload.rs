@@ -2,14 +2,13 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use control::status::{self, Outcome, Status};
 use serde::Serialize;
 
-use crate::running;
+use crate::running::{self, Ask};
 
 /// Version of the JSON object. Fields may be added; one that changes or goes makes a new version.
 const SCHEMA: u32 = 1;
@@ -30,17 +29,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pid: Option<u32>,
 
-    /// The server that was started with this file
-    #[arg(long, value_name = "FILE", conflicts_with = "pid")]
-    config: Option<PathBuf>,
-
-    /// Wait so long for the outcome
-    #[arg(long, value_name = "SECONDS", default_value = "60")]
-    timeout: u64,
-
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    ask: Ask,
 }
 
 #[derive(Serialize)]
@@ -61,9 +51,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     servers.retain(|server| server.status.config.is_some());
     let none = "this user runs none with a configuration file that fits\n  \
                 Start one: qpair serve --config FILE. Only such a server has something to reload.";
-    let server = running::one(servers, args.pid, args.config.as_deref(), "--pid ", none)?.status;
-    let outcome = status::reload(&server, Duration::from_secs(args.timeout))?;
-    tell(&server, &outcome, args.json)?;
+    let server = running::one(servers, args.pid, args.ask.config.as_deref(), "--pid ", none)?.status;
+    let outcome = status::reload(&server, args.ask.timeout())?;
+    tell(&server, &outcome, args.ask.json)?;
     Ok(if outcome.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

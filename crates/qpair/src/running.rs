@@ -3,9 +3,33 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use control::status::{self, Status};
+
+/// What the commands have in common that ask a running server for something. Each takes a process number, `pid`, too.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Ask {
+    /// The server that was started with this file
+    #[arg(long, value_name = "FILE", conflicts_with = "pid")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Wait so long for the outcome
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    timeout: u64,
+
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Ask {
+    /// How long to wait.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
 
 /// A server of this user that runs, or a supervisor that is about to start one.
 #[derive(Clone)]

@@ -2,14 +2,12 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use control::status::{self, Ended};
 use serde::Serialize;
 
-use crate::running::{self, Server};
+use crate::running::{self, Ask, Server};
 
 /// Version of the JSON object. Fields may be added; one that changes or goes makes a new version.
 const SCHEMA: u32 = 1;
@@ -31,17 +29,8 @@ pub(crate) struct Args {
     /// The server with this process number, or its supervisor's [default: the only one that this user runs]
     pid: Option<u32>,
 
-    /// The server that was started with this file
-    #[arg(long, value_name = "FILE", conflicts_with = "pid")]
-    config: Option<PathBuf>,
-
-    /// Wait so long for its end
-    #[arg(long, value_name = "SECONDS", default_value = "60")]
-    timeout: u64,
-
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    ask: Ask,
 }
 
 #[derive(Serialize)]
@@ -58,9 +47,9 @@ struct Told<'a> {
 /// There is no such server, or it has not ended in time.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let none = "this user runs none that fits\n  `qpair stop` finds those of `qpair serve` and `qpair cache`.";
-    let server = running::one(running::all()?, args.pid, args.config.as_deref(), "", none)?;
-    let ended = status::stop(server.stopped_by(), &server.status, Duration::from_secs(args.timeout))?;
-    tell(&server, &ended, args.json)?;
+    let server = running::one(running::all()?, args.pid, args.ask.config.as_deref(), "", none)?;
+    let ended = status::stop(server.stopped_by(), &server.status, args.ask.timeout())?;
+    tell(&server, &ended, args.ask.json)?;
     Ok(if ended == Ended::Stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -84,10 +84,8 @@ impl<'t, 'd> Fields<'t, 'd> {
         hint: &str,
     ) -> Option<T> {
         let value = self.get(log, key)?;
-        if log.is_cut_by_escapes(value.span(), &self.path_of(key)) {
-            return None;
-        }
-        convert_text(log, value, &self.path_of(key), convert, hint)
+        let cut = log.is_cut_by_escapes(value.span(), &self.path_of(key));
+        if cut { None } else { self.text(log, key, convert, hint) }
     }
 
     /// `true` or `false`.

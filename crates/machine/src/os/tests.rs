@@ -256,3 +256,80 @@ fn a_wish_needs_a_process() {
         assert!(Process::open(pid).is_err(), "{pid}");
     }
 }
+
+const RANGE_FILE_BYTES: usize = 3 << 20;
+
+/// Zeroes a range of a patterned file in the given way and checks each byte.
+pub(super) fn changes_its_range_only(way: impl Fn(&File, u64, u64) -> io::Result<()>, to_zeros: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let create = OpenMode { create: true, ..OpenMode::default() };
+    let file = open_data(&folder.path().join("a"), create).expect("made");
+    let pattern: Vec<u8> = (0..RANGE_FILE_BYTES).map(|at| at as u8 | 1).collect();
+    write_all_at(&file, &pattern, 0, false).expect("write");
+    let (offset, len) = (4096 + 512, (1 << 20) + (64 << 10) + 512);
+    way(&file, offset as u64, len as u64).expect("the way works");
+    let mut now = vec![0; RANGE_FILE_BYTES];
+    read_exact_at(&file, &mut now, 0).expect("read");
+    assert_eq!(&now[..offset], &pattern[..offset]);
+    assert_eq!(&now[offset + len..], &pattern[offset + len..]);
+    assert!(!to_zeros || now[offset..offset + len].iter().all(|&byte| byte == 0));
+    assert_eq!(file.metadata().expect("metadata").len(), RANGE_FILE_BYTES as u64);
+}
+
+#[test]
+fn every_way_of_zeroing_zeroes_the_range_and_nothing_else() {
+    for (dsync, deallocate) in [(false, false), (false, true), (true, false), (true, true)] {
+        changes_its_range_only(|file, offset, len| zero(file, offset, len, dsync, deallocate), true);
+    }
+    changes_its_range_only(deallocate, false);
+    let nothing = |file: &File| zero(file, 0, 0, false, false).and_then(|()| deallocate(file, 0, 0));
+    changes_its_range_only(|file, _, _| nothing(file), false);
+}
+
+#[test]
+fn deallocation_gives_space_back_where_the_file_system_can() {
+    const LEN: u64 = 1 << 20;
+    let file = tempfile::tempfile().expect("a file");
+    let free: [fn(&File) -> io::Result<()>; 2] =
+        [|file| deallocate(file, 0, LEN), |file| zero(file, 0, LEN, true, true)];
+    for free in free {
+        write_all_at(&file, &vec![1; LEN as usize], 0, true).expect("write");
+        let possible = punches_holes(&file);
+        let mut now = vec![0; LEN as usize];
+        read_exact_at(&file, &mut now, 0).expect("read");
+        assert!(now.iter().all(|&byte| byte == 1), "asking costs no data");
+        let before = allocated_bytes(&file).expect("told");
+        free(&file).expect("never fails for want of support");
+        let after = allocated_bytes(&file).expect("told");
+        assert!(!possible || after + LEN <= before, "{before} before, {after} after");
+    }
+    assert_eq!(file.metadata().expect("metadata").len(), LEN);
+}
+
+#[test]
+fn allocating_takes_space_for_all_of_it_and_keeps_what_is_there() {
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(1 << 20).expect("perhaps a hole");
+    write_all_at(&file, b"here", 70_000, false).expect("write");
+    for len in [2 << 20, 1 << 20, 3 << 20] {
+        allocate(&file, len).expect("there is space");
+        let taken = allocated_bytes(&file).expect("told");
+        assert!(taken >= len, "{taken} of {len}");
+    }
+    assert_eq!(file.metadata().expect("told").len(), 3 << 20);
+    let mut now = vec![1; 3 << 20];
+    read_exact_at(&file, &mut now, 0).expect("all of it");
+    assert_eq!(&now[70_000..70_004], b"here");
+    now[70_000..70_004].fill(0);
+    assert!(now.iter().all(|&byte| byte == 0));
+}
+
+#[test]
+fn a_read_behind_the_end_says_so() {
+    let file = tempfile::tempfile().expect("a file");
+    write_all_at(&file, &[7; 1000], 0, false).expect("write");
+    for (offset, len) in [(0, 1001), (512, 512), (1000, 1), (5000, 1)] {
+        let error = read_exact_at(&file, &mut vec![0; len], offset).expect_err("not so much");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -191,57 +191,12 @@ pub(super) fn write_zeros(file: &File, offset: u64, len: u64) -> io::Result<()> 
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
-    use crate::os::punches_holes;
-
-    /// Zeroes `range` of a patterned file in the given way and checks each byte.
-    fn check(way: impl Fn(&File, u64, u64) -> io::Result<()>, zeros_expected: bool) {
-        const LEN: usize = 3 << 20;
-        let file = tempfile::tempfile().expect("a file");
-        let pattern: Vec<u8> = (0..LEN).map(|at| at as u8 | 1).collect();
-        write_all_at(&file, &pattern, 0, false).expect("write");
-        let (offset, len) = (4096 + 512, (1 << 20) + (64 << 10) + 512);
-        way(&file, offset as u64, len as u64).expect("the way works");
-        let mut now = vec![0; LEN];
-        read_exact_at(&file, &mut now, 0).expect("read");
-        assert_eq!(&now[..offset], &pattern[..offset]);
-        assert_eq!(&now[offset + len..], &pattern[offset + len..]);
-        if zeros_expected {
-            assert!(now[offset..offset + len].iter().all(|&byte| byte == 0));
-        }
-        assert_eq!(file.metadata().expect("metadata").len(), LEN as u64);
-    }
+    use crate::os::tests::changes_its_range_only;
 
     #[test]
-    fn every_way_of_zeroing_zeroes_the_range_and_nothing_else() {
-        for (dsync, deallocate) in [(false, false), (false, true), (true, false), (true, true)] {
-            check(|file, offset, len| zero(file, offset, len, dsync, deallocate), true);
-        }
-        check(write_zeros, true);
-        check(deallocate, false);
-        check(|file, _, _| zero(file, 0, 0, false, false).and_then(|()| deallocate(file, 0, 0)), false);
-    }
-
-    #[test]
-    fn deallocation_gives_space_back_where_the_file_system_can() {
-        const LEN: u64 = 1 << 20;
-        let file = tempfile::tempfile().expect("a file");
-        let blocks = || file.metadata().expect("metadata").blocks();
-        let free: [fn(&File) -> io::Result<()>; 2] =
-            [|file| deallocate(file, 0, LEN), |file| zero(file, 0, LEN, true, true)];
-        for free in free {
-            write_all_at(&file, &vec![1; LEN as usize], 0, true).expect("write");
-            let possible = punches_holes(&file);
-            let mut now = vec![0; LEN as usize];
-            read_exact_at(&file, &mut now, 0).expect("read");
-            assert!(now.iter().all(|&byte| byte == 1), "asking costs no data");
-            let before = blocks();
-            free(&file).expect("never fails for want of support");
-            assert!(!possible || blocks() + LEN / 512 <= before, "{before} blocks before, {} after", blocks());
-        }
-        assert_eq!(file.metadata().expect("metadata").len(), LEN);
+    fn what_is_done_where_the_file_system_cannot() {
+        changes_its_range_only(write_zeros, true);
     }
 
     #[test]

@@ -181,77 +181,11 @@ pub(super) fn fill_holes(file: &File, len: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::{OpenMode, allocate, allocated_bytes, open_data, punches_holes};
-
-    const LEN: usize = 3 << 20;
-
-    /// Zeroes a range of a patterned file in the given way and checks each byte.
-    fn check(way: impl Fn(&File, u64, u64) -> io::Result<()>, zeros_expected: bool) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let create = OpenMode { create: true, ..OpenMode::default() };
-        let file = open_data(&folder.path().join("a"), create).expect("made");
-        let pattern: Vec<u8> = (0..LEN).map(|at| at as u8 | 1).collect();
-        write_all_at(&file, &pattern, 0, false).expect("write");
-        let (offset, len) = (4096 + 512, (1 << 20) + (64 << 10) + 512);
-        way(&file, offset as u64, len as u64).expect("the way works");
-        let mut now = vec![0; LEN];
-        read_exact_at(&file, &mut now, 0).expect("read");
-        assert_eq!(&now[..offset], &pattern[..offset]);
-        assert_eq!(&now[offset + len..], &pattern[offset + len..]);
-        assert!(!zeros_expected || now[offset..offset + len].iter().all(|&byte| byte == 0));
-        assert_eq!(file.metadata().expect("metadata").len(), LEN as u64);
-    }
+    use crate::os::tests::changes_its_range_only;
 
     #[test]
-    fn every_way_of_zeroing_zeroes_the_range_and_nothing_else() {
-        for (dsync, deallocate) in [(false, false), (false, true), (true, false), (true, true)] {
-            check(|file, offset, len| zero(file, offset, len, dsync, deallocate), true);
-        }
-        check(write_zeros, true);
-        check(deallocate, false);
-        check(|file, _, _| zero(file, 0, 0, false, false).and_then(|()| deallocate(file, 0, 0)), false);
-        check(|file, _, _| fill_holes(file, LEN as u64), false);
-    }
-
-    #[test]
-    fn asking_for_holes_costs_no_data_and_freeing_never_fails() {
-        let file = tempfile::tempfile().expect("a file");
-        write_all_at(&file, &[1; LEN], 0, true).expect("write");
-        let possible = punches_holes(&file);
-        let mut now = vec![0; LEN];
-        read_exact_at(&file, &mut now, 0).expect("read");
-        assert!(now.iter().all(|&byte| byte == 1));
-        let before = allocated_bytes(&file).expect("told");
-        deallocate(&file, 0, LEN as u64).expect("never fails for want of support");
-        let after = allocated_bytes(&file).expect("told");
-        assert!(!possible || after + LEN as u64 <= before, "{before} before, {after} after");
-    }
-
-    #[test]
-    fn allocating_takes_space_for_all_of_it_and_keeps_what_is_there() {
-        let file = tempfile::tempfile().expect("a file");
-        file.set_len(1 << 20).expect("perhaps a hole");
-        write_all_at(&file, b"here", 70_000, false).expect("write");
-        for len in [2 << 20, 1 << 20, 3 << 20] {
-            allocate(&file, len).expect("there is space");
-            let taken = allocated_bytes(&file).expect("told");
-            assert!(taken >= len, "{taken} of {len}");
-        }
-        assert_eq!(file.metadata().expect("told").len(), 3 << 20);
-        let mut now = vec![1; LEN];
-        read_exact_at(&file, &mut now, 0).expect("all of it");
-        assert_eq!(&now[70_000..70_004], b"here");
-        now[70_000..70_004].fill(0);
-        assert!(now.iter().all(|&byte| byte == 0));
-    }
-
-    #[test]
-    fn a_read_behind_the_end_says_so() {
-        let file = tempfile::tempfile().expect("a file");
-        write_all_at(&file, &[7; 1000], 0, false).expect("write");
-        for (offset, len) in [(0, 1001), (512, 512), (1000, 1), (5000, 1)] {
-            let error = read_exact_at(&file, &mut vec![0; len], offset).expect_err("not so much");
-            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        }
+    fn what_is_done_where_the_file_system_cannot() {
+        changes_its_range_only(write_zeros, true);
+        changes_its_range_only(|file, _, _| fill_holes(file, file.metadata()?.len()), false);
     }
 }

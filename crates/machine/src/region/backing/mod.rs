@@ -23,6 +23,7 @@ mod system;
 mod system;
 
 use super::HugePages;
+use crate::limits::MAP_GRANULE_BYTES;
 pub(super) use system::sync;
 
 /// What a mapped file is.
@@ -41,6 +42,14 @@ pub(super) enum Medium {
 
 /// What the system has mapped: where that begins, and its bytes.
 type Held = (NonNull<u8>, usize);
+
+/// The length to ask for when `bytes` are wanted.
+fn rounded(bytes: usize) -> io::Result<usize> {
+    if bytes == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a region of no bytes"));
+    }
+    bytes.checked_next_multiple_of(MAP_GRANULE_BYTES).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
 
 /// One mapping: readable and writable memory that stays where it is until this is dropped.
 pub(super) struct Mapping {
@@ -62,7 +71,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Zeroed private memory; starts at a multiple of 2 MiB if it is at least as long.
     pub(super) fn anonymous(bytes: usize) -> io::Result<Self> {
-        let held = system::rounded(bytes)?;
+        let held = rounded(bytes)?;
         let base = system::anonymous(held)?;
         Ok(Self { base, bytes, held: (base, held), file: None })
     }
@@ -70,7 +79,7 @@ impl Mapping {
     /// The same on pages of which the system is asked to make huge ones, and that are taken at once. The fence keeps it
     /// apart from other mappings, so that the system's figures of it are about nothing else.
     pub(super) fn transparent(bytes: usize) -> io::Result<Self> {
-        let kept = system::rounded(bytes)?;
+        let kept = rounded(bytes)?;
         // What is taken at once has to be there, or the kernel looks for somebody to kill.
         if let Some(there) = crate::os::available_memory().filter(|&there| there < kept as u64) {
             let why = format!("{bytes} bytes are to be taken at once, and {there} are available");
@@ -93,7 +102,7 @@ impl Mapping {
 
     /// Zeroed private memory that the system sets nothing aside for.
     pub(super) fn sparse(bytes: usize) -> io::Result<Self> {
-        let held = system::rounded(bytes)?;
+        let held = rounded(bytes)?;
         let base = system::sparse(held)?;
         Ok(Self { base, bytes, held: (base, held), file: None })
     }

@@ -11,20 +11,11 @@ use std::sync::{Mutex, PoisonError};
 use rustix::io::Errno;
 use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
 
-use super::Held;
-use super::Medium;
-use crate::limits::{HUGE_PAGE_BYTES, MAP_GRANULE_BYTES};
+use super::{Held, Medium, rounded};
+use crate::limits::HUGE_PAGE_BYTES;
 use crate::os;
 use crate::region::HugePages;
 use crate::region::fault::Watched;
-
-/// The length to ask for when `bytes` are wanted.
-pub(super) fn rounded(bytes: usize) -> io::Result<usize> {
-    if bytes == 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a region of no bytes"));
-    }
-    bytes.checked_next_multiple_of(MAP_GRANULE_BYTES).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
-}
 
 fn address(base: *mut c_void) -> io::Result<NonNull<u8>> {
     NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the system mapped memory at address zero"))

@@ -19,18 +19,10 @@ use windows_sys::Win32::System::Memory::{
     PAGE_READWRITE, UnmapViewOfFile, VirtualAlloc, VirtualAlloc2, VirtualFree,
 };
 
-use super::{Held, Medium};
-use crate::limits::{HUGE_PAGE_BYTES, MAP_GRANULE_BYTES};
+use super::{Held, Medium, rounded};
+use crate::limits::HUGE_PAGE_BYTES;
 use crate::os;
 use crate::region::HugePages;
-
-/// The length to ask for when `bytes` are wanted.
-pub(super) fn rounded(bytes: usize) -> io::Result<usize> {
-    if bytes == 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a region of no bytes"));
-    }
-    bytes.checked_next_multiple_of(MAP_GRANULE_BYTES).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
-}
 
 /// What the system gave, or why not.
 fn address(base: *mut c_void) -> io::Result<NonNull<u8>> {

@@ -44,8 +44,8 @@
 //! A block device is claimed for writing as a mount claims it; one that is mounted is refused, and cannot be mounted
 //! while it is served. A physical drive of Windows (`\\.\PhysicalDriveN`) is refused if a volume is on it; with
 //! [`FileOptions::in_use`] its volumes are locked and dismounted, for as long as the device is there. Deallocating its
-//! blocks is TRIM, if it has that: what is read there afterwards is not promised, so that zeros are written where zeros
-//! are asked for. Written from the documentation of Windows, and not yet run on a drive.
+//! blocks is TRIM or UNMAP, if it has that: what is read there afterwards is not promised, so that zeros are written
+//! where zeros are asked for. Written from the documentation of Windows, and not yet run on a drive.
 
 mod grow;
 mod open;

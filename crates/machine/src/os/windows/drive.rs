@@ -47,10 +47,10 @@ use super::file::information;
 use super::range::cannot;
 use super::security::wide;
 use super::storage::{self, Descriptor, Sectors};
-use super::{done, is_wine, made};
+use super::{done, is_wine, made, nvme};
 use crate::limits::{DRIVE_ANSWER_BYTES, MAX_DRIVES, VOLUME_NAME_UNITS};
 use crate::os::{Drive, NoClaim};
-use crate::passthru::TransferLimits;
+use crate::passthru::{Fault, TransferLimits};
 
 const _: () = assert!(
     storage::TRIM_BYTES
@@ -153,17 +153,32 @@ pub(super) fn is_read_only(file: &File) -> bool {
 
 /// Frees a range of an open drive if the drive can: a hint, after which nobody knows what is read there.
 ///
-/// The documentation of `DeviceDsmAction_Trim` has it as a request of drivers rather than of programs, and programs are
-/// known to send it all the same: a system that refuses it is taken as a drive that cannot.
+/// The documentation of `DeviceDsmAction_Trim`, which reaches drives of all kinds, has it as a request of drivers
+/// rather than of programs, and programs are known to send it all the same. Where the system refuses it, UNMAP is sent,
+/// which the driver of NVMe drives is documented to take. A drive that takes neither is left as it is.
 pub(super) fn trim(file: &File, offset: u64, len: u64) -> io::Result<()> {
     if !property(file, StorageDeviceTrimProperty).is_ok_and(|answer| storage::trims(&answer)) {
         return Ok(());
     }
     let request = storage::trim(offset, len).ok_or(io::ErrorKind::InvalidInput)?;
     match control(file, IOCTL_STORAGE_MANAGE_DATA_SET_ATTRIBUTES, &request, &mut []) {
-        Err(error) if !cannot(&error) && super::kind(&error) != io::ErrorKind::PermissionDenied => Err(error),
-        Ok(_) | Err(_) => Ok(()),
+        Err(error) if refuses(&error) => {}
+        done => return done.map(drop),
     }
+    match nvme::unmap(file, offset, len) {
+        // Invalid Command Opcode, Invalid Field in Command.
+        Ok(()) | Err(Fault::Status { status: 1 | 2, .. }) => Ok(()),
+        Err(Fault::Host(error)) if refuses(&error) => Ok(()),
+        Err(Fault::Host(error)) => Err(error),
+        Err(Fault::Status { status, .. }) => {
+            Err(io::Error::other(format!("UNMAP ended with the status {status:#05x}")))
+        }
+    }
+}
+
+/// Whether the system does not let this be done here, rather than having failed at it.
+fn refuses(error: &io::Error) -> bool {
+    cannot(error) || super::kind(error) == io::ErrorKind::PermissionDenied
 }
 
 /// What one request may move to or from an open drive.

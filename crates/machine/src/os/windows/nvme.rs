@@ -93,8 +93,8 @@ fn scsi_command(file: &File, command: &Command, mut data: Bytes<'_>) -> Result<(
     if nvme_nsid(file)? != command.nsid {
         return Err(wrong("an I/O command to a drive is for its own namespace"));
     }
-    let block = sectors(file).ok_or_else(|| wrong("the drive does not tell the size of its blocks"))?.logical;
-    let bytes = scsi.load.bytes(block).map(|bytes| bytes as usize).filter(|bytes| *bytes <= bytes_of(&data));
+    let bytes =
+        scsi.load.bytes(block_bytes(file)?).map(|bytes| bytes as usize).filter(|bytes| *bytes <= bytes_of(&data));
     let bytes = bytes.ok_or_else(|| wrong("the command is about more bytes than its buffer has"))?;
     let list = match scsi.load {
         Load::Ranges(_) => Some(scsi::unmap_list(&gathered(&data)[..bytes]).map_err(not_carried)?),
@@ -122,6 +122,20 @@ fn scsi_command(file: &File, command: &Command, mut data: Bytes<'_>) -> Result<(
             Ok(())
         }
     }
+}
+
+/// Frees a range of a drive, which is whole blocks.
+pub(super) fn unmap(file: &File, offset: u64, len: u64) -> Result<(), Fault> {
+    let block = block_bytes(file)?;
+    let asked = scsi::deallocate(nvme_nsid(file)?, offset, len, block);
+    let (command, ranges) = asked.ok_or_else(|| wrong("the range is no whole blocks, or too many"))?;
+    scsi_command(file, &command, Bytes::Fixed(&ranges))
+}
+
+/// The size of a drive's blocks.
+fn block_bytes(file: &File) -> Result<u32, Fault> {
+    let sectors = sectors(file).ok_or_else(|| wrong("the drive does not tell the size of its blocks"))?;
+    Ok(sectors.logical)
 }
 
 /// Sends a SCSI command with these bytes, which are those that it is about, and waits for its end.
@@ -254,7 +268,7 @@ mod tests {
         assert!(ask(NvmeQueue::Io, 0xc1, Bytes::Fixed(&[0; 512])).raw_os_error().is_some());
         let flush = scsi::pack(&Command::default()).expect("it is carried");
         assert!(matches!(send(&file, &flush, &mut []), Err(Fault::Host(error)) if error.raw_os_error().is_some()));
-        assert!(nvme_nsid(&file).is_err());
+        assert!(nvme_nsid(&file).is_err() && unmap(&file, 0, 512).is_err());
     }
 
     #[test]

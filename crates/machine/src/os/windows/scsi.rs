@@ -38,6 +38,8 @@ const SECONDS: u32 = 60;
 
 /// Bytes of a range of Dataset Management, and of UNMAP.
 const RANGE_BYTES: usize = 16;
+/// Ranges of one Dataset Management.
+const MOST_RANGES: u64 = 256;
 /// Bytes in front of the ranges of UNMAP.
 const LIST_HEADER_BYTES: usize = 8;
 
@@ -158,6 +160,30 @@ fn movable(cdw12: u32, cdw13: u32) -> Result<(), &'static str> {
         _ if cdw13 != 0 => Err("SCSI has no place for hints and extensions (dword 13)"),
         _ => Ok(()),
     }
+}
+
+/// The Dataset Management that frees a range of a drive, in bytes, which is whole blocks of so many: the command, and
+/// its ranges. `None` of no block, of parts of one, and of more than one command has room for.
+pub(super) fn deallocate(nsid: u32, offset: u64, len: u64, block_bytes: u32) -> Option<(Command, Vec<u8>)> {
+    let block = u64::from(block_bytes);
+    if len == 0 || !offset.is_multiple_of(block) || !len.is_multiple_of(block) {
+        return None;
+    }
+    let (mut lba, mut blocks) = (offset / block, len / block);
+    let count = blocks.div_ceil(u32::MAX.into());
+    if count > MOST_RANGES {
+        return None;
+    }
+    let mut ranges = Vec::with_capacity(count as usize * RANGE_BYTES);
+    while blocks > 0 {
+        let part = blocks.min(u32::MAX.into());
+        ranges.extend([0; 4]);
+        ranges.extend((part as u32).to_le_bytes());
+        ranges.extend(lba.to_le_bytes());
+        (lba, blocks) = (lba + part, blocks - part);
+    }
+    let cdw10 = [count as u32 - 1, 1 << 2, 0, 0, 0, 0];
+    Some((Command { opcode: DATASET_MANAGEMENT, nsid, cdw10, ..Command::default() }, ranges))
 }
 
 /// The ranges of Dataset Management as UNMAP has them.
@@ -380,6 +406,24 @@ mod tests {
             let mut ranges = vec![0; 32];
             ranges[at] = 1;
             assert!(unmap_list(&ranges).expect_err("an attribute").contains("context attributes"));
+        }
+    }
+
+    #[test]
+    fn a_range_of_bytes_is_freed_by_ranges_of_blocks() {
+        let (command, ranges) = deallocate(7, 3 << 20, 1 << 20, 4096).expect("whole blocks");
+        let expected = Command { opcode: 9, nsid: 7, cdw10: [0, 4, 0, 0, 0, 0], ..Command::default() };
+        assert_eq!((command, ranges), (expected, vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0]));
+        // One block more than a range has a number for.
+        let (command, ranges) = deallocate(1, 512, 512 << 32, 512).expect("whole blocks");
+        assert_eq!((command.cdw10[0], ranges.len()), (1, 32));
+        assert_eq!(ranges[4..16], [255, 255, 255, 255, 1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(ranges[20..], [1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(pack(&command).expect("it is carried").load.bytes(512), Some(32));
+        let most = MOST_RANGES * u64::from(u32::MAX) * 512;
+        assert_eq!(deallocate(1, 0, most, 512).expect("it has room").1.len(), 4096);
+        for (offset, len) in [(0, 0), (1, 512), (0, 511), (512, 513), (0, most + 512)] {
+            assert_eq!(deallocate(1, offset, len, 512), None, "{len} bytes from {offset}");
         }
     }
 

@@ -272,9 +272,30 @@ pub(super) fn report(device: &str, command: &str, opcode: u8, fault: &Fault, rep
         Fault::Status { status, .. } => {
             tracing::debug!(device, "{command} ({opcode:02x}h): {}", status_of(*status));
         }
-        Fault::Host(error) if reported.replace(error.raw_os_error().unwrap_or(0)) != error.raw_os_error() => {
+        Fault::Host(error) if is_news(error, reported) => {
             tracing::warn!(device, "{command} ({opcode:02x}h) did not pass through: {error}");
         }
         Fault::Host(_) => {}
+    }
+}
+
+/// Whether an error is another one than the last. Those without a number are all one.
+fn is_news(error: &io::Error, reported: &mut Option<i32>) -> bool {
+    let number = error.raw_os_error().unwrap_or(0);
+    reported.replace(number) != Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_news_until_it_comes_again() {
+        let mut reported = None;
+        let mut news = |error: &io::Error| is_news(error, &mut reported);
+        let (unnumbered, numbered) = (io::Error::other("why"), io::Error::from_raw_os_error(5));
+        assert_eq!((news(&unnumbered), news(&unnumbered)), (true, false));
+        assert_eq!((news(&numbered), news(&numbered), news(&io::Error::from_raw_os_error(6))), (true, false, true));
+        assert!(news(&unnumbered));
     }
 }

@@ -69,4 +69,5 @@ fn wine_lacks_what_is_known_of_it() {
     for name in ["FSCTL_SET_ZERO_DATA", "FileAllocationInfo", "FileStorageInfo", "MEM_LARGE_PAGES", "CreateIoRing"] {
         assert!(!works(name), "{name}: {report}");
     }
+    assert!(!works("StorageDeviceProperty"), "its drives are folders, and are not asked: {report}");
 }

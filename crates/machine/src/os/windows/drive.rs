@@ -99,6 +99,29 @@ fn look(number: u32) -> Option<Drive> {
     })
 }
 
+/// The first NVMe drive there is, or else the first of any kind: for questions.
+///
+/// # Errors
+/// There is none that can be asked.
+pub(super) fn first() -> io::Result<File> {
+    let open = |number| OpenOptions::new().access_mode(0).open(storage::drive_path(number)).ok();
+    let found: Vec<_> = (0..if is_wine() { 0 } else { MAX_DRIVES }).filter_map(open).collect();
+    let nvme = found.iter().position(|file| descriptor(file).is_some_and(|known| known.is_nvme()));
+    let none = || io::Error::new(io::ErrorKind::NotFound, "there is no drive that can be asked");
+    found.into_iter().nth(nvme.unwrap_or(0)).ok_or_else(none)
+}
+
+/// What a drive is, and what it is connected by.
+pub(super) fn described(file: &File) -> io::Result<String> {
+    let known = Descriptor::read(&property(file, StorageDeviceProperty)?).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(format!("{}, {}", known.model().unwrap_or_default(), storage::bus_name(known.bus)))
+}
+
+/// Whether a drive takes TRIM.
+pub(super) fn trims(file: &File) -> io::Result<bool> {
+    Ok(storage::trims(&property(file, StorageDeviceTrimProperty)?))
+}
+
 /// The number of a drive that is open; `None` if it is something else.
 pub(super) fn number(file: &File) -> Option<u32> {
     // Files and folders have a place in a file system, and devices have none.
@@ -157,7 +180,7 @@ pub(super) fn is_read_only(file: &File) -> bool {
 /// rather than of programs, and programs are known to send it all the same. Where the system refuses it, UNMAP is sent,
 /// which the driver of NVMe drives is documented to take. A drive that takes neither is left as it is.
 pub(super) fn trim(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    if !property(file, StorageDeviceTrimProperty).is_ok_and(|answer| storage::trims(&answer)) {
+    if !trims(file).is_ok_and(|trims| trims) {
         return Ok(());
     }
     let request = storage::trim(offset, len).ok_or(io::ErrorKind::InvalidInput)?;

@@ -33,16 +33,18 @@ use windows_sys::Win32::System::Threading::{
 use windows_sys::core::BOOL;
 
 use super::file::{ask, is_sparse, take_space};
+use super::nvme::{nvme_command, nvme_nsid};
 use super::pipe::{Pipe, call};
 use super::process::Process;
 use super::range::{fsctl, zero_data};
-use super::{allow_large_pages, done, exported, huge_bytes, made, security};
+use super::{allow_large_pages, done, drive, exported, huge_bytes, made, security};
 use crate::limits::{HUGE_PAGE_BYTES, MAP_GRANULE_BYTES, PROBE_TIME};
 use crate::os::probe::{
     Areas, Place, System, Trial, Tried, aligned_io, directory, fine, flush, mapped, memory, needed, one_lock, pinned,
     private_directory, resident, start_of_machine, wanted, wrong,
 };
 use crate::os::{self, OpenMode};
+use crate::passthru::{Bytes, Command, Fault, NvmeQueue};
 use crate::region::{Huge, Pool, Region};
 use crate::ring::IOCP_TRIALS;
 
@@ -50,6 +52,7 @@ use crate::ring::IOCP_TRIALS;
 pub(in crate::os) const AREAS: Areas = &[
     ("rings", IOCP_TRIALS),
     ("files", FILES),
+    ("drives", DRIVES),
     ("memory", MEMORY),
     ("cores and processes", PROCESSES),
     ("not used yet", LATER),
@@ -287,6 +290,32 @@ fn cancelled(_place: &Place) -> Tried {
         Ok(bytes) => Err(wrong(format!("{bytes} bytes come that nobody has sent"))),
     }
 }
+
+/// Questions to one drive, which nobody has to be an administrator for. Nothing of it is read or written.
+const DRIVES: &[Trial] = &[
+    wanted("StorageDeviceProperty", "what drives are (qpair list)", "their numbers", |_| {
+        drive::described(&drive::first()?)
+    }),
+    wanted("StorageAdapterProperty", "the largest transfer of a command to a drive", "128 KiB", |_| {
+        let limits = drive::transfer_limits(&drive::first()?).ok_or_else(|| wrong("it has none"))?;
+        Ok(format!("{} bytes in {} pages", limits.bytes, limits.segments))
+    }),
+    wanted("StorageDeviceTrimProperty", "blocks of drives are freed (TRIM)", "they are not", |_| {
+        Ok(if drive::trims(&drive::first()?)? { "enabled" } else { "not enabled" }.to_owned())
+    }),
+    wanted("IOCTL_SCSI_GET_ADDRESS", "I/O commands to drives (qpair raw)", "reads and writes", |_| {
+        Ok(format!("namespace {}", nvme_nsid(&drive::first()?)?))
+    }),
+    wanted("Identify Controller as a query", "what an NVMe drive says of itself", "what its driver says", |_| {
+        let identify = Command { opcode: 6, cdw10: [1, 0, 0, 0, 0, 0], ..Command::default() };
+        let (file, mut page) = (drive::first()?, [0; 4096]);
+        match nvme_command(&file, NvmeQueue::Admin, &identify, Bytes::Mutable(&mut page), Bytes::None) {
+            Ok(_) => Ok(format!("NVMe {}.{}", u16::from_le_bytes([page[82], page[83]]), page[81])),
+            Err(Fault::Host(error)) => Err(error),
+            Err(Fault::Status { status, .. }) => Err(wrong(format!("the device's status is {status:#05x}"))),
+        }
+    }),
+];
 
 const LATER: &[Trial] = &[
     wanted("FSCTL_QUERY_ALLOCATED_RANGES", "where a file has holes", "holes are read", |place| {

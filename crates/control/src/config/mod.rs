@@ -36,6 +36,7 @@ mod read;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod text;
 mod users;
 mod write;
 
@@ -55,6 +56,8 @@ pub use self::cache::{Cache, Durability, Listen, Protocol, max_item, ring as cac
 pub use self::mistake::{Mistake, Places, Problem};
 pub use self::rules::{Broken, Rule, Source};
 pub use self::users::{UsersError, load_users};
+use text::NotText;
+
 use crate::limits::FILE_BYTES;
 
 /// Where a target listens unless somebody says otherwise.
@@ -197,13 +200,9 @@ impl Config {
         if bytes.len() > FILE_BYTES {
             return alone("", 0, format!("the file has more than {FILE_BYTES} bytes"), "Is it a configuration file?");
         }
-        match str::from_utf8(bytes) {
-            Ok(text) => parse::parse(text),
-            Err(error) => {
-                let good = error.valid_up_to();
-                let text = str::from_utf8(&bytes[..good]).unwrap_or_default();
-                alone(text, good, "from here on it is not UTF-8".to_owned(), "Save the file as UTF-8 text.")
-            }
+        match text::text(bytes) {
+            Ok(text) => parse::parse(&text),
+            Err(NotText { good, why }) => alone(&good, good.len(), why.to_owned(), "Save the file as UTF-8 text."),
         }
     }
 

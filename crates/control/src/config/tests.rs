@@ -395,6 +395,9 @@ fn files() {
     let write = |bytes: &[u8]| File::create(&path).and_then(|mut file| file.write_all(bytes)).expect("it is written");
     write(GOOD.as_bytes());
     assert_eq!(Config::load(&path).expect("it is fine").0, Config::parse(GOOD).expect("it is fine"));
+    // As Windows PowerShell writes what `qpair config show` says.
+    write(&[&[0xff, 0xfe][..], &GOOD.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()].concat());
+    assert_eq!(Config::load(&path).expect("it is fine").0, Config::parse(GOOD).expect("it is fine"));
     write(b"reactors = 1\ncpus = \xff");
     let said = error(&path);
     assert!(said.starts_with(&format!("{}:2:8: from here on it is not UTF-8", path.display())), "{said}");

@@ -24,12 +24,13 @@ use toml::de::DeTable;
 use super::Mistake;
 use super::mistake::{Log, quoted};
 use super::read::Fields;
+use super::text::{NotText, text};
 use crate::limits::FILE_BYTES;
 
 const USER: [&str; 5] = ["name", "password", "sha256", "read-only", "prefixes"];
 const NAME_HINT: &str = "Write for example name = \"app\": no spaces, as memcached clients send name and password so.";
 const PASSWORD_HINT: &str = "Write for example password = \"a long one\", without spaces.";
-const SHA256_HINT: &str = "Write the 64 digits that `printf %s PASSWORD | sha256sum` prints.";
+const SHA256_HINT: &str = "Write its 64 hexadecimal digits: on Linux `printf %s PASSWORD | sha256sum` prints them.";
 const PREFIX_HINT: &str = "Write for example prefixes = [\"app:\"].";
 
 /// Why there are no users.
@@ -73,11 +74,12 @@ pub fn load_users(path: &Path) -> Result<Users, UsersError> {
     if let Some(mode) = machine::os::mode(&file).map_err(failed)?.filter(|mode| mode & 0o077 != 0) {
         return Err(UsersError::Open(path.to_owned(), mode));
     }
-    let mut text = String::new();
-    file.take(FILE_BYTES as u64 + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() > FILE_BYTES {
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > FILE_BYTES {
         return Err(failed(io::Error::other(format!("it has more than {FILE_BYTES} bytes"))));
     }
+    let text = text(&bytes).map_err(|NotText { why, .. }| failed(io::Error::new(io::ErrorKind::InvalidData, why)))?;
     parse(&text).map_err(|mistakes| UsersError::Mistakes(path.to_owned(), mistakes))
 }
 

@@ -115,6 +115,9 @@ pub enum StartError {
         /// How many are set aside.
         all: usize,
     },
+    /// The system refuses huge pages for another reason.
+    #[error("there are no huge pages: {0}")]
+    NoHugePages(#[source] io::Error),
     /// A reactor, or its memory.
     #[error("cannot start the cache: {0}")]
     Reactor(#[from] io::Error),
@@ -377,6 +380,7 @@ fn region(options: &Options) -> Result<Region, StartError> {
         Ok(HugePagePool { free, all }) if huge == Huge::Reserved && error.kind() == io::ErrorKind::OutOfMemory => {
             StartError::HugePages { needed: bytes.div_ceil(HUGE_PAGE_BYTES) * options.reactors, free, all }
         }
+        _ if huge == Huge::Reserved => StartError::NoHugePages(error),
         _ => error.into(),
     })
 }

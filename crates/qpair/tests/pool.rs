@@ -165,6 +165,12 @@ fn a_pool_that_does_not_fit_is_refused_and_left_as_it_is() {
     std::fs::write(&other, "dear reader").expect("a file");
     let said = refused(&other, &["--memory", "4MiB"]);
     assert!(said.contains("is not a pool") && std::fs::read(&other).expect("the file") == b"dear reader", "{said}");
+    let said = refused(dir.path(), &[]);
+    assert!(said.contains("this is a directory") && said.contains("cache.pool"), "{said}");
+    // Where there is no such device, no file is made in its place: it would be gone with the machine.
+    let device = Path::new("/dev/pmem77");
+    let said = refused(device, &[]);
+    assert!(said.contains("/dev/pmem77: ") && said.contains("Name a file") && !device.exists(), "{said}");
     // A cache that cannot listen has not touched its pool: a power cut would not cost it.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let holds = std::net::TcpListener::bind(taken).expect("it is free again");

@@ -18,7 +18,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm, Digest};
-use machine::os;
+use machine::os::{self, NoFile};
 use machine::region::{Arena, Durability, Region};
 
 use crate::item::Layout;
@@ -117,6 +117,16 @@ pub enum PoolError {
         doing: &'static str,
         /// Why it did not work.
         source: io::Error,
+    },
+    /// There can be no file of that name.
+    #[error("{}: {why}", path.display())]
+    NoFile {
+        /// The name.
+        path: PathBuf,
+        /// What it is instead: a sentence without its end.
+        why: String,
+        /// What to do about it: sentences.
+        hint: String,
     },
     /// It is something else.
     #[error("{} is not a pool: it does not begin with a pool's label. It was left as it is", .0.display())]
@@ -226,6 +236,33 @@ impl Part {
     }
 }
 
+/// Looks whether a file can have this name, before one is made.
+fn look(path: &Path) -> Result<(), PoolError> {
+    let no = |why: &str, hint: &str| {
+        Err(PoolError::NoFile { path: path.to_owned(), why: why.to_owned(), hint: hint.to_owned() })
+    };
+    if os::is_drive(path) {
+        return no("a pool is a file, and this is a whole drive", "Name a file on it.");
+    }
+    if let Some(NoFile { why, hint }) = os::no_file(path) {
+        return no(&why, &hint);
+    }
+    if path.is_dir() {
+        return no(
+            "this is a directory",
+            &format!("Name a file in it, for example {}.", path.join("cache.pool").display()),
+        );
+    }
+    // A file there would be one in memory, and gone with the machine; below /dev/shm that is what is wanted.
+    if path.starts_with("/dev") && !path.starts_with("/dev/shm") && !path.exists() {
+        return no(
+            "there is no such device",
+            "Name a file. On persistent memory it is one of a file system there (DAX).",
+        );
+    }
+    Ok(())
+}
+
 impl Pool {
     /// Opens a pool, or makes one if there is no file. `seed` is for the hash of keys in a new one.
     ///
@@ -238,6 +275,7 @@ impl Pool {
     /// The same, with the opening of the file that has its lock.
     pub(crate) fn open_with_file(path: &Path, wanted: Shape, seed: u64) -> Result<(Self, File), PoolError> {
         wanted.check()?;
+        look(path)?;
         let system = |doing: &'static str| move |source| PoolError::System { path: path.to_owned(), doing, source };
         let (file, made) = match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => (file, false),

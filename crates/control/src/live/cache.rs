@@ -126,13 +126,18 @@ fn refused(cache: &config::Cache, error: &StartError, source: Source) -> Problem
             );
             Problem::new("cache.huge-pages", error.to_string(), hint)
         }
+        StartError::NoHugePages(_) => {
+            let hint = "Ordinary pages need no preparation. Where large ones may be had, they are while there is much \
+                        free memory in one piece: soon after the machine has started.";
+            Problem::new("cache.huge-pages", error.to_string(), hint)
+        }
         StartError::Reactor(error) => {
             Problem::new("cache.memory", format!("cannot start the cache: {error}"), "Take less, or fewer reactors.")
         }
     }
 }
 
-fn pool_hint(error: &PoolError, source: Source) -> &'static str {
+fn pool_hint(error: &PoolError, source: Source) -> &str {
     match error {
         PoolError::Shape { .. } if source == Source::Flags => "--resize-pool makes it fit, with space for both.",
         PoolError::Shape { .. } => "resize-pool = true makes it fit, with space for both.",
@@ -141,6 +146,7 @@ fn pool_hint(error: &PoolError, source: Source) -> &'static str {
         PoolError::Foreign(_) | PoolError::Damaged(_) | PoolError::Version { .. } => {
             "Name another file, or remove this one."
         }
+        PoolError::NoFile { hint, .. } => hint,
         PoolError::System { .. } => "Check the file, its permissions, and the space of its file system.",
     }
 }

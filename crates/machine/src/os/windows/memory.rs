@@ -85,7 +85,7 @@ pub(crate) fn allow_large_pages() -> io::Result<()> {
     })?;
     // The call also succeeds where it changed nothing, and says so only here.
     if io::Error::last_os_error().raw_os_error() == Some(ERROR_NOT_ALL_ASSIGNED as i32) {
-        let why = "large pages need the right to lock pages in memory, which this user does not have: give it in \
+        let why = "large pages need the right \"Lock pages in memory\", which this user does not have: give it in \
                    secpol.msc, Local Policies, User Rights Assignment, and log in again";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }

@@ -9,7 +9,7 @@ const EXAMPLES: &str = "\
 Examples:
   qpair serve --size 1GiB disk.img           create a disk image and serve it on 127.0.0.1:4420
   qpair serve ram:4GiB /dev/nvme1n1,ro       serve memory and a drive, read-only, as two namespaces
-  qpair bench 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' --rw randread --bs 4k --qd 32
+  qpair bench \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\" --rw randread --bs 4k --qd 32
 
 `qpair COMMAND --help` explains a command.";
 
@@ -71,6 +71,30 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// The long help of all commands, and of theirs, by name.
+    fn long_helps(mut command: clap::Command) -> Vec<(String, String)> {
+        command.build();
+        let mut all = vec![(command.get_name().to_owned(), command.render_long_help().to_string())];
+        all.extend(command.get_subcommands().flat_map(|inner| long_helps(inner.clone())));
+        all
+    }
+
+    #[test]
+    fn addresses_are_quoted_as_every_shell_takes_it() {
+        for (name, help) in long_helps(Cli::command()) {
+            assert!(!help.contains("'nvme-tcp:"), "{name}: cmd of Windows takes ' for a part of the word");
+        }
+    }
+
+    #[test]
+    fn where_a_drive_can_be_named_the_help_has_the_names_of_both_systems() {
+        let helps = long_helps(Cli::command());
+        for wanted in ["serve", "raw", "id", "log", "feature", "info"] {
+            let (_, help) = helps.iter().find(|(name, _)| name == wanted).expect("it is a command");
+            assert!(help.contains("/dev/n") && help.contains(r"\\.\PhysicalDrive"), "{wanted}: {help}");
+        }
     }
 
     #[test]

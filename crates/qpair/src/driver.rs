@@ -10,7 +10,7 @@ use block::nvme::kernel::{Controller, is_controller};
 
 const RESET_EXAMPLES: &str = "\
 On Linux only. Commands in flight there end with an error, or are sent again by the kernel; what is mounted waits and
-goes on. Needs root.
+goes on. Needs root. On Windows, `pnputil /restart-device ID` restarts the device with this instance ID.
 
 Examples:
   qpair reset /dev/nvme0
@@ -30,7 +30,7 @@ pub(crate) struct Reset {
 }
 
 const RESCAN_EXAMPLES: &str = "\
-On Linux only. Needs root.
+On Linux only. Needs root. On Windows, `rescan` of diskpart or Update-HostStorageCache of PowerShell does it for all.
 
 Examples:
   qpair rescan /dev/nvme0";
@@ -50,7 +50,7 @@ pub(crate) struct Rescan {
 /// It is no controller, or the driver refuses.
 pub(crate) fn reset(args: &Reset) -> Result<ExitCode, Box<dyn Error>> {
     let act = if args.subsystem { Controller::reset_subsystem } else { Controller::reset };
-    ask(&args.controller, act)
+    ask(&args.controller, act, "On Windows, `pnputil /restart-device ID` restarts a device.")
 }
 
 /// Runs `qpair rescan`.
@@ -58,16 +58,16 @@ pub(crate) fn reset(args: &Reset) -> Result<ExitCode, Box<dyn Error>> {
 /// # Errors
 /// As for [`reset`].
 pub(crate) fn rescan(args: &Rescan) -> Result<ExitCode, Box<dyn Error>> {
-    ask(&args.controller, Controller::rescan)
+    ask(&args.controller, Controller::rescan, "On Windows, `rescan` of diskpart does it for all drives.")
 }
 
-fn ask(path: &Path, act: fn(&Controller) -> io::Result<()>) -> Result<ExitCode, Box<dyn Error>> {
+/// Has the driver act; `instead` is what there is where only the system's own tools can.
+fn ask(path: &Path, act: fn(&Controller) -> io::Result<()>, instead: &str) -> Result<ExitCode, Box<dyn Error>> {
     let device = path.display().to_string();
     if !is_controller(path) {
         let why = "this is no NVMe controller of this machine".to_owned();
         let hint =
-            "Name one, for example /dev/nvme0: without the n1 of a namespace. Only on Linux the driver does this."
-                .to_owned();
+            format!("Name one, for example /dev/nvme0: without the n1 of a namespace. Only Linux has this. {instead}");
         return Err(OpenError { device, why, hint, source: None }.into());
     }
     act(&Controller::open(path)?).map_err(|error| {

@@ -22,7 +22,8 @@ const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   qpair completions bash > ~/.local/share/bash-completion/completions/qpair
   qpair completions zsh > \"${fpath[1]}/_qpair\"
-  qpair completions fish > ~/.config/fish/completions/qpair.fish";
+  qpair completions fish > ~/.config/fish/completions/qpair.fish
+  qpair completions powershell | Out-String | Invoke-Expression       a line of PowerShell's $PROFILE";
 
 /// Print what a shell needs to complete command lines
 #[derive(clap::Args, Clone, Debug)]
@@ -37,7 +38,9 @@ const MAN_EXAMPLES: &str = "\
 Examples:
   qpair man | man -l -
   qpair man copy | man -l -
-  qpair man --dir ~/.local/share/man/man1";
+  qpair man --dir ~/.local/share/man/man1
+
+Where there is no program `man`, as on Windows, `qpair COMMAND --help` says the same.";
 
 /// Print the manual page of qpair, or of one of its commands
 #[derive(clap::Args, Clone, Debug)]
@@ -125,7 +128,7 @@ mod tests {
 
     #[test]
     fn shells_complete_every_command() {
-        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell] {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "qpair", &mut script);
             let script = String::from_utf8(script).expect("text");

@@ -18,7 +18,9 @@ const EXAMPLES: &str = help!(
     "\
 Examples:
   qpair info disk.img
-  qpair info 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' -o json | jq .size_bytes"
+  qpair info /dev/nvme0n1
+  qpair info \\\\.\\PhysicalDrive1               a drive of Windows
+  qpair info \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\" -o json | jq .size_bytes"
 );
 
 /// Show what is known of a device: its size, its limits, what it can do, which paths lead to it

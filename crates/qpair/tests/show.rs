@@ -150,6 +150,8 @@ fn errors_have_an_owner() {
     let other = run(&["id", "ctrl", "-o", "json"], "ram:1MiB");
     let object: Value = serde_json::from_slice(&other.stdout).expect("JSON");
     assert_eq!((other.status.code(), &object["type"]), (Some(4), &"host".into()));
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert!(said.contains("/dev/ng0n1") && said.contains(r"\\.\PhysicalDrive1"), "{said}");
 
     drop(serve);
     let gone = run(&["id", "ctrl"], &uri);

@@ -102,11 +102,21 @@ fn raw_io_commands_write_and_read() {
 #[test]
 fn what_is_no_controller_is_not_reset() {
     for verb in ["reset", "rescan"] {
-        for device in ["/dev/null", "/does/not/exist"] {
+        for device in ["/dev/null", "/does/not/exist", r"\\.\PhysicalDrive0"] {
             let (code, _, said) = run(&[verb, device]);
             assert!(code == 1 && said.contains("no NVMe controller") && said.contains("/dev/nvme0"), "{verb}: {said}");
+            assert!(said.contains("On Windows, `"), "{verb}: what there is instead: {said}");
         }
     }
+}
+
+#[test]
+fn what_has_no_zones_is_told_how_to_find_what_has() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("disk.img");
+    fs::write(&path, [0; 8192]).expect("a file");
+    let (code, _, said) = run(&["zones", "report", path.to_str().expect("a name")]);
+    assert!(code == 4 && said.contains("has no zones") && said.contains("On Linux `cat"), "{code} {said}");
 }
 
 #[test]

@@ -20,6 +20,12 @@ pub(super) fn of_windows(path: &str) -> Option<NoFile> {
             r"Name a file, for example C:\disk.img, or a drive: \\.\PhysicalDrive1. `qpair list` shows the drives.",
         );
     }
+    if let Some(other) = not_a_drive(path) {
+        return no(
+            &other,
+            r"Name a file, for example C:\disk.img, or a drive: \\.\PhysicalDrive1. `qpair list` shows the drives.",
+        );
+    }
     if let [letter, b':'] = path.as_bytes() {
         let letter = char::from(*letter);
         return no("this is a drive letter, without a file", &format!(r"Name a file there: {letter}:\disk.img."));
@@ -40,6 +46,25 @@ pub(super) fn of_windows(path: &str) -> Option<NoFile> {
     None
 }
 
+/// What is meant for the name of a drive or of another device, and is no drive's.
+fn not_a_drive(path: &str) -> Option<String> {
+    let path = path.replace('/', "\\");
+    // Shells that take a backslash for something else leave less than there was.
+    let name = path.trim_start_matches(['\\', '.']);
+    let is_drive = name
+        .to_ascii_lowercase()
+        .strip_prefix("physicaldrive")
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+    match path.strip_prefix(r"\\.\") {
+        Some(_) if is_drive => None,
+        Some(device) if !device.contains('\\') || device.to_ascii_lowercase().starts_with(r"pipe\") => {
+            Some(format!("{device} is a device of Windows that is neither a file nor a whole drive"))
+        }
+        None if is_drive => Some(format!(r"a drive has the name \\.\{name}")),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +83,12 @@ mod tests {
             ("d:", "a drive letter"),
             ("/dev/ng0n1", "Linux's"),
             ("/dev/dax0.0", "Linux's"),
+            ("PhysicalDrive1", r"has the name \\.\PhysicalDrive1"),
+            (r"\.physicaldrive12", r"has the name \\.\physicaldrive12"),
+            (r".\PhysicalDrive1", "has the name"),
+            (r"\\.\C:", "C: is a device of Windows that"),
+            ("//./CdRom0", "CdRom0 is a device"),
+            (r"\\.\pipe\x", "neither a file"),
         ] {
             let found = of_windows(path).unwrap_or_else(|| panic!("{path} is taken for a file"));
             assert!(found.why.contains(why) && found.hint.ends_with('.'), "{path}: {found:?}");
@@ -84,6 +115,11 @@ mod tests {
             r"\\?\C:\x\NUL",
             r"\\?\C:\x\a.",
             r"\\.\PhysicalDrive1",
+            "//./physicaldrive1",
+            r"\\.\C:\disk.img",
+            r"C:\x\PhysicalDrive1",
+            "PhysicalDrive1.img",
+            "PhysicalDrive",
             r"\\host\share\a.img",
             ".hidden",
             "",

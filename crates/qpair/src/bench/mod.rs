@@ -64,7 +64,7 @@ use workload::Rw;
 
 const EXAMPLES: &str = "\
 Examples:
-  qpair bench 'nvme-tcp://127.0.0.1:4420/nqn.2026-01.org.example:disk?ns=1' --rw randread --bs 4k --qd 32 --secs 5
+  qpair bench \"nvme-tcp://127.0.0.1:4420/nqn.2026-01.org.example:disk?ns=1\" --rw randread --bs 4k --qd 32 --secs 5
   qpair bench ram:1GiB --rw randrw --mix 70 --fill
   qpair bench disk.img --rw write --bs 128k --verify --count 100000 --json
 
@@ -72,7 +72,7 @@ Examples:
   qpair bench disk.img --qd 1,4,16,64 --secs 3
 
   Two reactors on two cores, four queues on each of two targets
-  qpair bench 'nvme-tcp://10.0.0.1/NQN?ns=1' 'nvme-tcp://10.0.0.2/NQN?ns=1' --queues 4 --reactors 2 --cpus 0,1
+  qpair bench \"nvme-tcp://10.0.0.1/NQN?ns=1\" \"nvme-tcp://10.0.0.2/NQN?ns=1\" --queues 4 --reactors 2 --cpus 0,1
 
   The same file by another path; several paths beside each other, in turns
   qpair bench disk.img,path=threads --qd 32

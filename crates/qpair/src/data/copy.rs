@@ -28,7 +28,7 @@ Ctrl-C it says which blocks are copied.
 
 Examples:
   qpair copy disk.img copy.img --verify
-  qpair copy 'nvme-tcp://10.0.0.1/NQN?ns=1' 'nvme-tcp://10.0.0.2/NQN?ns=1' --qd 64
+  qpair copy \"nvme-tcp://10.0.0.1/NQN?ns=1\" \"nvme-tcp://10.0.0.2/NQN?ns=1\" --qd 64
   qpair copy disk.img /dev/nvme1n1 --size 1GiB --to-offset 4GiB --dry-run"
 );
 

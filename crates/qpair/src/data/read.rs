@@ -18,7 +18,7 @@ const EXAMPLES: &str = help!(
 Examples:
   qpair read disk.img                            the first block, in hexadecimal
   qpair read /dev/nvme0n1 --lba 2048 --count 8
-  qpair read 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' --size 1GiB --to part.img
+  qpair read \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\" --size 1GiB --to part.img
   qpair read disk.img --count 64 --to - | sha256sum"
 );
 

@@ -58,7 +58,7 @@ Exit codes:
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A device that takes native commands: nvme-tcp://HOST:PORT/NQN?ns=N, for example
+    /// A device that takes native commands: nvme-tcp://HOST:PORT/NQN?ns=N, /dev/ng0n1; a few: \\.\PhysicalDrive1
     #[arg(value_name = "DEVICE")]
     device: String,
 

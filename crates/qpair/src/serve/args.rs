@@ -16,7 +16,8 @@ use wire::nvme::Nqn;
 
 const EXAMPLES: &str = "\
 Devices:
-  PATH          a file or a block device; with --size, a file that is not there is created (sparse)
+  PATH          a file or a block device (/dev/nvme1n1, \\\\.\\PhysicalDrive1); with --size, a file that is not there is
+                created (sparse)
   ram:SIZE      memory; what is written is gone when qpair ends
   null:SIZE     reads give zeros, writes vanish: for measuring the way to the disk
   fault:DEVICE  any of these, with faults on purpose, to rehearse failure (see Faults)

@@ -23,9 +23,10 @@ const MOST_DATA_BYTES: usize = 4096;
 const HELP: &str = help!(
     "\
 Examples:
-  qpair feature get queues 'nvme-tcp://127.0.0.1:4420/NQN?ns=1'
-  qpair feature get 0x0b --select default 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' -o json
+  qpair feature get queues \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\"
+  qpair feature get 0x0b --select default \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\" -o json
   qpair feature set write-cache --value 0 --save /dev/nvme0
+  qpair feature get temperature-threshold \\\\.\\PhysicalDrive1
 
 Names: arbitration, power, lba-ranges, temperature-threshold, error-recovery, write-cache, queues, interrupt-coalescing,
 interrupt-vector, write-atomicity, events, power-transitions, host-memory-buffer, timestamp, keep-alive,

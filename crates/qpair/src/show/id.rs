@@ -16,10 +16,11 @@ use super::{Answer, Common};
 const HELP: &str = help!(
     "\
 Examples:
-  qpair id ctrl 'nvme-tcp://127.0.0.1:4420/NQN?ns=1'
-  qpair id ns 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' -o json | jq .nsze
+  qpair id ctrl \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\"
+  qpair id ns \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\" -o json | jq .nsze
   qpair id list /dev/nvme0
   qpair id ns /dev/nvme0 --nsid 7
+  qpair id ctrl \\\\.\\PhysicalDrive1                   a drive of Windows, as an administrator
 
 Keys and values of JSON and YAML are those of `nvme id-ctrl -o json` and its like, and some more."
 );

@@ -29,11 +29,12 @@ const UNKNOWN_BYTES: u64 = 512;
 const HELP: &str = help!(
     "\
 Examples:
-  qpair log smart 'nvme-tcp://127.0.0.1:4420/NQN?ns=1'
-  qpair log error 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' -o json | jq '.errors[0]'
+  qpair log smart \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\"
+  qpair log error \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\" -o json | jq '.errors[0]'
+  qpair log smart \\\\.\\PhysicalDrive1                  a drive of Windows, as an administrator
   qpair log discovery nvme-tcp://127.0.0.1:4420           the subsystems of a target, as its discovery controller says
   qpair log telemetry-host --len 64KiB --raw /dev/nvme0 > telemetry.bin
-  qpair log 0xc0 --len 4096 --raw 'nvme-tcp://127.0.0.1:4420/NQN?ns=1' > vendor.bin
+  qpair log 0xc0 --len 4096 --raw \"nvme-tcp://127.0.0.1:4420/NQN?ns=1\" > vendor.bin
 
 Names: supported-logs, error, smart, firmware, changed-ns, effects, self-test, telemetry-host, telemetry-controller,
 endurance, latency, ana, persistent, lba-status, feature-effects, mi-effects, boot-partition, discovery, reservation,

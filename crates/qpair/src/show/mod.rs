@@ -38,7 +38,7 @@ pub(crate) enum Format {
 /// What all of these commands take.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Common {
-    /// /dev/ngXnY, /dev/nvmeX, nvme-tcp://HOST:PORT/NQN?ns=N
+    /// /dev/ngXnY, /dev/nvmeX, on Windows \\.\PhysicalDriveN; nvme-tcp://HOST:PORT/NQN?ns=N
     #[arg(value_name = "DEVICE")]
     device: String,
 
@@ -47,6 +47,8 @@ pub(crate) struct Common {
     output: Format,
 
     /// Write the bytes of the device to standard output, and nothing else
+    ///
+    /// PowerShell before 7.4 makes text of what goes through > and |, which spoils them: cmd does not.
     #[arg(long, conflicts_with = "output")]
     raw: bool,
 

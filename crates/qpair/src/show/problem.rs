@@ -29,8 +29,8 @@ pub(super) enum Problem {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(
-        "{device}: not reached as an NVMe device\n  Name one that is, for example /dev/ng0n1, /dev/nvme0 or \
-         nvme-tcp://HOST:PORT/NQN?ns=1."
+        "{device}: not reached as an NVMe device\n  Name one that is, for example /dev/ng0n1, /dev/nvme0, on Windows \
+         \\\\.\\PhysicalDrive1, or nvme-tcp://HOST:PORT/NQN?ns=1."
     )]
     NotNvme { device: String },
     #[error("{what}: {}", words(*.status))]
@@ -101,6 +101,10 @@ impl Problem {
 /// What nobody knows after an error of this host, unless it was one of not even trying.
 fn doubt(source: &io::Error) -> &'static str {
     match machine::os::kind(source) {
+        // The system refused it, and not the part of this program that knows what the system refuses.
+        io::ErrorKind::Unsupported if source.raw_os_error().is_some() => {
+            "\n  Its driver does not take this. It may be no NVMe drive: `qpair list` tells."
+        }
         io::ErrorKind::Unsupported => "",
         _ => "\n  It is not known whether the device has seen the command.",
     }

@@ -97,10 +97,9 @@ fn zoned(device: &dyn Device) -> Result<Zoned<'_>, Trouble> {
     let found = Zoned::open(device).map_err(|error| trouble(format!("ask {name} for its zones"), error))?;
     found.ok_or_else(|| Trouble::Unable {
         why: format!("{name} has no zones"),
-        hint:
-            "Name a zoned namespace (/dev/ng0n1) or a zoned block device: `cat /sys/block/*/queue/zoned` tells which \
-               are."
-                .to_owned(),
+        hint: "Name a zoned namespace (/dev/ng0n1, nvme-tcp://) or a zoned block device. On Linux `cat \
+               /sys/block/*/queue/zoned` tells which are; drives of Windows are not reached as zoned ones."
+            .to_owned(),
     })
 }
 

@@ -12,11 +12,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::mem::offset_of;
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
 use std::ptr;
 
+use windows_sys::Win32::Storage::IscsiDisc::{
+    IOCTL_SCSI_GET_ADDRESS, IOCTL_SCSI_PASS_THROUGH_DIRECT, SCSI_PASS_THROUGH_DIRECT,
+};
 use windows_sys::Win32::System::IO::DeviceIoControl;
 use windows_sys::Win32::System::Ioctl::{
     IOCTL_STORAGE_PROTOCOL_COMMAND, IOCTL_STORAGE_QUERY_PROPERTY, IOCTL_STORAGE_SET_PROPERTY, STORAGE_PROTOCOL_COMMAND,
@@ -34,12 +38,15 @@ use crate::region::{Buf, Pool};
 
 const _: () = assert!(protocol::SPECIFIC_BYTES == size_of::<STORAGE_PROTOCOL_SPECIFIC_DATA>());
 const _: () = assert!(protocol::SPECIFIC_EXT_BYTES == size_of::<STORAGE_PROTOCOL_SPECIFIC_DATA_EXT>());
-const _: () = assert!(protocol::PASS_BYTES == std::mem::offset_of!(STORAGE_PROTOCOL_COMMAND, Command));
+const _: () = assert!(protocol::PASS_BYTES == offset_of!(STORAGE_PROTOCOL_COMMAND, Command));
 
-/// `IOCTL_SCSI_GET_ADDRESS`.
-const SCSI_ADDRESS: u32 = 0x4_1018;
-/// `IOCTL_SCSI_PASS_THROUGH_DIRECT`: the drive is open for reading and writing.
-const SCSI_COMMAND: u32 = 0x4_d014;
+const _: () = assert!(scsi::FIXED_BYTES == size_of::<SCSI_PASS_THROUGH_DIRECT>());
+const _: () = assert!(scsi::CDB_BYTES_AT == offset_of!(SCSI_PASS_THROUGH_DIRECT, CdbLength));
+const _: () = assert!(scsi::BYTES_AT == offset_of!(SCSI_PASS_THROUGH_DIRECT, DataTransferLength));
+const _: () = assert!(scsi::SECONDS_AT == offset_of!(SCSI_PASS_THROUGH_DIRECT, TimeOutValue));
+const _: () = assert!(scsi::ADDRESS_AT == offset_of!(SCSI_PASS_THROUGH_DIRECT, DataBuffer));
+const _: () = assert!(scsi::SENSE_AT == offset_of!(SCSI_PASS_THROUGH_DIRECT, SenseInfoOffset));
+const _: () = assert!(scsi::CDB_AT == offset_of!(SCSI_PASS_THROUGH_DIRECT, Cdb));
 
 /// Opens a drive for commands: with the right to write, which changes ask for, or else, as anybody may, for questions.
 pub(crate) fn nvme_open(path: &Path, read_only: bool) -> io::Result<File> {
@@ -150,7 +157,16 @@ fn send(file: &File, scsi: &Scsi, data: &mut [u8]) -> Result<(), Fault> {
     // its blocks, of the size that the drive tells, the command moves no more.
     done(unsafe {
         let request = request.as_ptr().cast();
-        DeviceIoControl(file.as_raw_handle(), SCSI_COMMAND, request, len, start, len, &raw mut came, ptr::null_mut())
+        DeviceIoControl(
+            file.as_raw_handle(),
+            IOCTL_SCSI_PASS_THROUGH_DIRECT,
+            request,
+            len,
+            start,
+            len,
+            &raw mut came,
+            ptr::null_mut(),
+        )
     })?;
     scsi.unpack(&answer[..(came as usize).min(answer.len())], bytes)
 }
@@ -206,7 +222,7 @@ fn scatter(mut bytes: &[u8], data: &mut Bytes<'_>) {
 pub(crate) fn nvme_nsid(file: &File) -> io::Result<u32> {
     // SCSI_ADDRESS: its length, and a byte each for port, path, target and logical unit.
     let mut address = [0; 8];
-    let len = control(file, SCSI_ADDRESS, &[], &mut address)?;
+    let len = control(file, IOCTL_SCSI_GET_ADDRESS, &[], &mut address)?;
     let known = word(&address[..len], 4).ok_or(ErrorKind::InvalidData)?;
     Ok((known >> 24) + 1)
 }

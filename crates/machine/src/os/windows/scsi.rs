@@ -25,10 +25,15 @@ use std::io::{self, ErrorKind};
 use crate::passthru::{Command, Fault};
 
 /// Bytes of `SCSI_PASS_THROUGH_DIRECT`, with addresses of 8 bytes.
-const FIXED_BYTES: usize = 56;
-/// Where the request has the address of its data, and the command.
-const ADDRESS_AT: usize = 24;
-const CDB_AT: usize = 36;
+pub(super) const FIXED_BYTES: usize = 56;
+/// Where the request has the length of its command, that of its data, its time, the address of the data, the place of
+/// the sense data, and the command.
+pub(super) const CDB_BYTES_AT: usize = 6;
+pub(super) const BYTES_AT: usize = 12;
+pub(super) const SECONDS_AT: usize = 16;
+pub(super) const ADDRESS_AT: usize = 24;
+pub(super) const SENSE_AT: usize = 32;
+pub(super) const CDB_AT: usize = 36;
 /// Room for sense data: all that is looked at, in either format.
 const SENSE_BYTES: usize = 32;
 /// Bytes of a request, and of its answer.
@@ -212,11 +217,11 @@ impl Scsi {
     pub(super) fn request(&self, address: u64, bytes: u32) -> [u8; REQUEST_BYTES] {
         let mut request = [0; REQUEST_BYTES];
         request[..2].copy_from_slice(&(FIXED_BYTES as u16).to_le_bytes());
-        request[6..9].copy_from_slice(&[self.cdb_bytes, SENSE_BYTES as u8, self.load.direction()]);
-        request[12..16].copy_from_slice(&bytes.to_le_bytes());
-        request[16..20].copy_from_slice(&self.seconds.to_le_bytes());
+        request[CDB_BYTES_AT..][..3].copy_from_slice(&[self.cdb_bytes, SENSE_BYTES as u8, self.load.direction()]);
+        request[BYTES_AT..][..4].copy_from_slice(&bytes.to_le_bytes());
+        request[SECONDS_AT..][..4].copy_from_slice(&self.seconds.to_le_bytes());
         request[ADDRESS_AT..][..8].copy_from_slice(&address.to_le_bytes());
-        request[32..36].copy_from_slice(&(FIXED_BYTES as u32).to_le_bytes());
+        request[SENSE_AT..][..4].copy_from_slice(&(FIXED_BYTES as u32).to_le_bytes());
         request[CDB_AT..][..16].copy_from_slice(&self.cdb);
         request
     }
@@ -248,7 +253,7 @@ impl Scsi {
 
     /// Whether all bytes of its blocks were moved.
     fn moved(&self, answer: &[u8], bytes: u32) -> Result<(), Fault> {
-        let moved = super::storage::word(answer, 12).ok_or_else(|| odd("the system's answer is too short"))?;
+        let moved = super::storage::word(answer, BYTES_AT).ok_or_else(|| odd("the system's answer is too short"))?;
         if matches!(self.load, Load::In(_) | Load::Out(_)) && moved != bytes {
             let why = format!("the driver has moved {moved} bytes instead of {bytes}");
             return Err(io::Error::new(ErrorKind::InvalidData, why).into());

@@ -49,6 +49,8 @@ pub(crate) mod word {
     pub(crate) const NUMBERS: usize = 48;
     /// No item has this sequence or a higher one.
     pub(crate) const SEQUENCES: usize = 56;
+    /// Segments that the table takes.
+    pub(crate) const TABLE: usize = 64;
 }
 
 /// Numbers that do not come again, in the next process neither: the pool says up to where they may have been used.

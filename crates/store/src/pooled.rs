@@ -247,6 +247,13 @@ impl Heap {
         }
     }
 
+    /// Notes how many segments the table takes: the next process keeps so many for its own.
+    pub(crate) fn note_table(&mut self, segments: usize) {
+        if let Some(kept) = self.kept.as_mut().filter(|kept| kept.read(word::TABLE) != segments as u64) {
+            kept.store(word::TABLE, segments as u64);
+        }
+    }
+
     /// Notes when everything is to be gone.
     pub(crate) fn note_clear_at(&mut self, at: Option<Time>) {
         if let Some(kept) = &mut self.kept {

@@ -12,8 +12,12 @@
 //! After a power cut the items of such a segment end where a checksum does not fit, and nothing is appended to it any
 //! more: behind the torn item there may be whole ones that nobody was told of.
 //!
+//! Of an item and a copy of it, which has its sequence, that of the segment with the lower number holds. A segment that
+//! a crash has kept from being filled with copies is empty again then, and is free when all is found: a full pool has
+//! no segment to spare.
+//!
 //! Until all is found the store makes no room for new items by evicting others: dropping one might uncover an older
-//! one that is not found yet.
+//! one that is not found yet. Nor do new items get what the table will need for the others: as much as it had before.
 
 use std::io;
 
@@ -66,6 +70,7 @@ impl Store {
         let options = StoreOptions { seed: part.seed, ..options };
         let epoch = part.kept.read(word::EPOCH);
         let clear_at = part.kept.read(word::CLEAR);
+        let table_was = part.kept.read(word::TABLE);
         let closed = part.kept.read(word::CLEAN) == 1;
         part.kept.begin()?;
         let mut heap = Heap::of_pool(part)?;
@@ -79,6 +84,8 @@ impl Store {
         let mut store = Self::over(heap, options);
         store.clear_at = (clear_at != 0).then(|| Time::from_millis(clear_at));
         store.recovering = true;
+        // It is no more than a wish: damaged, it is one that cannot be had.
+        store.table_was = usize::try_from(table_was).map_or(store.heap.count(), |was| was.min(store.heap.count()));
         let standing = if closed { store.read_standing(&notes) } else { None };
         store.recovery = Some(Recovery { segments, trusted, epoch, found: Recovered::default(), standing });
         store.recover(unsealed);
@@ -102,10 +109,19 @@ impl Store {
         if recovery.segments.is_empty() {
             self.recovering = false;
             self.heap.settle();
+            self.free_what_holds_nothing();
+            self.heap.note_table(self.table.segments());
             return Some(recovery.found);
         }
         self.recovery = Some(recovery);
         None
+    }
+
+    /// Frees the segments that have no item any more, as those that were being filled with copies.
+    fn free_what_holds_nothing(&mut self) {
+        let empty = |segment: &u32| self.heap.is_items(*segment) && self.heap.segment(*segment).live == 0;
+        let empty: Vec<u32> = (0..self.heap.count() as u32).filter(empty).collect();
+        empty.into_iter().for_each(|segment| self.heap.close(segment));
     }
 
     /// Puts the items of a segment into the table.
@@ -166,7 +182,9 @@ impl Store {
         found.stale += 1;
         let slot = at.read(&self.heap);
         let other = self.heap.header(slot.place());
-        if other.sequence >= header.sequence {
+        let number = |place: Place| self.heap.segment(place.segment).number;
+        let older = std::cmp::Reverse;
+        if (other.sequence, older(number(slot.place()))) >= (header.sequence, older(number(place))) {
             self.heap.overwritten(hash, place);
             return;
         }

@@ -135,6 +135,8 @@ pub struct Store {
     /// Of a pool that was used before: what is not found yet.
     pub(crate) recovery: Option<Recovery>,
     pub(crate) recovering: bool,
+    /// Segments that the table had in the process before.
+    pub(crate) table_was: usize,
     pub(crate) clear_at: Option<Time>,
 }
 
@@ -181,6 +183,7 @@ impl Store {
             ghosts,
             recovery: None,
             recovering: false,
+            table_was: 0,
             clear_at: None,
         }
     }
@@ -328,6 +331,7 @@ impl Store {
             segments.into_iter().for_each(|segment| self.heap.close(segment));
         }
         self.table.clear(&mut self.heap);
+        self.heap.note_table(self.table.segments());
         self.live_bytes = 0;
     }
 
@@ -510,16 +514,30 @@ impl Store {
     /// Makes sure that there is room for an entry in the table.
     pub(crate) fn room_in_table(&mut self, now: Time) -> Result<(), NoRoom> {
         while let Some(wanted) = self.table.wants() {
-            match (self.spare_segments(1, now), wanted) {
+            match (self.spare_for_table(wanted, now), wanted) {
                 (Some(()), _) => {
                     let page = self.heap.take().expect("there is a spare one");
                     self.table.give(&mut self.heap, wanted, page);
+                    if !self.is_recovering() {
+                        self.heap.note_table(self.table.segments());
+                    }
                 }
                 (None, Wanted::Extra) => return Err(NoRoom::Full),
                 (None, Wanted::Buckets) => break,
             }
         }
         Ok(())
+    }
+
+    /// Makes sure of a free segment for the table. While items are still to be found it takes the reserved one as well:
+    /// in a full pool a crash may have left no other, as items were being moved, and what the table has no room for is
+    /// lost. Longer chains come before that.
+    fn spare_for_table(&mut self, wanted: Wanted, now: Time) -> Option<()> {
+        if self.is_recovering() {
+            let beside = usize::from(wanted == Wanted::Buckets);
+            return (self.heap.free_segments() > beside).then_some(());
+        }
+        self.spare_segments(1, now)
     }
 
     /// The segment, or the head of the run, that has the room.
@@ -533,11 +551,13 @@ impl Store {
         }
     }
 
-    /// Makes sure of so many free segments beside those that are reserved.
+    /// Makes sure of so many free segments beside those that are reserved, and beside those that the table will want
+    /// for items that are not found yet.
     pub(crate) fn spare_segments(&mut self, segments: usize, now: Time) -> Option<()> {
         let wanted = segments + RESERVED_SEGMENTS;
         if self.is_recovering() {
-            return (self.heap.free_segments() >= wanted).then_some(());
+            let for_table = self.table_was.saturating_sub(self.table.segments());
+            return (self.heap.free_segments() >= wanted + for_table).then_some(());
         }
         if self.heap.free_segments() < wanted {
             self.look_at(now);
@@ -579,15 +599,18 @@ impl Store {
             self.candidates_of(segment, now, &mut kept);
         }
         let before = kept.len();
-        match keep {
+        // Those whose CAS was told are larger where they come to.
+        let fit = kept.iter().map(|one| one.bytes as usize).sum::<usize>() <= self.heap.capacity();
+        match (keep, self.heap.free_segments()) {
+            // What is reserved can be used up after a crash in the middle of this.
+            (Keep::Best, 0) => kept.clear(),
             // Those nobody has asked for are left out in any case.
-            Keep::Best => merge::choose(&mut kept, self.heap.capacity()),
-            // Those whose CAS was told are larger where they come to.
-            Keep::All if kept.iter().map(|one| one.bytes as usize).sum::<usize>() > self.heap.capacity() => {
+            (Keep::Best, _) => merge::choose(&mut kept, self.heap.capacity()),
+            (Keep::All, 1..) if fit => {}
+            (Keep::All, _) => {
                 self.candidates = kept;
                 return None;
             }
-            Keep::All => {}
         }
         self.count_evicted(self.heap.age(segments[0]), before - kept.len());
         let first = segments[0];

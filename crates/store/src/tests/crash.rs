@@ -287,6 +287,22 @@ fn shape(segments: u64) -> Shape {
     Shape { bytes: segments * limits::MIN_SEGMENT_BYTES as u64, parts: 1, keep: Keep::Durable }
 }
 
+/// Segments that are half empty are merged, as nothing else makes room; while they are, no segment is free. A cut is
+/// tried at every event.
+#[test]
+fn a_full_pool_keeps_all_when_the_power_goes_while_it_makes_room() {
+    const BYTES: usize = limits::MIN_SEGMENT_BYTES / 2 - 64;
+    let put = |key| Op::Put { key, bytes: BYTES, seconds: None };
+    let acknowledged = Op::Get { key: 0, cas: false };
+    let full = (0..40).map(put);
+    let pairs = (0..10).flat_map(|pair| [1, 2].map(|one| (4 * pair + one, 100 + 2 * pair + one)));
+    let room = pairs.flat_map(|(old, new)| [Op::Remove { key: old }, acknowledged.clone(), put(new)]);
+    let ops: Vec<Op> = full.chain([acknowledged.clone()]).chain(room).collect();
+    for seed in 0..3 {
+        run(shape(18), false, ops.clone(), seed, 1);
+    }
+}
+
 /// Small changes of three keys, again and again before anything is acknowledged.
 fn of_three_keys() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![

@@ -25,6 +25,7 @@ use crate::heap::Heap;
 use crate::item::{Header, parts};
 use crate::kept::word;
 use crate::limits::ITEMS_START;
+use crate::marks::Marks;
 use crate::pool::Part;
 use crate::slot::Place;
 use crate::standing::Standing;
@@ -187,6 +188,12 @@ impl Store {
         if (other.sequence, older(number(slot.place()))) >= (header.sequence, older(number(place))) {
             self.heap.overwritten(hash, place);
             return;
+        }
+        if other.sequence == header.sequence {
+            // A client may have put them on the copy since the store was opened.
+            let marks = Marks::of(self.heap.at(slot.place()));
+            marks.write(self.heap.at_mut(place, 1));
+            self.heap.changed(place);
         }
         self.heap.revive(place.segment, bytes);
         self.live_bytes += bytes as u64;

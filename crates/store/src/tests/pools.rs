@@ -71,6 +71,45 @@ fn set(store: &mut Store, key: &[u8], value: &[u8]) -> u64 {
     put(store, key, value, Expiry::Never, now()).expect("room")
 }
 
+/// A process that dies while segments are merged leaves copies: the items have what clients said of either, and the
+/// segment of the copies is free again.
+#[test]
+fn of_an_item_and_its_copy_one_is_left() {
+    for keep in [Keep::Warm, Keep::Durable] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("pool");
+        let (mut store, _) = open_as(&path, shape(keep), false);
+        let value = [7; 4000];
+        // The first segments get nothing more.
+        (0..20).for_each(|key: u8| _ = set(&mut store, &[key; 5], &value));
+        let free = store.heap.free_segments();
+        let hash = store.hash(&[0; 5]);
+        let place = store.find(hash, &[0; 5]).expect("it is there").read(&store.heap).place();
+        let chain = usize::from(store.heap.segment(place.segment).chain);
+        let to = store.heap.open(chain, crate::heap::NONE).expect("there is a free one");
+        let at = store.candidate(place).expect("it is there").at;
+        store.relocate(place, at, to, None);
+        store.bury(place);
+        store.sync().expect("a medium");
+        drop(store);
+
+        let mut pool = Pool::open(&path, shape(keep), 7).expect("a pool");
+        let options = StoreOptions { seed: 0, eviction: eviction(false) };
+        let mut store = Store::open(pool.parts.pop().expect("one"), options).expect("a store");
+        assert!(store.is_recovering());
+        assert!(store.mark(hash, &[0; 5], Marks { stale: true, won: false }, now()), "the copy is there at once");
+        while store.is_recovering() {
+            store.recover(1);
+            store.check();
+        }
+        assert_eq!((store.figures().items, store.heap.free_segments()), (20, free));
+        let slot = store.find(hash, &[0; 5]).expect("it is there").read(&store.heap);
+        assert_eq!(slot.place(), place, "where it was");
+        let item = store.peek(hash, &[0; 5], now()).expect("it is there");
+        assert!(item.value == value && item.marks.stale, "{:?}", item.marks);
+    }
+}
+
 #[test]
 fn a_pool_that_was_closed_or_not_has_everything() {
     for keep in [Keep::Warm, Keep::Durable] {

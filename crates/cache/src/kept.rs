@@ -63,6 +63,9 @@ impl Keeping {
             if let Some(found) = store.recover((RECOVERY_BYTES_PER_PASS / store.segment_bytes()).max(1)) {
                 self.found = found;
                 tracing::info!(?found, "all items of the pool are found");
+                if found.dropped > 0 {
+                    tracing::warn!(items = found.dropped, "the table had no room for these items: they are gone");
+                }
             }
             self.recovering = store.is_recovering();
             if !self.recovering {

@@ -18,7 +18,7 @@ const ALL: [&str; 5] = ["test", "--workspace", "--exclude", "xtask", "--no-fail-
 /// Every program with tests in it. Examples are built for Linux, and documentation has the same examples everywhere.
 const TESTS: [&str; 3] = ["--lib", "--bins", "--tests"];
 /// Those of the devices, of the target and of the cache, which take the kind of ring from `QPAIR_TEST_RING`.
-const OF_RINGS: [&str; 13] = [
+const OF_RINGS: [&str; 15] = [
     "clients",
     "conformance",
     "differential",
@@ -28,13 +28,13 @@ const OF_RINGS: [&str; 13] = [
     "file",
     "greedy",
     "host",
+    "hostile",
     "life",
     "medium",
     "memory",
+    "pool",
     "reservation",
 ];
-/// More of these, which take minutes and meet rings no more often than the others: with `--full`.
-const LONG_OF_RINGS: [&str; 2] = ["hostile", "pool"];
 
 const BUILD: &str = "windows build";
 const TEST: &str = "windows test";
@@ -54,8 +54,7 @@ pub(crate) fn run(report: &mut Report, selection: &Selection) {
             report.counted(TEST, || counted(windows_cargo(&ALL).args(TESTS)));
         }
         if selection.wants(ON_PORTABLE) {
-            let long = if selection.full { &LONG_OF_RINGS[..] } else { &[] };
-            let tests = OF_RINGS.iter().chain(long).flat_map(|name| ["--test", name]);
+            let tests = OF_RINGS.iter().flat_map(|name| ["--test", name]);
             report.counted(ON_PORTABLE, || counted(windows_cargo(&ALL).args(tests).env("QPAIR_TEST_RING", "portable")));
         }
     }

@@ -2,7 +2,7 @@
 //! medium.
 //!
 //! ```text
-//!   state       | clean | boot | epoch | time | clear | numbers  |                      a page of words
+//!   state       | clean | boot | epoch | time | clear | numbers, table |                a page of words
 //!   directory   | number | used, run | chain, CRC | seal |   32 bytes for each segment; number 0 is a free one
 //! ```
 //!
